@@ -1,0 +1,1 @@
+"""Many replicas: admit, route, rebalance."""

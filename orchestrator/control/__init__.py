@@ -1,0 +1,1 @@
+"""Events in, commands out: the cluster as its reports tell it."""

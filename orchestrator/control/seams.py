@@ -1,0 +1,54 @@
+"""The seams that lead out of pure code. Each has a live and a simulated end.
+
+`Executor` (replicas.engine.executor) and `PrefixRegistry` (protos.registry)
+are the other two. Composition happens in one file per world; everything else
+receives what it needs.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from typing import Protocol
+
+from protos.messages import Delta, Refusal, Request, Snapshot
+
+
+class Clock(Protocol):
+    """Time as an argument: the operating system's, or a simulated one."""
+
+    def now_ns(self) -> int: ...
+
+    async def sleep(self, seconds: float) -> None: ...
+
+
+class ReplicaLost(Exception):
+    """The replica or the way to it ended while a request was on it."""
+
+
+class ReplicaRefused(Exception):
+    """The replica did not take the request; nothing was generated."""
+
+    def __init__(self, refusal: Refusal) -> None:
+        super().__init__(refusal.message)
+        self.refusal = refusal
+
+
+class ReplicaClient(Protocol):
+    """A gateway's one link to one replica in one epoch."""
+
+    def snapshot(self) -> Snapshot | None:
+        """The newest report that arrived on this link, None before the first."""
+        ...
+
+    def submit(self, request: Request) -> AsyncIterator[Delta]:
+        """Run the request here; deltas of all its choices as they come.
+
+        Ends after the finish of every choice. Raises ReplicaRefused before
+        the first delta, ReplicaLost at any time. Closing the iterator early
+        cancels the request at the replica.
+        """
+        ...
+
+    async def close(self) -> None:
+        """End the link and with it every request on it."""
+        ...

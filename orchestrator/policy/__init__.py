@@ -1,0 +1,1 @@
+"""Pure decisions over a frozen view of the cluster."""

@@ -1,0 +1,1 @@
+"""Where is this prefix? One contract, in memory and on Redis."""

@@ -1,0 +1,187 @@
+"""Plain data that every part of the system speaks. No behaviour beyond totals.
+
+Frozen dataclasses over ints, strings and tuples: a message can be logged,
+compared, hashed and replayed. Time is integer nanoseconds, memory is blocks.
+A `Request` is what a client asked; inside an engine each of its choices is a
+sequence. A `Delta` is what one engine step added to one choice; its index
+makes loss and duplication visible to whoever follows the stream.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from enum import Enum
+from typing import NewType
+
+from protos.hashing import BlockHash, scope_hash
+
+ReplicaId = NewType("ReplicaId", str)
+RequestId = NewType("RequestId", str)
+
+
+class FinishReason(Enum):
+    """Why a choice ended. The values are OpenAI's where OpenAI has one."""
+
+    STOP = "stop"  # a stop token id, or (decided by the gateway) a stop string
+    LENGTH = "length"  # tokens_max or the model's context
+    CANCELLED = "cancelled"  # its client left
+
+
+class RefusalReason(Enum):
+    """Why a replica will not run a request. Nothing was generated."""
+
+    NEVER_FITS = "never_fits"  # needs more blocks than the replica has in all
+    CONTEXT_EXCEEDED = "context_exceeded"  # prompt longer than the model's context
+    TOKEN_OUT_OF_RANGE = "token_out_of_range"  # a prompt token outside the vocabulary
+    INVALID = "invalid"  # empty prompt, duplicate id, impossible sampling parameters
+    QUEUE_FULL = "queue_full"  # the replica's waiting queue is at its bound
+    DRAINING = "draining"  # the replica takes no new work; another one may
+
+
+@dataclass(frozen=True, slots=True)
+class SamplingParams:
+    """How tokens are chosen. Greedy when temperature is 0.
+
+    Sampling is a function of (seed, position, logits) alone, so a choice can
+    continue elsewhere with the very tokens it would have had here. Choice i of
+    a request samples with `seed + i`.
+    """
+
+    tokens_max: int
+    tokens_min: int = 0  # stop_token_ids cannot be sampled before
+    temperature: float = 1.0
+    top_k: int | None = None
+    top_p: float = 1.0
+    min_p: float = 0.0
+    seed: int = 0
+    repetition_penalty: float = 1.0  # over prompt and completion
+    presence_penalty: float = 0.0  # over the completion
+    frequency_penalty: float = 0.0  # over the completion
+    stop_token_ids: tuple[int, ...] = ()  # the model's own end tokens included, unless ignored
+    logprobs: int | None = None  # None: not asked; k: the chosen token's and the k best
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """One prompt to complete `choices` times. Token ids only: replicas know no text."""
+
+    request_id: RequestId
+    prompt: tuple[int, ...]
+    sampling: SamplingParams
+    choices: int = 1
+    salt: bytes = b""  # requests of another salt never share a block with this one
+
+
+@dataclass(frozen=True, slots=True)
+class SampledToken:
+    """A chosen token with its log-probability and the best alternatives, when asked for.
+
+    Log-probabilities are of the model's distribution after penalties, before
+    temperature and truncation.
+    """
+
+    token: int
+    logprob: float | None = None
+    top: tuple[tuple[int, float], ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Delta:
+    """What one step added to one choice: tokens `first_index, first_index + 1, ...`."""
+
+    request_id: RequestId
+    choice: int
+    first_index: int
+    tokens: tuple[SampledToken, ...]
+    finish: FinishReason | None = None
+    hit_tokens: int = 0  # prompt tokens whose KV was found, not computed
+
+
+@dataclass(frozen=True, slots=True)
+class Refusal:
+    """A request that this replica did not take, and a sentence for its client."""
+
+    request_id: RequestId
+    reason: RefusalReason
+    message: str
+
+
+@dataclass(frozen=True, slots=True)
+class ModelCard:
+    """What a replica serves. Replicas of one card can share prefixes by name."""
+
+    name: str
+    revision: str  # digest of configuration and weights: another revision, another KV
+    dtype: str
+    block_size: int
+    context_tokens_max: int
+    vocab_size: int
+
+    def scope(self, salt: bytes = b"") -> BlockHash:
+        """Root of every hash chain computed under this card and salt."""
+        return scope_hash((self.name, self.revision, self.dtype, str(self.block_size)), salt)
+
+
+@dataclass(frozen=True, slots=True)
+class EngineCounters:
+    """Totals since the replica's epoch began. They only grow."""
+
+    requests_finished: int = 0
+    prompt_tokens: int = 0  # of admitted requests
+    hit_tokens: int = 0  # of those, found in the prefix cache
+    prefill_tokens: int = 0  # computed for the first time
+    recomputed_tokens: int = 0  # computed again after a preemption
+    decode_tokens: int = 0
+    preemptions: int = 0
+    steps: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Snapshot:
+    """A replica's report. blocks_free + blocks_cached + blocks_used == blocks_total."""
+
+    replica_id: ReplicaId
+    epoch: int
+    number: int  # grows by one with each snapshot of an epoch
+    blocks_total: int
+    blocks_free: int  # hold nothing
+    blocks_cached: int  # hold a named block that no sequence uses; evictable
+    blocks_used: int  # in at least one block table
+    sequences_running: int
+    sequences_waiting: int
+    prefill_tokens_waiting: int  # prompt tokens not yet computed, queued ones included
+    blocks_waiting: int  # blocks that the waiting sequences' prompts will need
+    draining: bool
+    step_ns: int  # recent mean duration of a step
+    counters: EngineCounters = field(default_factory=EngineCounters)
+
+    @property
+    def blocks_available(self) -> int:
+        """Blocks an admission may count on: free ones and evictable ones."""
+        return self.blocks_free + self.blocks_cached
+
+
+@dataclass(frozen=True, slots=True)
+class StepEvents:
+    """Everything one gateway learns from one replica step, in one message."""
+
+    deltas: tuple[Delta, ...]
+    refusals: tuple[Refusal, ...]
+    snapshot: Snapshot
+
+
+@dataclass(frozen=True, slots=True)
+class BlockStored:
+    """A full block can be found under this name from now on."""
+
+    block_hash: BlockHash
+
+
+@dataclass(frozen=True, slots=True)
+class BlockRemoved:
+    """The block of this name was evicted."""
+
+    block_hash: BlockHash
+
+
+BlockEvent = BlockStored | BlockRemoved

@@ -1,0 +1,111 @@
+"""The contract of the prefix registry: which replicas hold the blocks of a prefix.
+
+Two halves, because two kinds of process use it: replicas write (`join`,
+`renew`, `publish`, `leave`), gateways read (`members`, `locate`). What every
+implementation promises, and one conformance suite checks:
+
+- *Epoch.* `join` gives a replica an epoch greater than any it had before; a
+  write under an older epoch changes nothing and answers False.
+- *Lease.* A replica that has not renewed for `lease_ms` is in no answer, at
+  once and without a scan; after that `renew` and `publish` answer False and
+  the replica joins again and publishes its whole inventory.
+- *A slot is clean.* A replica never inherits a block entry of another one,
+  nor of its own former epoch.
+- *Order.* Batches of an epoch are numbered from 0. A batch applied already is
+  ignored and answers True; after a gap the registry answers False until the
+  replica has sent a complete inventory.
+- *A hint, not a promise.* `locate` may be late in both directions; the engine
+  looks again at admission. A stale entry costs a recompute, never a token.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+from protos.hashing import BlockHash
+from protos.messages import ModelCard, ReplicaId
+
+
+class RegistryUnavailable(Exception):
+    """The registry cannot be reached. Routing goes on without it."""
+
+
+@dataclass(frozen=True, slots=True)
+class ReplicaRecord:
+    """How to reach a replica and what it serves."""
+
+    replica_id: ReplicaId
+    address: str  # host:port of its data service
+    card: ModelCard
+    blocks_total: int
+
+
+@dataclass(frozen=True, slots=True)
+class Membership:
+    """A replica's place in the registry for one epoch."""
+
+    replica_id: ReplicaId
+    slot: int
+    epoch: int
+
+
+@dataclass(frozen=True, slots=True)
+class Member:
+    """A replica whose lease is live."""
+
+    record: ReplicaRecord
+    epoch: int
+    draining: bool
+
+
+@dataclass(frozen=True, slots=True)
+class BlockBatch:
+    """Changes to what a replica holds, in order of `number`.
+
+    `removed` is applied before `stored`. A complete batch replaces everything
+    the registry believed of this replica by `stored`, and its number becomes
+    the one to count from.
+    """
+
+    number: int
+    stored: tuple[BlockHash, ...]
+    removed: tuple[BlockHash, ...] = ()
+    complete: bool = False
+
+
+class RegistryWriter(Protocol):
+    """The replica's half. All methods may raise RegistryUnavailable."""
+
+    async def join(self, record: ReplicaRecord) -> Membership: ...
+
+    async def renew(self, membership: Membership, *, draining: bool) -> bool: ...
+
+    async def publish(self, membership: Membership, batch: BlockBatch) -> bool: ...
+
+    async def leave(self, membership: Membership) -> None: ...
+
+
+class RegistryReader(Protocol):
+    """The gateway's half. All methods may raise RegistryUnavailable."""
+
+    async def members(self) -> tuple[Member, ...]:
+        """Replicas with a live lease, by replica id."""
+        ...
+
+    async def locate(self, hashes: Sequence[BlockHash]) -> Mapping[ReplicaId, int]:
+        """Leading blocks of the chain that each live replica holds; absent means none."""
+        ...
+
+
+class ControlDirectory(Protocol):
+    """Where the control plane listens. The last announcement wins until its lease ends."""
+
+    async def announce_control(self, address: str) -> None: ...
+
+    async def control_address(self) -> str | None: ...
+
+
+class PrefixRegistry(RegistryWriter, RegistryReader, ControlDirectory, Protocol):
+    """The whole contract."""

@@ -1,0 +1,1 @@
+"""The engine's decisions: pure, deterministic, without torch, threads or clocks."""

@@ -1,0 +1,73 @@
+"""One step as data: what the scheduler wants computed, and what came back.
+
+A step is one forward pass over a mixed batch: some rows decode one token,
+some prefill a chunk of a prompt; a row does not say which. Copies happen
+before any row is computed, so that a row may write where a copy landed.
+Rows are valid for this step only; the executor keeps nothing between steps
+but the KV blocks themselves.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import NewType
+
+from protos.messages import SampledToken, SamplingParams
+
+BlockId = NewType("BlockId", int)
+
+
+@dataclass(frozen=True, slots=True)
+class BlockCopy:
+    """Copy-on-write: the first `slots` token slots of `source` into `target`, in all layers."""
+
+    source: BlockId
+    target: BlockId
+    slots: int
+
+
+@dataclass(frozen=True, slots=True)
+class Sample:
+    """Choose one next token from the logits of a row's last token.
+
+    `prompt` and `output` are the choice's tokens so far (read for penalties
+    only, never kept); the chosen token takes position `len(prompt) +
+    len(output)`, and `seed` is already this choice's own.
+    """
+
+    params: SamplingParams
+    seed: int
+    prompt: Sequence[int]
+    output: Sequence[int]
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """Compute KV for `tokens` at positions `start, start + 1, ...` of one sequence.
+
+    `block_table` covers every position below `start + len(tokens)`; positions
+    below `start` are in place. `samples` is empty in the middle of a prefill,
+    one for a decode, and one per choice when a prompt with several choices
+    completes.
+    """
+
+    tokens: tuple[int, ...]
+    start: int
+    block_table: tuple[BlockId, ...]
+    samples: tuple[Sample, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class StepPlan:
+    """The whole step. Never empty of rows."""
+
+    copies: tuple[BlockCopy, ...]
+    rows: tuple[Row, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class StepOutcome:
+    """Chosen tokens: one tuple per row of the plan, one token per sample of the row."""
+
+    sampled: tuple[tuple[SampledToken, ...], ...]

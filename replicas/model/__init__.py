@@ -1,0 +1,1 @@
+"""The model behind the engine: torch, and only here."""

@@ -1,0 +1,1 @@
+"""The shell of a replica: gRPC, stepping, registration, reports."""
