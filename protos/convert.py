@@ -1,0 +1,285 @@
+"""Plain data to protobuf and back. The only file that sees both.
+
+Every pair is `x_to_proto` and `x_from_proto`, and a round trip gives back an
+equal value. Reading validates what the wire format cannot say: a word outside
+a closed Enum, or alternatives without their log-probabilities, is a
+ValueError whose message names the field. Whether a request makes sense is
+not judged here; the engine refuses it with a reason.
+"""
+
+from __future__ import annotations
+
+from protos import control_pb2 as pb
+from protos.messages import (
+    Delta,
+    EngineCounters,
+    FinishReason,
+    ModelCard,
+    Refusal,
+    RefusalReason,
+    ReplicaId,
+    Request,
+    RequestId,
+    SampledToken,
+    SamplingParams,
+    Snapshot,
+    StepEvents,
+)
+from protos.registry import ReplicaRecord
+
+# ---- gateway to replica
+
+
+def request_to_proto(request: Request) -> pb.Submit:
+    return pb.Submit(
+        request_id=request.request_id,
+        prompt=request.prompt,
+        sampling=sampling_to_proto(request.sampling),
+        choices=request.choices,
+        salt=request.salt,
+    )
+
+
+def request_from_proto(message: pb.Submit) -> Request:
+    return Request(
+        request_id=RequestId(message.request_id),
+        prompt=tuple(message.prompt),
+        sampling=sampling_from_proto(message.sampling),
+        choices=message.choices,
+        salt=message.salt,
+    )
+
+
+def sampling_to_proto(params: SamplingParams) -> pb.SamplingParams:
+    return pb.SamplingParams(
+        tokens_max=params.tokens_max,
+        tokens_min=params.tokens_min,
+        temperature=params.temperature,
+        top_k=params.top_k,
+        top_p=params.top_p,
+        min_p=params.min_p,
+        seed=params.seed,
+        repetition_penalty=params.repetition_penalty,
+        presence_penalty=params.presence_penalty,
+        frequency_penalty=params.frequency_penalty,
+        stop_token_ids=params.stop_token_ids,
+        logprobs=params.logprobs,
+    )
+
+
+def sampling_from_proto(message: pb.SamplingParams) -> SamplingParams:
+    return SamplingParams(
+        tokens_max=message.tokens_max,
+        tokens_min=message.tokens_min,
+        temperature=message.temperature,
+        top_k=message.top_k if message.HasField("top_k") else None,
+        top_p=message.top_p,
+        min_p=message.min_p,
+        seed=message.seed,
+        repetition_penalty=message.repetition_penalty,
+        presence_penalty=message.presence_penalty,
+        frequency_penalty=message.frequency_penalty,
+        stop_token_ids=tuple(message.stop_token_ids),
+        logprobs=message.logprobs if message.HasField("logprobs") else None,
+    )
+
+
+# ---- replica to gateway
+
+
+def step_events_to_proto(events: StepEvents) -> pb.StepEvents:
+    return pb.StepEvents(
+        deltas=[delta_to_proto(delta) for delta in events.deltas],
+        refusals=[refusal_to_proto(refusal) for refusal in events.refusals],
+        snapshot=snapshot_to_proto(events.snapshot),
+    )
+
+
+def step_events_from_proto(message: pb.StepEvents) -> StepEvents:
+    return StepEvents(
+        deltas=tuple(delta_from_proto(delta) for delta in message.deltas),
+        refusals=tuple(refusal_from_proto(refusal) for refusal in message.refusals),
+        snapshot=snapshot_from_proto(message.snapshot),
+    )
+
+
+def delta_to_proto(delta: Delta) -> pb.Delta:
+    return pb.Delta(
+        request_id=delta.request_id,
+        choice=delta.choice,
+        first_index=delta.first_index,
+        tokens=[sampled_token_to_proto(token) for token in delta.tokens],
+        finish=delta.finish.value if delta.finish is not None else "",
+        hit_tokens=delta.hit_tokens,
+    )
+
+
+def delta_from_proto(message: pb.Delta) -> Delta:
+    return Delta(
+        request_id=RequestId(message.request_id),
+        choice=message.choice,
+        first_index=message.first_index,
+        tokens=tuple(sampled_token_from_proto(token) for token in message.tokens),
+        finish=_finish_from_proto(message.finish) if message.finish else None,
+        hit_tokens=message.hit_tokens,
+    )
+
+
+def sampled_token_to_proto(token: SampledToken) -> pb.SampledToken:
+    return pb.SampledToken(
+        token=token.token,
+        logprob=token.logprob,
+        top_tokens=[alternative for alternative, _ in token.top],
+        top_logprobs=[logprob for _, logprob in token.top],
+    )
+
+
+def sampled_token_from_proto(message: pb.SampledToken) -> SampledToken:
+    if len(message.top_tokens) != len(message.top_logprobs):
+        raise ValueError(
+            f"SampledToken: {len(message.top_tokens)} top_tokens"
+            f" but {len(message.top_logprobs)} top_logprobs"
+        )
+    return SampledToken(
+        token=message.token,
+        logprob=message.logprob if message.HasField("logprob") else None,
+        top=tuple(zip(message.top_tokens, message.top_logprobs, strict=True)),
+    )
+
+
+def refusal_to_proto(refusal: Refusal) -> pb.Refusal:
+    return pb.Refusal(
+        request_id=refusal.request_id, reason=refusal.reason.value, message=refusal.message
+    )
+
+
+def refusal_from_proto(message: pb.Refusal) -> Refusal:
+    return Refusal(
+        request_id=RequestId(message.request_id),
+        reason=_refusal_reason_from_proto(message.reason),
+        message=message.message,
+    )
+
+
+# ---- reports
+
+
+def snapshot_to_proto(snapshot: Snapshot) -> pb.Snapshot:
+    return pb.Snapshot(
+        replica_id=snapshot.replica_id,
+        epoch=snapshot.epoch,
+        number=snapshot.number,
+        blocks_total=snapshot.blocks_total,
+        blocks_free=snapshot.blocks_free,
+        blocks_cached=snapshot.blocks_cached,
+        blocks_used=snapshot.blocks_used,
+        sequences_running=snapshot.sequences_running,
+        sequences_waiting=snapshot.sequences_waiting,
+        prefill_tokens_waiting=snapshot.prefill_tokens_waiting,
+        blocks_waiting=snapshot.blocks_waiting,
+        draining=snapshot.draining,
+        step_ns=snapshot.step_ns,
+        counters=counters_to_proto(snapshot.counters),
+    )
+
+
+def snapshot_from_proto(message: pb.Snapshot) -> Snapshot:
+    return Snapshot(
+        replica_id=ReplicaId(message.replica_id),
+        epoch=message.epoch,
+        number=message.number,
+        blocks_total=message.blocks_total,
+        blocks_free=message.blocks_free,
+        blocks_cached=message.blocks_cached,
+        blocks_used=message.blocks_used,
+        sequences_running=message.sequences_running,
+        sequences_waiting=message.sequences_waiting,
+        prefill_tokens_waiting=message.prefill_tokens_waiting,
+        blocks_waiting=message.blocks_waiting,
+        draining=message.draining,
+        step_ns=message.step_ns,
+        counters=counters_from_proto(message.counters),
+    )
+
+
+def counters_to_proto(counters: EngineCounters) -> pb.EngineCounters:
+    return pb.EngineCounters(
+        requests_finished=counters.requests_finished,
+        prompt_tokens=counters.prompt_tokens,
+        hit_tokens=counters.hit_tokens,
+        prefill_tokens=counters.prefill_tokens,
+        recomputed_tokens=counters.recomputed_tokens,
+        decode_tokens=counters.decode_tokens,
+        preemptions=counters.preemptions,
+        steps=counters.steps,
+    )
+
+
+def counters_from_proto(message: pb.EngineCounters) -> EngineCounters:
+    return EngineCounters(
+        requests_finished=message.requests_finished,
+        prompt_tokens=message.prompt_tokens,
+        hit_tokens=message.hit_tokens,
+        prefill_tokens=message.prefill_tokens,
+        recomputed_tokens=message.recomputed_tokens,
+        decode_tokens=message.decode_tokens,
+        preemptions=message.preemptions,
+        steps=message.steps,
+    )
+
+
+def record_to_proto(record: ReplicaRecord) -> pb.ReplicaRecord:
+    return pb.ReplicaRecord(
+        replica_id=record.replica_id,
+        address=record.address,
+        card=card_to_proto(record.card),
+        blocks_total=record.blocks_total,
+    )
+
+
+def record_from_proto(message: pb.ReplicaRecord) -> ReplicaRecord:
+    return ReplicaRecord(
+        replica_id=ReplicaId(message.replica_id),
+        address=message.address,
+        card=card_from_proto(message.card),
+        blocks_total=message.blocks_total,
+    )
+
+
+def card_to_proto(card: ModelCard) -> pb.ModelCard:
+    return pb.ModelCard(
+        name=card.name,
+        revision=card.revision,
+        dtype=card.dtype,
+        block_size=card.block_size,
+        context_tokens_max=card.context_tokens_max,
+        vocab_size=card.vocab_size,
+    )
+
+
+def card_from_proto(message: pb.ModelCard) -> ModelCard:
+    return ModelCard(
+        name=message.name,
+        revision=message.revision,
+        dtype=message.dtype,
+        block_size=message.block_size,
+        context_tokens_max=message.context_tokens_max,
+        vocab_size=message.vocab_size,
+    )
+
+
+# ---- closed words
+
+
+def _finish_from_proto(word: str) -> FinishReason:
+    try:
+        return FinishReason(word)
+    except ValueError:
+        raise ValueError(f"Delta.finish: unknown reason {word!r}") from None
+
+
+def _refusal_reason_from_proto(word: str) -> RefusalReason:
+    try:
+        return RefusalReason(word)
+    except ValueError:
+        raise ValueError(f"Refusal.reason: unknown reason {word!r}") from None
