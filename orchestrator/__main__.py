@@ -1,0 +1,44 @@
+"""The `blockyard` command: a table of verbs, each loaded when it is called.
+
+Loading late keeps every verb as light as what it does: asking for status
+needs neither Ray nor torch.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+
+import click
+
+COMMANDS = {
+    "up": "orchestrator.live.commands.up:up",
+    "demo": "orchestrator.live.commands.demo:demo",
+    "status": "orchestrator.live.commands.status:status",
+    "drain": "orchestrator.live.commands.drain:drain",
+    "chat": "orchestrator.live.commands.chat:chat",
+}
+
+
+class Verbs(click.Group):
+    """A group whose commands are imported by name."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return list(COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        if cmd_name not in COMMANDS:
+            return None
+        module, attribute = COMMANDS[cmd_name].split(":")
+        command = getattr(import_module(module), attribute)
+        assert isinstance(command, click.Command)
+        return command
+
+
+@click.group(cls=Verbs, context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(package_name="blockyard")
+def main() -> None:
+    """Cluster-level LLM serving that knows where every KV block is."""
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,1 @@
+"""The verbs of the `blockyard` command, one to a file."""

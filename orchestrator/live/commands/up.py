@@ -1,0 +1,34 @@
+"""`blockyard up`: the whole system on this machine, until Ctrl-C."""
+
+from __future__ import annotations
+
+import threading
+from typing import Any
+
+import click
+
+from orchestrator.live.commands.options import cluster_options
+from orchestrator.live.commands.terminal import progress, stop_signals_raise
+from orchestrator.live.local import LocalCluster, LocalOptions, StartFailed
+
+
+@click.command()
+@cluster_options
+def up(**values: Any) -> None:
+    """Start replicas, registry, control plane and gateway; stop with Ctrl-C."""
+    options = LocalOptions(**values)
+    try:
+        with stop_signals_raise(), LocalCluster(options, progress):
+            click.echo(
+                f"serving {options.model}\n"
+                f"  HTTP  http://127.0.0.1:{options.http_port}/v1   (docs at /docs)\n"
+                f"  gRPC  127.0.0.1:{options.grpc_port}\n"
+                f"  next  blockyard chat 'hello'   |   blockyard status   |   Ctrl-C"
+            )
+            threading.Event().wait()
+    except KeyboardInterrupt:
+        click.echo("stopped")
+    except StartFailed as error:
+        raise click.ClickException(str(error)) from error
+
+

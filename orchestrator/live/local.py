@@ -1,0 +1,252 @@
+"""The real system on one machine: Valkey, Ray, Serve and the cluster's processes.
+
+Everything that is started here is stopped here, whatever ends it: an
+exception half-way through starting, Ctrl-C, SIGTERM. Ray lives in a folder of
+its own with a token of its own, so that it meets no other Ray of the machine;
+what outlives an orderly stop is ended by PID, and only descendants of this
+process are ever looked at.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+import secrets
+import shutil
+import socket
+import tempfile
+import time
+from collections.abc import Callable
+from contextlib import ExitStack, suppress
+from dataclasses import dataclass
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+import httpx
+import psutil
+import ray
+from ray import serve
+from ray.serve.config import HTTPOptions, ProxyLocation
+from ray.serve.schema import ApplicationStatus
+
+from orchestrator.config import ClusterConfig
+from orchestrator.live.app import build
+from orchestrator.live.operator_client import replica_states
+from orchestrator.live.valkey import EmbeddedValkey, ValkeyUnavailable
+from orchestrator.registry.redis import RedisRegistry
+from protos.registry import RegistryUnavailable
+from replicas.model.errors import ModelError
+from replicas.model.source import resolve_model
+
+APPLICATION = "blockyard"
+START_TIMEOUT_S = 300.0  # loading a large model from a slow disk; progress is shown meanwhile
+POLL_S = 0.2
+OBJECT_STORE_BYTES = 100 * 1024 * 1024  # tokens never travel through Ray objects
+
+
+class StartFailed(Exception):
+    """The cluster could not be started; the message is for a person."""
+
+
+@dataclass(frozen=True, slots=True)
+class LocalOptions:
+    """What a person can choose about a cluster on this machine."""
+
+    model: str = "smollm2"
+    replicas: int = 2
+    http_port: int = 8000
+    grpc_port: int = 8001
+    control_port: int = 8002
+    redis_url: str | None = None  # None: an embedded Valkey
+    blocks: int | None = None
+    block_size: int = 16
+    dtype: str = "auto"
+
+
+class LocalCluster:
+    """A context manager around the running system.
+
+    Entering raises StartFailed with a sentence that says what to change;
+    leaving waits for an orderly stop and then makes sure of it.
+    """
+
+    def __init__(self, options: LocalOptions, progress: Callable[[str], None]) -> None:
+        self._options = options
+        self._progress = progress
+        self._undo = ExitStack()
+
+    @property
+    def url(self) -> str:
+        return f"http://127.0.0.1:{self._options.http_port}"
+
+    @property
+    def control_address(self) -> str:
+        return f"127.0.0.1:{self._options.control_port}"
+
+    def __enter__(self) -> Self:
+        try:
+            self._start()
+        except BaseException:
+            self._undo.close()
+            raise
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self._progress("stopping")
+        self._undo.close()
+
+    def _start(self) -> None:
+        for port in (
+            self._options.http_port,
+            self._options.grpc_port,
+            self._options.control_port,
+        ):
+            require_free(port)
+        try:
+            source = resolve_model(self._options.model)
+        except ModelError as error:
+            raise StartFailed(str(error)) from error
+        config = ClusterConfig.model_validate(
+            {
+                "model": self._options.model,
+                "replicas": self._options.replicas,
+                "redis_url": self._start_registry(),
+                "http_port": self._options.http_port,
+                "grpc_port": self._options.grpc_port,
+                "control_port": self._options.control_port,
+                "blocks": self._options.blocks,
+                "block_size": self._options.block_size,
+                "dtype": self._options.dtype,
+            }
+        )
+        self._start_ray()
+        self._progress(f"loading {source.name} on {config.replicas} replicas")
+        serve.run_many(
+            [serve.RunTarget(build(config), name=APPLICATION, route_prefix="/")],
+            wait_for_ingress_deployment_creation=False,
+            wait_for_applications_running=False,
+        )
+        self._wait_until_serving()
+
+    def _start_registry(self) -> str:
+        """An embedded Valkey, or proof that the given server answers. Returns its URL."""
+        if self._options.redis_url is None:
+            self._progress("starting Valkey")
+            try:
+                return self._undo.enter_context(EmbeddedValkey()).url
+            except ValkeyUnavailable as error:
+                raise StartFailed(str(error)) from error
+        try:
+            asyncio.run(ping(self._options.redis_url))
+        except (RegistryUnavailable, ValueError) as error:
+            raise StartFailed(f"Redis at {self._options.redis_url}: {error}") from error
+        return self._options.redis_url
+
+    def _start_ray(self) -> None:
+        self._progress("starting Ray")
+        folder = Path(tempfile.mkdtemp(prefix="blockyard-"))
+        self._undo.callback(shutil.rmtree, folder, ignore_errors=True)
+        os.environ["RAY_AUTH_MODE"] = "token"
+        os.environ["RAY_AUTH_TOKEN"] = secrets.token_hex(32)
+        others = frozenset(psutil.Process().children(recursive=True))
+        self._undo.callback(stop_ray, others)
+        ray.init(
+            address="local",
+            num_cpus=self._options.replicas + 4,  # places in Ray's books, not cores
+            include_dashboard=False,
+            object_store_memory=OBJECT_STORE_BYTES,
+            log_to_driver=False,
+            logging_level=logging.ERROR,
+            _temp_dir=str(folder),
+            _node_ip_address="127.0.0.1",
+        )
+        logging.getLogger("ray.serve").setLevel(logging.ERROR)
+        serve.start(
+            proxy_location=ProxyLocation.Disabled,
+            http_options=HTTPOptions(host="127.0.0.1"),
+            logging_config={"log_level": "WARNING", "enable_access_log": False},
+        )
+
+    def _wait_until_serving(self) -> None:
+        deadline = time.monotonic() + START_TIMEOUT_S
+        attached = 0
+        while time.monotonic() < deadline:
+            raise_if_failed()
+            count = attached_replicas(self.control_address)
+            if count > attached:
+                attached = count
+                self._progress(f"replica {attached} of {self._options.replicas} is attached")
+            if attached >= self._options.replicas and answers_ready(self.url):
+                return
+            time.sleep(POLL_S)
+        raise StartFailed(f"not ready after {START_TIMEOUT_S:.0f} s")
+
+
+def require_free(port: int) -> None:
+    """Fail now, in words, rather than after Ray has started."""
+    with socket.socket() as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind(("127.0.0.1", port))
+        except OSError as error:
+            raise StartFailed(
+                f"port {port} is taken ({error.strerror}); choose others with "
+                "--http-port, --grpc-port and --control-port"
+            ) from error
+
+
+async def ping(redis_url: str) -> None:
+    registry = RedisRegistry(redis_url)
+    try:
+        await registry.members()
+    finally:
+        await registry.close()
+
+
+def attached_replicas(control_address: str) -> int:
+    try:
+        return len(replica_states(control_address, timeout_s=1.0))
+    except ConnectionError:
+        return 0
+
+
+def answers_ready(url: str) -> bool:
+    try:
+        return httpx.get(f"{url}/readyz", timeout=1.0).status_code == httpx.codes.OK
+    except httpx.TransportError:
+        return False
+
+
+def raise_if_failed() -> None:
+    """A deployment that cannot construct its actors says why in its status."""
+    status = serve.status().applications.get(APPLICATION)
+    if status is None or status.status is not ApplicationStatus.DEPLOY_FAILED:
+        return
+    causes = [d.message for d in status.deployments.values() if d.message] or [status.message]
+    raise StartFailed(last_line(causes[0]))
+
+
+def last_line(message: str) -> str:
+    """The error itself, without the actor's traceback above it."""
+    lines = [line.strip() for line in message.splitlines() if line.strip()]
+    return lines[-1] if lines else "a deployment failed without a message"
+
+
+def stop_ray(others: frozenset[psutil.Process]) -> None:
+    """Orderly first; then whatever Ray started and left. `others` are not Ray's."""
+    family = [p for p in psutil.Process().children(recursive=True) if p not in others]
+    if ray.is_initialized():
+        serve.shutdown()
+        ray.shutdown()
+    _, alive = psutil.wait_procs(family, timeout=1)
+    for process in alive:
+        with suppress(psutil.NoSuchProcess):
+            process.kill()
+    psutil.wait_procs(alive, timeout=5)
