@@ -1,0 +1,201 @@
+"""What one gateway knows of the cluster: members, their reports, its own promises.
+
+Facts come in with the time at which they were learned; `view(now_ns)` folds
+them into the frozen picture that policies decide on. Nothing here awaits.
+
+- A report counts if it is newer than the last one: by epoch, then by number.
+  A report of an older epoch than the replica's membership is a ghost's.
+- A replica is alive while its link is up and its last report is recent.
+- A *debit* is what a placement was promised. It is charged when the request
+  is sent, because reports show it only later, and ends with the first delta,
+  the refusal or the loss. It also ends when reports must contain it: two
+  newer reports have come, and some time has passed. Counted twice for a
+  moment it makes the replica look fuller than it is, never emptier.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+
+from orchestrator.control.prefill_rate import PrefillRate
+from orchestrator.policy.route import Placement
+from orchestrator.policy.view import ClusterView, ReplicaView
+from protos.messages import ReplicaId, Snapshot
+from protos.registry import Member
+
+
+@dataclass(frozen=True, slots=True)
+class ClusterConfig:
+    # A replica that lives reports several times a second.
+    report_age_ns_max: int = 3_000_000_000
+    # Two hops and a step: within this time a sent request is in the reports.
+    debit_settle_ns: int = 100_000_000
+
+
+@dataclass(frozen=True, slots=True)
+class Debit:
+    """One promise. Equal only to itself, by `number`."""
+
+    number: int
+    replica_id: ReplicaId
+    blocks: int
+    prefill_tokens: int
+    sequences: int
+    charged_ns: int
+    shown_by: int  # the report number that must contain it
+
+
+@dataclass(slots=True)
+class ReplicaState:
+    """What is known of one replica; the Cluster's own."""
+
+    member: Member
+    snapshot: Snapshot | None = None
+    reported_ns: int = 0
+    prefill_rate: PrefillRate = field(default_factory=PrefillRate)
+
+
+class Cluster:
+    """Facts in, views out. Owner of members, snapshots and debits."""
+
+    def __init__(self, config: ClusterConfig) -> None:
+        self._config = config
+        self._replicas: dict[ReplicaId, ReplicaState] = {}
+        self._debits: dict[int, Debit] = {}
+        self._debits_charged = 0
+
+    # ---- facts
+
+    def observe_members(self, members: Iterable[Member]) -> None:
+        """Exactly these replicas exist. What is known of others is forgotten."""
+        known = self._replicas
+        self._replicas = {}
+        for member in members:
+            replica_id = member.record.replica_id
+            state = known.get(replica_id) or ReplicaState(member)
+            renewed = state.member.epoch != member.epoch
+            state.member = member
+            if renewed and state.snapshot is not None and state.snapshot.epoch != member.epoch:
+                state.snapshot = None
+            self._replicas[replica_id] = state
+        self._debits = {n: d for n, d in self._debits.items() if d.replica_id in self._replicas}
+
+    def observe_report(self, snapshot: Snapshot, now_ns: int) -> bool:
+        """Whether the report was news. Late, repeated and foreign ones change nothing."""
+        state = self._replicas.get(snapshot.replica_id)
+        if state is None or not is_news(state, snapshot):
+            return False
+        if state.snapshot is not None and state.snapshot.epoch == snapshot.epoch:
+            state.prefill_rate.observe(state.snapshot, snapshot)
+        state.snapshot = snapshot
+        state.reported_ns = now_ns
+        self._settle_debits(snapshot, now_ns)
+        return True
+
+    def observe_loss(self, replica_id: ReplicaId) -> None:
+        """The link to the replica is down: not alive until it reports again."""
+        state = self._replicas.get(replica_id)
+        if state is not None:
+            state.snapshot = None
+
+    # ---- promises
+
+    def charge(self, placement: Placement, now_ns: int) -> Debit:
+        """Promise the placement's blocks and tokens. Release it, whatever happens."""
+        state = self._replicas.get(placement.replica_id)
+        reported = state.snapshot.number if state is not None and state.snapshot is not None else 0
+        self._debits_charged += 1
+        debit = Debit(
+            number=self._debits_charged,
+            replica_id=placement.replica_id,
+            blocks=placement.blocks,
+            prefill_tokens=placement.prefill_tokens,
+            sequences=placement.sequences,
+            charged_ns=now_ns,
+            shown_by=reported + 2,
+        )
+        self._debits[debit.number] = debit
+        return debit
+
+    def release(self, debit: Debit) -> None:
+        """End a promise. Safe to repeat."""
+        self._debits.pop(debit.number, None)
+
+    @property
+    def debits(self) -> tuple[Debit, ...]:
+        """Promises that no report shows yet."""
+        return tuple(self._debits.values())
+
+    def _settle_debits(self, snapshot: Snapshot, now_ns: int) -> None:
+        for debit in self.debits:
+            old_enough = now_ns - debit.charged_ns >= self._config.debit_settle_ns
+            shown = snapshot.number >= debit.shown_by
+            if debit.replica_id == snapshot.replica_id and old_enough and shown:
+                self.release(debit)
+
+    # ---- the picture
+
+    def members(self) -> tuple[Member, ...]:
+        """All known replicas, by replica id."""
+        return tuple(self._replicas[replica_id].member for replica_id in sorted(self._replicas))
+
+    def view(self, now_ns: int) -> ClusterView:
+        """Everything known, as of `now_ns`, by replica id. Replicas never heard of are left out."""
+        rates = [s.prefill_rate.tokens_per_s for s in self._replicas.values()]
+        measured = [rate for rate in rates if rate is not None]
+        # Replicas of one cluster are alike: until one is measured, it is taken for an average one.
+        average = sum(measured) / len(measured) if measured else None
+        return ClusterView(
+            now_ns,
+            tuple(
+                self._replica_view(state, state.snapshot, average, now_ns)
+                for _, state in sorted(self._replicas.items())
+                if state.snapshot is not None
+            ),
+        )
+
+    def _replica_view(
+        self, state: ReplicaState, snapshot: Snapshot, average_rate: float | None, now_ns: int
+    ) -> ReplicaView:
+        promised = [d for d in self._debits.values() if d.replica_id == snapshot.replica_id]
+        return ReplicaView(
+            replica_id=snapshot.replica_id,
+            epoch=snapshot.epoch,
+            alive=now_ns - state.reported_ns <= self._config.report_age_ns_max,
+            draining=snapshot.draining or state.member.draining,
+            blocks_total=snapshot.blocks_total,
+            blocks_free=snapshot.blocks_free,
+            blocks_cached=snapshot.blocks_cached,
+            blocks_used=snapshot.blocks_used,
+            blocks_waiting=snapshot.blocks_waiting,
+            blocks_promised=sum(debit.blocks for debit in promised),
+            sequences_running=snapshot.sequences_running,
+            sequences_waiting=snapshot.sequences_waiting,
+            sequences_promised=sum(debit.sequences for debit in promised),
+            prefill_tokens_waiting=snapshot.prefill_tokens_waiting,
+            prefill_tokens_promised=sum(debit.prefill_tokens for debit in promised),
+            prefill_tokens_per_s=state.prefill_rate.tokens_per_s or average_rate,
+            residence_ns=residence_ns(snapshot),
+        )
+
+
+def is_news(state: ReplicaState, snapshot: Snapshot) -> bool:
+    """Newer than the last report, and not of an epoch that ended."""
+    if state.snapshot is None:
+        return snapshot.epoch >= state.member.epoch
+    last = state.snapshot
+    return (snapshot.epoch, snapshot.number) > (last.epoch, last.number)
+
+
+def residence_ns(snapshot: Snapshot) -> int | None:
+    """How long a sequence decodes: mean tokens of those that finished, times the step.
+
+    None before the first has finished. A replica that stands still keeps the
+    last mean, so a lull does not make the next spike look hopeless.
+    """
+    finished = snapshot.counters.requests_finished
+    if finished == 0:
+        return None
+    tokens_mean = snapshot.counters.decode_tokens // finished
+    return max(1, tokens_mean) * max(1, snapshot.step_ns)

@@ -1,0 +1,125 @@
+"""Now, later or not at all: what happens to a request that asks for a place.
+
+- *Now* (`Admit`): nobody waits before it and a replica has room.
+- *Later* (`Queue`): the line is short enough to be worth its client's patience.
+- *Not now* (`Shed`): the line is full, or is predicted to outlast the client's
+  patience; Retry-After is that prediction, not a constant.
+- *Never* (`Refuse`): no live replica could hold it, even alone.
+
+A request that waits is never overtaken: a newcomer is admitted only when the
+line is empty. The line's pace is predicted from what replicas report: each
+running sequence leaves after its residence time.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from enum import Enum
+from math import ceil
+
+from orchestrator.policy.route import Placement, RouteConfig, route
+from orchestrator.policy.scores import NS_PER_S, residence_s, room_wait_s, usable_hits
+from orchestrator.policy.view import ClusterView, Subject
+from protos.messages import ReplicaId
+
+
+class AdmitReason(Enum):
+    """Why a request was not admitted at once."""
+
+    BEHIND_OTHERS = "behind_others"  # others wait already
+    NO_ROOM = "no_room"  # every replica is full for now
+    QUEUE_FULL = "queue_full"  # the line is at its bound
+    WAIT_TOO_LONG = "wait_too_long"  # longer than its client's patience
+    NO_REPLICA = "no_replica"  # no live replica takes work
+    NEVER_FITS = "never_fits"  # larger than every live replica
+
+
+@dataclass(frozen=True, slots=True)
+class AdmitConfig:
+    route: RouteConfig = field(default_factory=RouteConfig)
+    queue_max: int = 512  # requests in the line of one gateway
+    retry_after_s_max: int = 60
+    # Without any replica there is nothing to predict from: one health check.
+    replica_return_s: int = 2
+
+
+@dataclass(frozen=True, slots=True)
+class QueueState:
+    """Where a request stands."""
+
+    ahead: int  # requests in the line before it
+    patience_ns: int  # how long it may wait from now on
+
+
+@dataclass(frozen=True, slots=True)
+class Admit:
+    placement: Placement
+
+
+@dataclass(frozen=True, slots=True)
+class Queue:
+    reason: AdmitReason
+
+
+@dataclass(frozen=True, slots=True)
+class Shed:
+    reason: AdmitReason
+    retry_after_s: int
+
+
+@dataclass(frozen=True, slots=True)
+class Refuse:
+    reason: AdmitReason
+
+
+Admission = Admit | Queue | Shed | Refuse
+
+
+def admit(
+    view: ClusterView,
+    subject: Subject,
+    hits: Mapping[ReplicaId, int],
+    queue: QueueState,
+    config: AdmitConfig,
+) -> Admission:
+    """Decide for one request, given who holds its prefix and who waits before it."""
+    if not view.accepting:
+        return Shed(AdmitReason.NO_REPLICA, config.replica_return_s)
+    if all(subject.blocks_least > replica.blocks_total for replica in view.accepting):
+        return Refuse(AdmitReason.NEVER_FITS)
+    placement = route(view, subject, hits, config.route) if queue.ahead == 0 else None
+    if placement is not None:
+        return Admit(placement)
+    wait_s = predicted_wait_s(view, subject, hits, queue, config)
+    if queue.ahead >= config.queue_max:
+        return Shed(AdmitReason.QUEUE_FULL, retry_after_s(wait_s, config))
+    if wait_s >= queue.patience_ns / NS_PER_S:
+        return Shed(AdmitReason.WAIT_TOO_LONG, retry_after_s(wait_s, config))
+    return Queue(AdmitReason.BEHIND_OTHERS if queue.ahead else AdmitReason.NO_ROOM)
+
+
+def predicted_wait_s(
+    view: ClusterView,
+    subject: Subject,
+    hits: Mapping[ReplicaId, int],
+    queue: QueueState,
+    config: AdmitConfig,
+) -> float:
+    """Seconds until those before it are placed and the first replica has room for it."""
+    scores = config.route.scores
+    usable = usable_hits(subject, hits)
+    ends_per_s = sum(
+        max(1, replica.sequences_running) / residence_s(replica, scores)
+        for replica in view.accepting
+    )
+    room_s = min(
+        room_wait_s(replica, subject, usable.get(replica.replica_id, 0), scores)
+        for replica in view.accepting
+    )
+    return queue.ahead / ends_per_s + room_s
+
+
+def retry_after_s(wait_s: float, config: AdmitConfig) -> int:
+    """The prediction as a header's whole seconds."""
+    return max(1, min(config.retry_after_s_max, ceil(wait_s)))

@@ -1,0 +1,137 @@
+"""Choose the replica on which a request costs the cluster least (scores.py).
+
+Hard filters come first: a replica that is lost, stale, draining or without
+room is no candidate, however hot its prefix. Of the rest the cheapest wins;
+ties go to the fewest running sequences, then to an order derived from the
+request id, so that equal choices spread without any randomness.
+
+There is no threshold on match lengths and no gate on imbalance: either lets
+one hot replica change the routing of a whole fleet.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from enum import Enum
+from hashlib import blake2b
+
+from orchestrator.policy.scores import (
+    Cost,
+    ScoreConfig,
+    blocks_missing,
+    blocks_needed,
+    cost,
+    usable_hits,
+)
+from orchestrator.policy.view import ClusterView, ReplicaView, Subject
+from protos.messages import ReplicaId, RequestId
+
+
+class RouteReason(Enum):
+    """Why this replica."""
+
+    PREFIX_HIT = "prefix_hit"  # nobody holds more of the prefix
+    BALANCE = "balance"  # a longer hit elsewhere saves less than its queue costs
+    ROOM = "room"  # the replica with the longest hit has no room
+    LOAD = "load"  # nobody holds any of the prefix
+
+
+@dataclass(frozen=True, slots=True)
+class RouteConfig:
+    scores: ScoreConfig = field(default_factory=ScoreConfig)
+    # Sequences that may wait at a replica. A request held back at the gateway
+    # can still go anywhere; one that waits at a replica cannot.
+    waiting_max: int = 32
+
+
+@dataclass(frozen=True, slots=True)
+class Placement:
+    """Where a request goes, why, and what is promised to it there."""
+
+    replica_id: ReplicaId
+    epoch: int
+    reason: RouteReason
+    cost: Cost
+    hit_blocks: int
+    blocks: int
+    prefill_tokens: int
+    sequences: int
+
+
+def route(
+    view: ClusterView, subject: Subject, hits: Mapping[ReplicaId, int], config: RouteConfig
+) -> Placement | None:
+    """The cheapest replica with room, or None: then admission decides to queue or shed."""
+    usable = usable_hits(subject, hits)
+    options = [
+        (replica, usable.get(replica.replica_id, 0))
+        for replica in view.accepting
+        if has_room(replica, subject, usable.get(replica.replica_id, 0), config)
+    ]
+    if not options:
+        return None
+    replica, hit_blocks = min(
+        options, key=lambda option: rank(option[0], option[1], subject, config)
+    )
+    reason = explain(
+        hit_blocks,
+        longest_with_room=max(held for _, held in options),
+        longest=max(usable.get(accepting.replica_id, 0) for accepting in view.accepting),
+    )
+    return place(replica, hit_blocks, subject, reason, config)
+
+
+def has_room(replica: ReplicaView, subject: Subject, hit_blocks: int, config: RouteConfig) -> bool:
+    """Whether the request would start there soon: enough blocks, and few before it."""
+    return (
+        replica.sequences_ahead < config.waiting_max
+        and blocks_missing(replica, subject, hit_blocks, config.scores) == 0
+    )
+
+
+def rank(
+    replica: ReplicaView, hit_blocks: int, subject: Subject, config: RouteConfig
+) -> tuple[float, int, bytes]:
+    """The order of choice: cost, then running sequences, then spread."""
+    return (
+        cost(replica, subject, hit_blocks, config.scores).total_s,
+        replica.sequences_running,
+        spread(subject.request_id, replica.replica_id),
+    )
+
+
+def spread(request_id: RequestId, replica_id: ReplicaId) -> bytes:
+    """An order of replicas that differs from request to request and never by chance."""
+    return blake2b(f"{request_id}\0{replica_id}".encode(), digest_size=8).digest()
+
+
+def explain(hit_blocks: int, *, longest_with_room: int, longest: int) -> RouteReason:
+    """Why a replica with these hit blocks was the cheapest."""
+    if longest == 0:
+        return RouteReason.LOAD
+    if hit_blocks == longest:
+        return RouteReason.PREFIX_HIT
+    if hit_blocks < longest_with_room:
+        return RouteReason.BALANCE
+    return RouteReason.ROOM
+
+
+def place(
+    replica: ReplicaView,
+    hit_blocks: int,
+    subject: Subject,
+    reason: RouteReason,
+    config: RouteConfig,
+) -> Placement:
+    """The placement, with the promise to be charged for it."""
+    return Placement(
+        replica_id=replica.replica_id,
+        epoch=replica.epoch,
+        reason=reason,
+        cost=cost(replica, subject, hit_blocks, config.scores),
+        hit_blocks=hit_blocks,
+        blocks=blocks_needed(replica, subject, hit_blocks, config.scores),
+        prefill_tokens=subject.prompt_tokens - hit_blocks * subject.block_size,
+        sequences=subject.choices,
+    )

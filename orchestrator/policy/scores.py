@@ -1,0 +1,114 @@
+"""What a request costs on a replica, in one currency: estimated seconds.
+
+    T = queue + prefill + room + pressure
+
+    queue     U / R             prompt tokens ahead of it, U, at R tokens a second
+    prefill   (L - b*h) / R     its own L prompt tokens less h hit blocks of b
+    room      wait for blocks   until sequences that end have freed what is missing
+    pressure  p/R * k / (1-k)   k: share of blocks committed once it is placed
+
+A prefix already held lowers `prefill` (and the blocks needed) and nothing
+else rewards affinity, so a hot prefix cannot pull more load onto a replica
+than the seconds it saves. `pressure` prices memory: as a pool fills, running
+sequences outgrow it and p tokens are computed again; it is counted in tokens,
+so that it scales with the replica's speed.
+
+`hit_blocks` is always what `usable_hits` left of what the registry said.
+Estimates start from assumptions and are replaced by what replicas measure.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from orchestrator.policy.view import ReplicaView, Subject
+from protos.hashing import reusable_blocks
+from protos.messages import ReplicaId
+
+NS_PER_S = 1_000_000_000
+
+
+@dataclass(frozen=True, slots=True)
+class ScoreConfig:
+    """Weights, and what is believed before anything was measured."""
+
+    prefill_tokens_per_s: float = 4_000.0
+    residence_s: float = 3.0  # 128 tokens at 25 ms
+    growth_tokens: int = 64  # of the completion, reserved when a choice is placed
+    pressure_tokens: float = 512.0  # computed again when a pool at k = 1/2 overflows
+
+
+@dataclass(frozen=True, slots=True)
+class Cost:
+    """The terms of T for one request on one replica."""
+
+    queue_s: float
+    prefill_s: float
+    room_s: float
+    pressure_s: float
+
+    @property
+    def total_s(self) -> float:
+        return self.queue_s + self.prefill_s + self.room_s + self.pressure_s
+
+
+def cost(replica: ReplicaView, subject: Subject, hit_blocks: int, config: ScoreConfig) -> Cost:
+    """Estimated seconds that `subject` costs on `replica`, term by term."""
+    rate = replica.prefill_tokens_per_s or config.prefill_tokens_per_s
+    return Cost(
+        queue_s=replica.prefill_tokens_ahead / rate,
+        prefill_s=(subject.prompt_tokens - hit_blocks * subject.block_size) / rate,
+        room_s=room_wait_s(replica, subject, hit_blocks, config),
+        pressure_s=config.pressure_tokens / rate * pressure(replica, subject, hit_blocks, config),
+    )
+
+
+def usable_hits(subject: Subject, hits: Mapping[ReplicaId, int]) -> dict[ReplicaId, int]:
+    """Hit blocks that the prompt can really take: never the one of its last token."""
+    most = reusable_blocks(subject.prompt_tokens, block_size=subject.block_size)
+    return {replica_id: min(most, held) for replica_id, held in hits.items()}
+
+
+def blocks_needed(
+    replica: ReplicaView, subject: Subject, hit_blocks: int, config: ScoreConfig
+) -> int:
+    """Blocks to set aside: the prompt's, less the hits, and some growth for each choice.
+
+    Growth never makes a request larger than the replica: whatever could run
+    there alone can be placed there when it is idle.
+    """
+    growth_tokens = min(subject.tokens_max, config.growth_tokens)
+    growth = subject.choices * -(-growth_tokens // subject.block_size)
+    reserved = max(0, min(growth, replica.blocks_total - subject.prompt_blocks))
+    return subject.prompt_blocks - hit_blocks + reserved
+
+
+def blocks_missing(
+    replica: ReplicaView, subject: Subject, hit_blocks: int, config: ScoreConfig
+) -> int:
+    """Blocks by which the request does not fit now; 0 when it does."""
+    needed = blocks_needed(replica, subject, hit_blocks, config)
+    return max(0, needed - replica.blocks_room(hit_blocks=hit_blocks))
+
+
+def room_wait_s(
+    replica: ReplicaView, subject: Subject, hit_blocks: int, config: ScoreConfig
+) -> float:
+    """Seconds until the missing blocks are free: all committed ones are after one residence."""
+    missing = blocks_missing(replica, subject, hit_blocks, config)
+    return residence_s(replica, config) * min(1.0, missing / max(1, replica.blocks_committed))
+
+
+def residence_s(replica: ReplicaView, config: ScoreConfig) -> float:
+    """How long a sequence stays in the batch."""
+    if replica.residence_ns is None:
+        return config.residence_s
+    return replica.residence_ns / NS_PER_S
+
+
+def pressure(replica: ReplicaView, subject: Subject, hit_blocks: int, config: ScoreConfig) -> float:
+    """k / (1 - k) with k projected; finite at k = 1 by one block of slack."""
+    needed = blocks_needed(replica, subject, hit_blocks, config)
+    share = min(1.0, (replica.blocks_committed + needed) / replica.blocks_total)
+    return share / (1.0 - share + 1.0 / replica.blocks_total)
