@@ -54,6 +54,7 @@ class ReplicaState:
     snapshot: Snapshot | None = None
     reported_ns: int = 0
     prefill_rate: PrefillRate = field(default_factory=PrefillRate)
+    debits: dict[int, Debit] = field(default_factory=dict)
 
 
 class Cluster:
@@ -62,7 +63,6 @@ class Cluster:
     def __init__(self, config: ClusterConfig) -> None:
         self._config = config
         self._replicas: dict[ReplicaId, ReplicaState] = {}
-        self._debits: dict[int, Debit] = {}
         self._debits_charged = 0
 
     # ---- facts
@@ -79,7 +79,6 @@ class Cluster:
             if renewed and state.snapshot is not None and state.snapshot.epoch != member.epoch:
                 state.snapshot = None
             self._replicas[replica_id] = state
-        self._debits = {n: d for n, d in self._debits.items() if d.replica_id in self._replicas}
 
     def observe_report(self, snapshot: Snapshot, now_ns: int) -> bool:
         """Whether the report was news. Late, repeated and foreign ones change nothing."""
@@ -90,7 +89,11 @@ class Cluster:
             state.prefill_rate.observe(state.snapshot, snapshot)
         state.snapshot = snapshot
         state.reported_ns = now_ns
-        self._settle_debits(snapshot, now_ns)
+        state.debits = {
+            debit.number: debit
+            for debit in state.debits.values()
+            if not is_shown(debit, snapshot, now_ns, self._config)
+        }
         return True
 
     def observe_loss(self, replica_id: ReplicaId) -> None:
@@ -115,24 +118,20 @@ class Cluster:
             charged_ns=now_ns,
             shown_by=reported + 2,
         )
-        self._debits[debit.number] = debit
+        if state is not None:
+            state.debits[debit.number] = debit
         return debit
 
     def release(self, debit: Debit) -> None:
-        """End a promise. Safe to repeat."""
-        self._debits.pop(debit.number, None)
+        """End a promise. Safe to repeat, and after its replica was forgotten."""
+        state = self._replicas.get(debit.replica_id)
+        if state is not None:
+            state.debits.pop(debit.number, None)
 
     @property
     def debits(self) -> tuple[Debit, ...]:
         """Promises that no report shows yet."""
-        return tuple(self._debits.values())
-
-    def _settle_debits(self, snapshot: Snapshot, now_ns: int) -> None:
-        for debit in self.debits:
-            old_enough = now_ns - debit.charged_ns >= self._config.debit_settle_ns
-            shown = snapshot.number >= debit.shown_by
-            if debit.replica_id == snapshot.replica_id and old_enough and shown:
-                self.release(debit)
+        return tuple(debit for state in self._replicas.values() for debit in state.debits.values())
 
     # ---- the picture
 
@@ -158,7 +157,7 @@ class Cluster:
     def _replica_view(
         self, state: ReplicaState, snapshot: Snapshot, average_rate: float | None, now_ns: int
     ) -> ReplicaView:
-        promised = [d for d in self._debits.values() if d.replica_id == snapshot.replica_id]
+        promised = state.debits.values()
         return ReplicaView(
             replica_id=snapshot.replica_id,
             epoch=snapshot.epoch,
@@ -186,6 +185,12 @@ def is_news(state: ReplicaState, snapshot: Snapshot) -> bool:
         return snapshot.epoch >= state.member.epoch
     last = state.snapshot
     return (snapshot.epoch, snapshot.number) > (last.epoch, last.number)
+
+
+def is_shown(debit: Debit, snapshot: Snapshot, now_ns: int, config: ClusterConfig) -> bool:
+    """Whether the report must contain what the debit stands for."""
+    old_enough = now_ns - debit.charged_ns >= config.debit_settle_ns
+    return old_enough and snapshot.number >= debit.shown_by
 
 
 def residence_ns(snapshot: Snapshot) -> int | None:
