@@ -1,0 +1,171 @@
+"""One choice of a request inside the engine: its tokens, its blocks, its progress.
+
+A sequence is its prompt followed by its output. `computed` says for how many
+of these tokens the KV is in place; the others are still to be fed. Prefill and
+decode differ only in how many remain: a decode has one token to feed, the one
+sampled last, whose KV does not exist yet. So a finished sequence has computed
+one token less than it holds.
+
+A request with several choices begins as one sequence that owes `unforked`
+siblings. When its prompt is computed, they fork: each starts with the same
+blocks and its own first token, and from then on is a sequence like any other.
+
+A sequence moves no block: it holds the table, others fill and empty it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from enum import Enum
+from typing import Final
+
+from protos.hashing import BlockHash, block_hash
+from protos.messages import FinishReason, Request, SampledToken
+from replicas.engine.plan import BlockId, Sample
+
+
+class SequenceState(Enum):
+    """Where a sequence is in its life."""
+
+    WAITING = "waiting"  # for its first admission
+    RUNNING = "running"  # has blocks, may be in a step; a forked sibling is born so
+    PREEMPTED = "preempted"  # lost its blocks, waits in its old place to compute them again
+    FINISHED = "finished"  # or cancelled
+
+
+LEGAL_TRANSITIONS: Final[Mapping[SequenceState, frozenset[SequenceState]]] = {
+    SequenceState.WAITING: frozenset({SequenceState.RUNNING, SequenceState.FINISHED}),
+    SequenceState.RUNNING: frozenset({SequenceState.PREEMPTED, SequenceState.FINISHED}),
+    SequenceState.PREEMPTED: frozenset({SequenceState.RUNNING, SequenceState.FINISHED}),
+    SequenceState.FINISHED: frozenset(),
+}
+
+
+@dataclass(slots=True, eq=False)
+class Sequence:
+    """Mutable, and owned by the scheduler. Two sequences are equal when they are the same one."""
+
+    request: Request
+    root: BlockHash  # of its hash chain
+    block_size: int
+    arrival: int  # with `choice`, its place in the line of all sequences
+    output_max: int  # tokens_max, or less where the context ends before
+    unforked: int = 0  # siblings that fork when the prompt is computed
+    choice: int = 0
+    state: SequenceState = SequenceState.WAITING
+    output: list[int] = field(default_factory=list)
+    block_table: list[BlockId] = field(default_factory=list)
+    computed: int = 0  # tokens whose KV is in place
+    named: int = 0  # leading blocks of the table that are findable
+    prefill_end: int = 0  # tokens known at its admission: below this it prefills
+    recomputed_end: int = 0  # tokens computed once before a preemption
+    hit_tokens: int = 0  # found at the first admission
+    _chain: list[BlockHash] = field(default_factory=list)
+
+    @property
+    def length(self) -> int:
+        """Tokens known: prompt and output."""
+        return len(self.request.prompt) + len(self.output)
+
+    @property
+    def is_prefilling(self) -> bool:
+        """Whether it still computes what was known when it was admitted."""
+        return self.computed < self.prefill_end
+
+    @property
+    def place(self) -> tuple[int, int]:
+        """Its rank in the line: by arrival, and within a request by choice."""
+        return self.arrival, self.choice
+
+    def tokens(self, start: int, stop: int) -> tuple[int, ...]:
+        """The known tokens at positions `start` to `stop - 1`."""
+        prompt = self.request.prompt
+        if stop <= len(prompt):
+            return prompt[start:stop]
+        split = max(start - len(prompt), 0)
+        return (*prompt[start:], *self.output[split : stop - len(prompt)])
+
+    def block_tokens(self, index: int) -> tuple[int, ...]:
+        """The tokens of a full block."""
+        return self.tokens(index * self.block_size, (index + 1) * self.block_size)
+
+    def block_name(self, index: int) -> BlockHash:
+        """Name of a full block of known tokens; each is computed once."""
+        assert (index + 1) * self.block_size <= self.length, f"block {index} is not full"
+        while len(self._chain) <= index:
+            self._chain.append(
+                block_hash(self.parent_name(len(self._chain)), self.block_tokens(len(self._chain)))
+            )
+        return self._chain[index]
+
+    def parent_name(self, index: int) -> BlockHash:
+        """Name of the block before, which is the root before the first."""
+        return self.block_name(index - 1) if index else self.root
+
+    def samples(self, stop: int) -> tuple[Sample, ...]:
+        """What to sample once the tokens below `stop` are fed: nothing before the last one."""
+        if stop < self.length:
+            return ()
+        params = self.request.sampling
+        choices = range(self.choice, self.choice + 1 + self.unforked)
+        # The live output list: it changes only when this step's outcome is applied.
+        return tuple(
+            Sample(params, params.seed + choice, self.request.prompt, self.output)
+            for choice in choices
+        )
+
+    def move_to(self, state: SequenceState) -> None:
+        """Change state. An illegal transition is a bug."""
+        assert state in LEGAL_TRANSITIONS[self.state], (
+            f"{self.request.request_id}/{self.choice}: {self.state.value} to {state.value}"
+        )
+        self.state = state
+
+    def admit(self) -> None:
+        """Start to run with the blocks now in the table, of which `named` hold KV already."""
+        first = self.state is SequenceState.WAITING
+        self.move_to(SequenceState.RUNNING)
+        self.computed = self.named * self.block_size
+        self.prefill_end = self.length
+        if first:
+            self.hit_tokens = self.computed
+
+    def preempt(self) -> None:
+        """Forget what was computed; its blocks have been released."""
+        assert not self.block_table, "preempted with its blocks"
+        self.move_to(SequenceState.PREEMPTED)
+        self.recomputed_end = max(self.recomputed_end, self.computed)
+        self.computed = self.named = 0
+
+    def fork(self) -> Sequence:
+        """The next sibling, with a copy of this table: the caller takes the references."""
+        assert self.unforked and not self.output and self.computed == self.length, "early fork"
+        sibling = Sequence(
+            request=self.request,
+            root=self.root,
+            block_size=self.block_size,
+            arrival=self.arrival,
+            output_max=self.output_max,
+            choice=self.request.choices - self.unforked,
+            state=SequenceState.RUNNING,
+            block_table=list(self.block_table),
+            computed=self.computed,
+            named=self.named,
+            prefill_end=self.prefill_end,
+            hit_tokens=self.hit_tokens,
+            _chain=list(self._chain),
+        )
+        self.unforked -= 1
+        return sibling
+
+    def accept(self, sampled: SampledToken) -> FinishReason | None:
+        """Add a sampled token; answers why it was the last one, if it was."""
+        params = self.request.sampling
+        may_stop = len(self.output) >= params.tokens_min
+        self.output.append(sampled.token)
+        if may_stop and sampled.token in params.stop_token_ids:
+            return FinishReason.STOP
+        if len(self.output) >= self.output_max:
+            return FinishReason.LENGTH
+        return None

@@ -1,0 +1,40 @@
+"""The engine's running totals, each token counted once under what it was."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+
+from protos.messages import EngineCounters
+from replicas.engine.sequence import Sequence
+
+
+@dataclass(slots=True)
+class Tally:
+    """EngineCounters in the making: the same fields, and the rules by which they grow."""
+
+    requests_finished: int = 0
+    prompt_tokens: int = 0
+    hit_tokens: int = 0
+    prefill_tokens: int = 0
+    recomputed_tokens: int = 0
+    decode_tokens: int = 0
+    preemptions: int = 0
+    steps: int = 0
+
+    def add_admission(self, sequence: Sequence) -> None:
+        """A first admission. Its choices share one prompt, which counts once."""
+        self.prompt_tokens += len(sequence.request.prompt)
+        self.hit_tokens += sequence.hit_tokens
+
+    def add_computed(self, sequence: Sequence, tokens: int) -> None:
+        """The sequence is about to advance by so many tokens."""
+        start, stop = sequence.computed, sequence.computed + tokens
+        again = max(start, min(stop, sequence.recomputed_end))
+        prompt_end = max(again, min(stop, len(sequence.request.prompt)))
+        self.recomputed_tokens += again - start
+        self.prefill_tokens += prompt_end - again
+        self.decode_tokens += stop - prompt_end
+
+    def counters(self) -> EngineCounters:
+        """The totals as a message."""
+        return EngineCounters(**asdict(self))
