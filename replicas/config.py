@@ -1,0 +1,29 @@
+"""What one replica's shell is told: where it listens and how fast it reports.
+
+The engine has its own configuration. Every bound of the shell is named here,
+with what happens at it.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from protos.messages import ReplicaId
+
+
+@dataclass(frozen=True, slots=True)
+class ReplicaConfig:
+    """Addresses, intervals and bounds of one replica."""
+
+    replica_id: ReplicaId
+    host: str = "127.0.0.1"
+    port: int = 0  # 0: any free one
+    advertise_host: str | None = None  # how others reach this replica; None: `host`
+    report_interval_ms: int = 250  # longest silence of a link, to gateway or control plane
+    link_messages_max: int = 1024  # unsent messages of a gateway; at the bound its link is closed
+    lease_ms: int = 3000  # the registry's lease; renewed three times as often
+    publish_interval_ms: int = 5  # block events wait at most this long for company
+    publish_hashes_max: int = 512  # in one batch; a fuller one goes out at once
+    retry_ms_max: int = 5000  # longest wait before looking for a lost peer again
+    step_stuck_ms: int = 60_000  # a step that takes longer makes the replica unhealthy
+    check_interval_ms: int = 1000  # the idle engine's invariants are checked no more often

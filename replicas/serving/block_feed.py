@@ -1,0 +1,103 @@
+"""What the registry has yet to be told about this replica's blocks.
+
+Events fold: of all that happened to a name since the last batch only the
+last word counts, and it goes out once. Batches are numbered; one that was not
+acknowledged is offered again unchanged, since the registry may have applied
+it without our knowing.
+
+When the story has a hole (a new epoch, a gap the registry saw, more pending
+changes than saying everything anew would cost) the next batch is complete:
+it opens with what the engine holds now, and the rest of a long inventory
+follows in ordinary batches, so that no write is ever longer than
+`hashes_max`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from itertools import islice
+
+from protos.hashing import BlockHash
+from protos.messages import BlockEvent, BlockStored
+from protos.registry import BlockBatch
+
+
+class BlockFeed:
+    """Folds block events into numbered batches of one epoch.
+
+    `inventory` names all blocks that the engine can find now, and takes
+    account of every event up to now: those still on their way are discarded
+    by it.
+    """
+
+    def __init__(
+        self,
+        inventory: Callable[[], Sequence[BlockHash]],
+        *,
+        hashes_max: int,
+        pending_max: int,
+    ) -> None:
+        self._inventory = inventory
+        self._hashes_max = hashes_max
+        self._pending_max = pending_max
+        self._pending: dict[BlockHash, bool] = {}  # name -> is it stored; oldest change first
+        self._is_stale = True  # what is pending does not tell the whole story
+        self._offered: BlockBatch | None = None
+        self._number = 0
+
+    @property
+    def is_empty(self) -> bool:
+        return not (self._is_stale or self._pending or self._offered)
+
+    @property
+    def is_full(self) -> bool:
+        """A whole batch is waiting."""
+        return len(self._pending) >= self._hashes_max
+
+    def add(self, events: Iterable[BlockEvent]) -> None:
+        if self._is_stale:
+            return  # the inventory will say it
+        for event in events:
+            self._pending.pop(event.block_hash, None)
+            self._pending[event.block_hash] = isinstance(event, BlockStored)
+        if len(self._pending) > self._pending_max:
+            self.restart()
+
+    def begin_epoch(self) -> None:
+        """Count from 0 and start with everything."""
+        self._number = 0
+        self._offered = None
+        self.restart()
+
+    def restart(self) -> None:
+        """The next batch formed is complete. One already offered is still due before it."""
+        self._is_stale = True
+        self._pending.clear()
+
+    def offer(self) -> BlockBatch | None:
+        """The batch to send next: the same one until `settle`. None: nothing to tell."""
+        if self._offered is None and not self.is_empty:
+            self._offered = self._form()
+        return self._offered
+
+    def settle(self) -> None:
+        """The offered batch was answered, whatever the answer was."""
+        assert self._offered is not None, "only an offered batch is answered"
+        self._offered = None
+
+    def _form(self) -> BlockBatch:
+        is_complete = self._is_stale
+        if is_complete:
+            self._pending = dict.fromkeys(self._inventory(), True)
+            self._is_stale = False
+        oldest = list(islice(self._pending.items(), self._hashes_max))
+        for block_hash, _ in oldest:
+            del self._pending[block_hash]
+        batch = BlockBatch(
+            number=self._number,
+            stored=tuple(block_hash for block_hash, is_stored in oldest if is_stored),
+            removed=tuple(block_hash for block_hash, is_stored in oldest if not is_stored),
+            complete=is_complete,
+        )
+        self._number += 1
+        return batch

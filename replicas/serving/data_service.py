@@ -1,0 +1,79 @@
+"""ReplicaData over grpc.aio: the transport of gateways' links.
+
+Each attached stream is one link: a reader hands submissions and cancellations
+to `Links`, a writer sends what `Links` put into the outbox, and a snapshot
+after a silence of one report interval. The first of reader, writer and fault
+that ends, ends the stream, and every way out of it detaches the link, which
+cancels its requests.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from typing import TypeAlias
+
+import grpc
+from grpc import aio
+
+from protos import control_pb2, control_pb2_grpc
+from protos.convert import request_from_proto, step_events_to_proto
+from protos.messages import RequestId
+from replicas.serving.links import GatewayLink, LinkBroken, LinkFault, Links
+from replicas.serving.race import race
+
+Context: TypeAlias = "aio.ServicerContext[control_pb2.GatewayMessage, control_pb2.StepEvents]"
+
+STATUS = {
+    LinkFault.SLOW: grpc.StatusCode.RESOURCE_EXHAUSTED,
+    LinkFault.MALFORMED: grpc.StatusCode.INVALID_ARGUMENT,
+    LinkFault.UNHEALTHY: grpc.StatusCode.INTERNAL,
+}
+
+
+class DataService(control_pb2_grpc.ReplicaDataServicer):
+    """Serves Attach."""
+
+    def __init__(self, links: Links, *, report_interval_ms: int) -> None:
+        self._links = links
+        self._report_s = report_interval_ms / 1000
+
+    async def Attach(
+        self, request_iterator: AsyncIterator[control_pb2.GatewayMessage], context: Context
+    ) -> None:
+        link = self._links.attach()
+        try:
+            await race(
+                link.broken(), self._write(link, context), self._read(link, request_iterator)
+            )
+        except LinkBroken as broken:
+            # Before the status: that may have to wait until a slow peer has read.
+            self._links.detach(link)
+            await context.abort(STATUS[broken.fault], str(broken))
+        finally:
+            self._links.detach(link)
+
+    async def _read(
+        self, link: GatewayLink, messages: AsyncIterator[control_pb2.GatewayMessage]
+    ) -> None:
+        """Returns when the gateway has ended its side."""
+        async for message in messages:
+            match message.WhichOneof("message"):
+                case "submit":
+                    self._links.submit(link, request_from_proto(message.submit))
+                case "cancel_request_id":
+                    self._links.cancel(link, RequestId(message.cancel_request_id))
+                case _:
+                    raise LinkBroken(LinkFault.MALFORMED)
+
+    async def _write(self, link: GatewayLink, context: Context) -> None:
+        """Returns when the link was finished and everything is sent."""
+        while True:
+            try:
+                async with asyncio.timeout(self._report_s):
+                    events = await link.get()
+            except TimeoutError:
+                events = self._links.news()
+            if events is None:
+                return
+            await context.write(step_events_to_proto(events))

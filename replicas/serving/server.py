@@ -1,0 +1,80 @@
+"""The replica's gRPC listener: options, health and reflection around its services.
+
+Two health names. The empty one says whether the process is sound: an
+orchestrator should restart it when it is not. The data service's own name says
+whether to send new work here: a draining replica is sound but not serving.
+"""
+
+from __future__ import annotations
+
+from grpc import aio
+from grpc_health.v1 import health, health_pb2, health_pb2_grpc
+from grpc_reflection.v1alpha import reflection
+
+from protos import control_pb2, control_pb2_grpc
+
+DATA_SERVICE = control_pb2.DESCRIPTOR.services_by_name["ReplicaData"].full_name
+
+# A prompt of a million tokens takes 4 MiB on the wire.
+MESSAGE_BYTES_MAX = 16 * 1024 * 1024
+# A peer that vanished without closing is noticed within this much silence.
+KEEPALIVE_MS = 10_000
+KEEPALIVE_TIMEOUT_MS = 5_000
+
+CHANNEL_OPTIONS = (
+    ("grpc.max_receive_message_length", MESSAGE_BYTES_MAX),
+    ("grpc.max_send_message_length", MESSAGE_BYTES_MAX),
+    ("grpc.keepalive_time_ms", KEEPALIVE_MS),
+    ("grpc.keepalive_timeout_ms", KEEPALIVE_TIMEOUT_MS),
+)
+SERVER_OPTIONS = (
+    *CHANNEL_OPTIONS,
+    ("grpc.so_reuseport", 0),  # a port that is taken is an error, not shared
+    ("grpc.http2.min_recv_ping_interval_without_data_ms", KEEPALIVE_MS // 2),
+)
+
+
+class CannotListen(Exception):
+    """The address cannot be bound."""
+
+
+class ReplicaServer:
+    """The listening end of one replica."""
+
+    def __init__(self, data_service: control_pb2_grpc.ReplicaDataServicer) -> None:
+        self._server = aio.server(options=SERVER_OPTIONS)
+        self._health = health.aio.HealthServicer()
+        control_pb2_grpc.add_ReplicaDataServicer_to_server(  # type: ignore[no-untyped-call]
+            data_service, self._server
+        )
+        health_pb2_grpc.add_HealthServicer_to_server(self._health, self._server)
+        services = (DATA_SERVICE, health.SERVICE_NAME, reflection.SERVICE_NAME)
+        reflection.enable_server_reflection(services, self._server)
+
+    async def start(self, host: str, port: int) -> int:
+        """Listen; the port that was bound."""
+        address = host_port(host, port)
+        try:
+            bound: int = self._server.add_insecure_port(address)
+        except RuntimeError:
+            raise CannotListen(f"cannot listen on {address}: in use or not permitted") from None
+        await self._server.start()
+        await self._health.set(DATA_SERVICE, health_pb2.HealthCheckResponse.SERVING)
+        return bound
+
+    async def refuse_work(self) -> None:
+        """The data service is NOT_SERVING from now on; the process is still sound."""
+        await self._health.set(DATA_SERVICE, health_pb2.HealthCheckResponse.NOT_SERVING)
+
+    async def declare_unsound(self) -> None:
+        await self._health.enter_graceful_shutdown()
+
+    async def stop(self, grace_s: float) -> None:
+        """No new streams; those that are open may end by themselves within the grace."""
+        await self._health.enter_graceful_shutdown()
+        await self._server.stop(grace_s)
+
+
+def host_port(host: str, port: int) -> str:
+    """The two as one address, IPv6 in brackets."""
+    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
