@@ -162,4 +162,9 @@ def test_a_planted_cycle_is_found(tmp_path: Path) -> None:
         path = tmp_path / "replicas" / f"{name}.py"
         path.parent.mkdir(exist_ok=True)
         path.write_text(f"def f():\n    from replicas import {target}")
-    assert find_cycle(import_graph(tmp_path)) == ["replicas.a", "replicas.b", "replicas.c", "replicas.a"]
+    assert find_cycle(import_graph(tmp_path)) == [
+        "replicas.a",
+        "replicas.b",
+        "replicas.c",
+        "replicas.a",
+    ]

@@ -42,9 +42,7 @@ class RequestFailed(Exception):
     """The server refused the request or ended its stream with an error."""
 
 
-async def ask(
-    client: httpx.AsyncClient, prompt: Prompt, show: Callable[[str], None]
-) -> Measured:
+async def ask(client: httpx.AsyncClient, prompt: Prompt, show: Callable[[str], None]) -> Measured:
     """Stream one answer, handing its text to `show`. Raises RequestFailed."""
     body = {
         "messages": list(prompt.messages),

@@ -30,5 +30,3 @@ def up(**values: Any) -> None:
         click.echo("stopped")
     except StartFailed as error:
         raise click.ClickException(str(error)) from error
-
-

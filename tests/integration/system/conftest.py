@@ -1,0 +1,60 @@
+"""One real cluster for the tests of the whole path: Ray, Valkey, gRPC, the tiny model."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import openai
+import psutil
+import pytest
+
+from orchestrator.live.local import LocalCluster, LocalOptions
+from orchestrator.live.operator_client import ReplicaState, replica_states
+from tests.ports import free_ports
+
+
+@dataclass(frozen=True)
+class System:
+    """Where the running cluster answers."""
+
+    options: LocalOptions
+
+    @property
+    def url(self) -> str:
+        return f"http://127.0.0.1:{self.options.http_port}"
+
+    @property
+    def grpc_address(self) -> str:
+        return f"127.0.0.1:{self.options.grpc_port}"
+
+    @property
+    def control_address(self) -> str:
+        return f"127.0.0.1:{self.options.control_port}"
+
+    def openai(self) -> openai.OpenAI:
+        return openai.OpenAI(base_url=f"{self.url}/v1", api_key="unused", max_retries=0)
+
+    def replicas(self) -> tuple[ReplicaState, ...]:
+        return replica_states(self.control_address, timeout_s=5.0)
+
+
+def replica_processes() -> list[psutil.Process]:
+    """The actors that run engines, among this process's own descendants."""
+    family = psutil.Process().children(recursive=True)
+    return [p for p in family if "ServeReplica:blockyard:replica" in " ".join(p.cmdline())]
+
+
+@pytest.fixture(scope="module")
+def system() -> Iterator[System]:
+    http_port, grpc_port, control_port = free_ports(3)
+    options = LocalOptions(
+        model="tiny",
+        replicas=2,
+        http_port=http_port,
+        grpc_port=grpc_port,
+        control_port=control_port,
+        blocks=512,
+    )
+    with LocalCluster(options, lambda _message: None):
+        yield System(options)
