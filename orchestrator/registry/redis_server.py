@@ -1,0 +1,90 @@
+"""One Redis-protocol server: how to reach it, how long to wait, how it may fail.
+
+Whatever goes wrong with the server or on the way to it (refused, timed out,
+loading, read-only, out of memory, not permitted) is RegistryUnavailable with
+the original as its cause, within the bounds of RegistryConfig and without a
+retry: the caller knows better what to do meanwhile.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+from redis.asyncio import BlockingConnectionPool, Redis
+from redis.asyncio.retry import Retry
+from redis.backoff import NoBackoff
+from redis.exceptions import NoScriptError, RedisError
+
+from orchestrator.registry.config import RegistryConfig
+from orchestrator.registry.scripts import Script
+from protos.registry import RegistryUnavailable
+
+Argument = str | bytes | int
+
+
+class RedisServer:
+    """Commands and scripts on one server. Answers are bytes, ints, lists and None."""
+
+    def __init__(self, client: Redis) -> None:
+        """Takes over `client`, which must answer bytes: `close` closes it too."""
+        self._client = client
+
+    @classmethod
+    def at(cls, url: str, config: RegistryConfig) -> RedisServer:
+        """The server at `redis://`, `rediss://` or `unix://`; ValueError if `url` is none.
+
+        Does no I/O: a server that is away shows at the first call.
+        """
+        return cls(Redis.from_pool(_pool(url, config)))
+
+    async def close(self) -> None:
+        await self._client.aclose()
+
+    async def ask(self, *command: Argument) -> Any:
+        """The server's answer to one command."""
+        with _failing_as_unavailable():
+            return await self._execute(*command)
+
+    async def run(
+        self, script: Script, *, keys: Sequence[Argument], args: Sequence[Argument]
+    ) -> Any:
+        """The script's answer; teaches the server a script that it does not know."""
+        with _failing_as_unavailable():
+            try:
+                return await self._execute("EVALSHA", script.sha, len(keys), *keys, *args)
+            except NoScriptError:
+                return await self._execute("EVAL", script.source, len(keys), *keys, *args)
+
+    async def _execute(self, *command: Argument) -> Any:
+        return await self._client.execute_command(*command)  # type: ignore[no-untyped-call]
+
+
+@contextmanager
+def _failing_as_unavailable() -> Iterator[None]:
+    try:
+        yield
+    except (RedisError, OSError) as error:
+        raise RegistryUnavailable(f"the registry's server failed: {error}") from error
+
+
+def _pool(url: str, config: RegistryConfig) -> BlockingConnectionPool:
+    try:
+        pool = BlockingConnectionPool.from_url(
+            url,
+            max_connections=config.connections_max,
+            timeout=config.operation_ms / 1000,
+            socket_timeout=config.operation_ms / 1000,
+            socket_connect_timeout=config.connect_ms / 1000,
+            retry=Retry(NoBackoff(), 0),
+            protocol=2,  # RESP3 would ask for maintenance pushes that nothing here listens to
+        )
+        pool.connection_class(**pool.connection_kwargs)  # refuses options it does not know
+    except (ValueError, TypeError) as error:
+        # The URL is not repeated: it may carry a password.
+        raise ValueError(
+            "the registry's URL must read redis://[user:password@]host[:port][/database], "
+            "rediss://... or unix://..., with options of redis-py only"
+        ) from error
+    return pool
