@@ -1,0 +1,51 @@
+"""Run steps on a model: the live executor's synchronous half.
+
+Copies first, then one forward pass over all rows, then one choice per sample.
+The only state is the KV cache; everything else comes with the plan and leaves
+with the outcome. Not reentrant: one step at a time, from any one thread.
+"""
+
+from __future__ import annotations
+
+import torch
+
+from replicas.engine.plan import StepOutcome, StepPlan
+from replicas.model.batch import build_batch
+from replicas.model.errors import NonFiniteLogits
+from replicas.model.kv_cache import KvCache
+from replicas.model.loading import LoadedModel
+from replicas.model.paged_attention import PagedAttention
+from replicas.model.sampler import choose
+
+
+class TorchRunner:
+    """Owns the KV cache of one replica."""
+
+    def __init__(self, model: LoadedModel, *, blocks_total: int, block_size: int) -> None:
+        self._model = model
+        self.cache = KvCache(
+            model.config,
+            blocks_total=blocks_total,
+            block_size=block_size,
+            device=model.device,
+            dtype=model.dtype,
+        )
+        self._attention = PagedAttention(model.config, self.cache)
+
+    @torch.inference_mode()
+    def run(self, plan: StepPlan) -> StepOutcome:
+        """Compute the step. Any exception means that the KV can no longer be trusted."""
+        assert plan.rows, "a step without rows"
+        self.cache.copy(plan.copies)
+        batch = build_batch(
+            plan.rows,
+            block_size=self.cache.block_size,
+            group=self._model.config.group,
+            device=self._model.device,
+            dtype=self._model.dtype,
+        )
+        logits = self._model.transformer.logits(batch, self._attention)
+        if not bool(torch.isfinite(logits).all()):
+            raise NonFiniteLogits(f"{self._model.name} computed logits that are not finite.")
+        chosen = iter(choose(logits, [row.samples for row in plan.rows if row.samples]))
+        return StepOutcome(tuple(next(chosen) if row.samples else () for row in plan.rows))
