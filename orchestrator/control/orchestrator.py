@@ -110,6 +110,9 @@ class Tracked:
         assert phase in PHASES_AFTER[self.phase], f"{self.phase} -> {phase}"
         self.phase = phase
 
+    def status(self) -> ReplicaStatus:
+        return ReplicaStatus(self.record, self.snapshot, self.phase)
+
 
 class Orchestrator:
     """Feed it every event, and an empty tick now and then; execute what it answers."""
@@ -132,17 +135,12 @@ class Orchestrator:
 
     def status(self) -> tuple[ReplicaStatus, ...]:
         """Every replica not yet forgotten, by replica id."""
-        return tuple(
-            ReplicaStatus(tracked.record, tracked.snapshot, tracked.phase)
-            for _, tracked in sorted(self._replicas.items())
-        )
+        return tuple(tracked.status() for _, tracked in sorted(self._replicas.items()))
 
     def replica(self, replica_id: ReplicaId) -> ReplicaStatus | None:
         """One replica, or None when it never attached or was forgotten."""
         tracked = self._replicas.get(replica_id)
-        if tracked is None:
-            return None
-        return ReplicaStatus(tracked.record, tracked.snapshot, tracked.phase)
+        return tracked.status() if tracked is not None else None
 
     def _apply(self, event: Event, now_ns: int) -> None:
         match event:

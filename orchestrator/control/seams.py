@@ -7,7 +7,7 @@ receives what it needs.
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator
 from typing import Protocol
 
 from protos.messages import Delta, Refusal, Request, Snapshot
@@ -40,7 +40,7 @@ class ReplicaClient(Protocol):
         """The newest report that arrived on this link, None before the first."""
         ...
 
-    def submit(self, request: Request) -> AsyncIterator[Delta]:
+    def submit(self, request: Request) -> AsyncGenerator[Delta, None]:
         """Run the request here; deltas of all its choices as they come.
 
         Ends after the finish of every choice. Raises ReplicaRefused before

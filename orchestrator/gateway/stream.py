@@ -8,12 +8,15 @@ one cancels the request at its replica.
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator
 from dataclasses import dataclass
 from types import TracebackType
 from typing import Self
 
-from protos.messages import Delta, ReplicaId
+from orchestrator.control.seams import ReplicaLost
+from orchestrator.gateway.errors import ReplicaFailed
+from orchestrator.gateway.totals import Totals
+from protos.messages import Delta, ReplicaId, Request
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,21 +29,95 @@ class Timing:
     first_delta_ns: int  # from the submission that succeeded to its first delta
 
 
+class BrokenStream(Exception):
+    """A replica's deltas do not add up. The message says how."""
+
+
+class Continuity:
+    """Follows one request's deltas and vouches that nothing is missing or repeated."""
+
+    def __init__(self, choices: int) -> None:
+        self._next_index = [0] * choices
+        self._unfinished = set(range(choices))
+
+    @property
+    def is_complete(self) -> bool:
+        """Whether every choice has finished."""
+        return not self._unfinished
+
+    def take(self, delta: Delta) -> None:
+        """Raises BrokenStream unless this is what must come next."""
+        if delta.choice not in self._unfinished:
+            raise BrokenStream(f"choice {delta.choice} is unknown or has finished")
+        expected = self._next_index[delta.choice]
+        if delta.first_index != expected:
+            raise BrokenStream(f"token {delta.first_index} where {expected} is due")
+        self._next_index[delta.choice] += len(delta.tokens)
+        if delta.finish is not None:
+            self._unfinished.remove(delta.choice)
+
+
 class Stream:
     """The deltas of one request. Iterate once; close always."""
 
-    replica_id: ReplicaId
-    hit_tokens: int  # prompt tokens whose KV the replica found
-    attempts: int  # replicas tried, the one that answered included
-    timing: Timing
+    def __init__(
+        self,
+        request: Request,
+        first: Delta,
+        source: AsyncGenerator[Delta, None],
+        *,
+        replica_id: ReplicaId,
+        attempts: int,
+        timing: Timing,
+        totals: Totals,
+    ) -> None:
+        self.replica_id = replica_id
+        self.hit_tokens = first.hit_tokens  # prompt tokens whose KV the replica found
+        self.attempts = attempts  # replicas tried, the one that answered included
+        self.timing = timing
+        self._source = source
+        self._first: Delta | None = first
+        self._continuity = Continuity(request.choices)
+        self._totals = totals
 
-    def __aiter__(self) -> AsyncIterator[Delta]:
+    def __aiter__(self) -> Self:
         """All deltas, the first included. Raises ReplicaFailed when the replica is lost."""
-        raise NotImplementedError
+        return self
+
+    async def __anext__(self) -> Delta:
+        if self._continuity.is_complete:
+            await self.close()
+            raise StopAsyncIteration
+        try:
+            delta = await self._next_from_source()
+            self._continuity.take(delta)
+        except ReplicaLost as error:
+            # A stream that outlives its replica would begin here: the same
+            # request, with the tokens delivered so far, on another replica.
+            self._totals.streams_lost += 1
+            raise ReplicaFailed(
+                "the replica was lost while it answered", code="replica_lost"
+            ) from error
+        except BrokenStream as error:
+            self._totals.streams_broken += 1
+            await self.close()
+            raise ReplicaFailed(
+                "the replica's answer is incomplete", code="stream_broken"
+            ) from error
+        return delta
+
+    async def _next_from_source(self) -> Delta:
+        if self._first is not None:
+            first, self._first = self._first, None
+            return first
+        try:
+            return await anext(self._source)
+        except StopAsyncIteration:
+            raise BrokenStream("the stream ended before its choices did") from None
 
     async def close(self) -> None:
         """End the request; cancels it at the replica if it is unfinished. Safe to repeat."""
-        raise NotImplementedError
+        await self._source.aclose()
 
     async def __aenter__(self) -> Self:
         return self

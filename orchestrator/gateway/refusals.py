@@ -1,0 +1,73 @@
+"""What a replica's refusal, or its loss, means to the client. The one table of it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from orchestrator.gateway.errors import (
+    GatewayError,
+    InvalidRequest,
+    NoReplica,
+    ReplicaFailed,
+    Shed,
+    Unservable,
+)
+from orchestrator.gateway.totals import RetryReason
+from protos.messages import Refusal, RefusalReason
+
+RETRY_AFTER_S = 1  # another replica, or the same one after its next step, may take it
+
+
+@dataclass(frozen=True, slots=True)
+class Setback:
+    """Why a replica did not answer: the client's error, unless another replica may be tried."""
+
+    error: GatewayError
+    retry: RetryReason | None
+
+
+def lost() -> Setback:
+    """The replica was lost before its first delta."""
+    error = ReplicaFailed("the replica was lost before it answered", code="replica_lost")
+    return Setback(error, RetryReason.LOST)
+
+
+def refused(refusal: Refusal) -> Setback:
+    """The replica said no."""
+    build, retry = VERDICTS[refusal.reason]
+    return Setback(build(refusal.message), retry)
+
+
+def draining(message: str) -> GatewayError:
+    return NoReplica(message, code="draining", retry_after_s=RETRY_AFTER_S)
+
+
+def queue_full(message: str) -> GatewayError:
+    return Shed(message, code="overloaded", retry_after_s=RETRY_AFTER_S)
+
+
+def never_fits(message: str) -> GatewayError:
+    return Unservable(message, code="never_fits")
+
+
+def context_exceeded(message: str) -> GatewayError:
+    return InvalidRequest(message, code="context_length_exceeded")
+
+
+def token_out_of_range(message: str) -> GatewayError:
+    return InvalidRequest(message, code="token_out_of_range")
+
+
+def invalid(message: str) -> GatewayError:
+    return InvalidRequest(message, code="invalid_request")
+
+
+VERDICTS: dict[RefusalReason, tuple[Callable[[str], GatewayError], RetryReason | None]] = {
+    RefusalReason.DRAINING: (draining, RetryReason.DRAINING),
+    RefusalReason.QUEUE_FULL: (queue_full, RetryReason.QUEUE_FULL),
+    RefusalReason.NEVER_FITS: (never_fits, None),
+    RefusalReason.CONTEXT_EXCEEDED: (context_exceeded, None),
+    RefusalReason.TOKEN_OUT_OF_RANGE: (token_out_of_range, None),
+    RefusalReason.INVALID: (invalid, None),
+}
