@@ -1,0 +1,95 @@
+"""A small honest executor: the next token is its own position.
+
+It looks at nothing but the plan, so a wrong row, a lost step or a token in
+the wrong stream shows as a wrong number.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from itertools import count
+
+from protos.messages import (
+    ModelCard,
+    ReplicaId,
+    Request,
+    RequestId,
+    SampledToken,
+    SamplingParams,
+)
+from replicas.config import ReplicaConfig
+from replicas.engine.config import EngineConfig
+from replicas.engine.engine import Engine
+from replicas.engine.plan import Sample, StepOutcome, StepPlan
+
+VOCAB_SIZE = 5000
+CARD = ModelCard(
+    name="counting",
+    revision="1",
+    dtype="none",
+    block_size=4,
+    context_tokens_max=4096,
+    vocab_size=VOCAB_SIZE,
+)
+CONFIG = ReplicaConfig(replica_id=ReplicaId("r-0"), report_interval_ms=20, check_interval_ms=0)
+
+
+def engine(*, blocks_total: int = 64, waiting_max: int = 16) -> Engine:
+    return Engine(EngineConfig(card=CARD, blocks_total=blocks_total, waiting_max=waiting_max))
+
+
+def counted(plan: StepPlan) -> StepOutcome:
+    """The outcome of counting."""
+    return StepOutcome(
+        sampled=tuple(tuple(_token(sample) for sample in row.samples) for row in plan.rows)
+    )
+
+
+def _token(sample: Sample) -> SampledToken:
+    position = len(sample.prompt) + len(sample.output)
+    top = tuple((token, -float(token)) for token in range(sample.params.logprobs or 0))
+    return SampledToken(position % VOCAB_SIZE, logprob=None, top=top)
+
+
+class CountingExecutor:
+    """Counts, but only while it is not held."""
+
+    def __init__(self) -> None:
+        self._may_run = asyncio.Event()
+        self._may_run.set()
+        self.failure: Exception | None = None
+
+    def hold(self) -> None:
+        self._may_run.clear()
+
+    def release(self) -> None:
+        self._may_run.set()
+
+    async def execute(self, plan: StepPlan) -> StepOutcome:
+        await asyncio.sleep(0)  # a step takes time, so others get their turn
+        await self._may_run.wait()
+        if self.failure is not None:
+            raise self.failure
+        return counted(plan)
+
+
+_prompts = count(1)
+
+
+def request(
+    name: str, *, prompt_tokens: int = 6, tokens_max: int = 5, choices: int = 1, logprobs: int = 0
+) -> Request:
+    """A request that shares no block with any other one."""
+    first = next(_prompts) % VOCAB_SIZE
+    return Request(
+        request_id=RequestId(name),
+        prompt=(first, *range(1, prompt_tokens)),
+        sampling=SamplingParams(tokens_max=tokens_max, logprobs=logprobs or None),
+        choices=choices,
+    )
+
+
+def answer(asked: Request) -> list[int]:
+    """The tokens that every choice of the request must get."""
+    start = len(asked.prompt)
+    return [position % VOCAB_SIZE for position in range(start, start + asked.sampling.tokens_max)]

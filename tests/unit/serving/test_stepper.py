@@ -1,0 +1,129 @@
+"""The loop that turns: it steps while there is work, rests, and dies loudly."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager, suppress
+
+import pytest
+
+from protos.messages import BlockEvent, BlockStored, Delta
+from replicas.engine.engine import Engine
+from replicas.engine.plan import StepOutcome, StepPlan
+from replicas.serving.executor import ThreadExecutor
+from replicas.serving.pace import Pace
+from replicas.serving.stepper import Stepper
+from tests.unit.serving.counting import CountingExecutor, counted, engine, request
+from tests.unit.serving.eventually import eventually
+
+
+class Loop:
+    """A stepper over an engine, with everything it tells."""
+
+    def __init__(self, executor: CountingExecutor | ThreadExecutor) -> None:
+        self.engine: Engine = engine()
+        self.pace = Pace()
+        self.work = asyncio.Event()
+        self.deltas: list[Delta] = []
+        self.block_events: list[BlockEvent] = []
+        self.stepper = Stepper(
+            self.engine,
+            executor,
+            self.pace,
+            self.work,
+            deliver=self.deltas.extend,
+            publish=self.block_events.extend,
+            check_interval_ms=0,
+        )
+
+    def submit(self, name: str) -> None:
+        assert self.engine.submit(request(name)) is None
+        self.work.set()
+
+    @asynccontextmanager
+    async def turning(self) -> AsyncIterator[asyncio.Task[None]]:
+        task = asyncio.create_task(self.stepper.run())
+        try:
+            yield task
+        finally:
+            task.cancel()
+            with suppress(asyncio.CancelledError, RuntimeError, AssertionError):
+                await task
+
+
+async def test_work_wakes_it_and_the_end_of_work_is_idle() -> None:
+    loop = Loop(CountingExecutor())
+    async with loop.turning():
+        for round_trip in range(1, 3):
+            loop.submit("a")
+            await loop.stepper.idle()
+            assert len(loop.deltas) == 5 * round_trip
+            assert loop.pace.mean_ns > 0
+    # 6 prompt tokens and 5 chosen: the KV of 10, two full blocks, twice
+    assert len([event for event in loop.block_events if isinstance(event, BlockStored)]) == 4
+
+
+async def test_the_event_loop_goes_on_while_a_step_computes() -> None:
+    executor = CountingExecutor()
+    executor.hold()
+    loop = Loop(executor)
+    async with loop.turning():
+        loop.submit("a")
+        await eventually(lambda: loop.pace.age_ns > 0, "the first step began")
+        loop.submit("b")
+        loop.engine.cancel(request("a").request_id)
+        executor.release()
+        await loop.stepper.idle()
+    assert {delta.request_id for delta in loop.deltas} == {"b"}
+
+
+async def test_steps_run_in_one_thread_of_their_own() -> None:
+    threads: set[int] = set()
+
+    def run(plan: StepPlan) -> StepOutcome:
+        threads.add(threading.get_ident())
+        return counted(plan)
+
+    loop = Loop(ThreadExecutor(run))
+    async with loop.turning():
+        loop.submit("a")
+        await loop.stepper.idle()
+    assert len(threads) == 1
+    assert threading.get_ident() not in threads
+
+
+async def test_stop_ends_it_between_two_steps() -> None:
+    executor = CountingExecutor()
+    executor.hold()
+    loop = Loop(executor)
+    async with loop.turning() as task:
+        loop.submit("a")
+        await eventually(lambda: loop.pace.age_ns > 0, "the first step began")
+        loop.stepper.stop()
+        executor.release()
+        await asyncio.wait_for(task, 10)
+    assert len(loop.deltas) == 1
+    loop.engine.check()
+
+
+async def test_an_executor_that_fails_ends_it_with_its_exception() -> None:
+    executor = CountingExecutor()
+    executor.failure = RuntimeError("out of memory")
+    loop = Loop(executor)
+    async with loop.turning() as task:
+        loop.submit("a")
+        with pytest.raises(RuntimeError, match="out of memory"):
+            await asyncio.wait_for(task, 10)
+
+
+async def test_a_failed_check_ends_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    def failed_check(_engine: Engine) -> None:
+        raise AssertionError("block 3 is in no list")
+
+    monkeypatch.setattr(Engine, "check", failed_check)
+    loop = Loop(CountingExecutor())
+    async with loop.turning() as task:
+        with pytest.raises(AssertionError, match="block 3"):
+            await asyncio.wait_for(task, 10)
