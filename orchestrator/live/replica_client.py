@@ -1,0 +1,213 @@
+"""A gateway's link to one replica over grpc.aio: one stream for all requests.
+
+Theory: a background task keeps one ReplicaData.Attach stream open. Messages
+that arrive are dealt out to the inboxes of the requests they concern;
+submissions and cancellations leave through one outbox. When the stream
+breaks, every request on it ends with ReplicaLost at once, the snapshot is
+gone, and the task attaches again after a capped, growing wait.
+
+A hung peer is noticed by its silence: replicas report several times a second
+even when idle, so a stream without a message for `silence_s_max` is broken,
+whatever the transport believes.
+
+Bounds: requests on the link, deltas in an inbox, and with them the outbox: a
+request sends at most two messages.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import AsyncGenerator, Callable
+from dataclasses import dataclass
+from typing import TypeAlias
+
+from grpc import aio
+
+from orchestrator.control.seams import ReplicaLost, ReplicaRefused
+from orchestrator.live.inbox import Inbox
+from protos import control_pb2, control_pb2_grpc
+from protos.convert import request_to_proto, step_events_from_proto
+from protos.messages import (
+    Delta,
+    Refusal,
+    RefusalReason,
+    Request,
+    RequestId,
+    Snapshot,
+    StepEvents,
+)
+from protos.registry import ReplicaRecord
+
+log = logging.getLogger(__name__)
+
+AttachCall: TypeAlias = "aio.StreamStreamCall[control_pb2.GatewayMessage, control_pb2.StepEvents]"
+
+# A step's events for all sequences of a gateway, log-probabilities included.
+MESSAGE_BYTES_MAX = 64 * 1024 * 1024
+CHANNEL_OPTIONS = (
+    ("grpc.max_receive_message_length", MESSAGE_BYTES_MAX),
+    # Links do not inherit one another's waits for a connection.
+    ("grpc.use_local_subchannel_pool", 1),
+)
+
+
+@dataclass(frozen=True, slots=True)
+class LinkConfig:
+    silence_s_max: float = 5.0  # a peer this silent is hung
+    retry_s_first: float = 0.1
+    retry_s_max: float = 2.0
+    requests_max: int = 4096
+    inbox_deltas_max: int = 8192
+
+
+class Attachment:
+    """One open stream and the requests on it. Dies with the stream."""
+
+    def __init__(self) -> None:
+        self.inboxes: dict[RequestId, Inbox] = {}
+        self.outbox: asyncio.Queue[control_pb2.GatewayMessage] = asyncio.Queue()
+
+    def deal(self, events: StepEvents) -> None:
+        """Hand what came to whom it concerns; strangers have been cancelled."""
+        for delta in events.deltas:
+            if (inbox := self.inboxes.get(delta.request_id)) is not None:
+                inbox.put(delta)
+        for refusal in events.refusals:
+            if (inbox := self.inboxes.get(refusal.request_id)) is not None:
+                inbox.end(ReplicaRefused(refusal))
+
+    def lose(self) -> None:
+        """The stream is gone, and every request on it."""
+        for inbox in self.inboxes.values():
+            inbox.end(ReplicaLost("the stream to the replica broke"))
+
+
+class GrpcReplicaClient:
+    """ReplicaClient over grpc.aio. Begins to attach when it is made, inside a running loop."""
+
+    def __init__(
+        self, record: ReplicaRecord, on_change: Callable[[], None], config: LinkConfig
+    ) -> None:
+        self._record = record
+        self._on_change = on_change
+        self._config = config
+        self._snapshot: Snapshot | None = None
+        self._attachment: Attachment | None = None
+        self._retry_s = config.retry_s_first
+        self._task = asyncio.create_task(self._stay_attached())
+
+    # ---- the seam
+
+    def snapshot(self) -> Snapshot | None:
+        """The newest report; None while the link is down."""
+        return self._snapshot
+
+    async def submit(self, request: Request) -> AsyncGenerator[Delta, None]:
+        """Run the request here. Closing the generator early cancels it at the replica."""
+        attachment = self._attachment
+        if attachment is None:
+            raise ReplicaLost("the link to the replica is down")
+        if len(attachment.inboxes) >= self._config.requests_max:
+            raise ReplicaRefused(too_many(request))
+        if request.request_id in attachment.inboxes:
+            raise ReplicaRefused(duplicate(request))
+        inbox = Inbox(self._config.inbox_deltas_max)
+        attachment.inboxes[request.request_id] = inbox
+        attachment.outbox.put_nowait(control_pb2.GatewayMessage(submit=request_to_proto(request)))
+        choices_left = request.choices
+        try:
+            while choices_left:
+                delta = await inbox.take()
+                choices_left -= delta.finish is not None
+                yield delta
+        except ReplicaRefused:
+            choices_left = 0
+            raise
+        finally:
+            del attachment.inboxes[request.request_id]
+            if choices_left:
+                attachment.outbox.put_nowait(
+                    control_pb2.GatewayMessage(cancel_request_id=request.request_id)
+                )
+
+    async def close(self) -> None:
+        """End the link and with it every request on it."""
+        self._task.cancel()
+        await asyncio.gather(self._task, return_exceptions=True)
+
+    # ---- the stream
+
+    async def _stay_attached(self) -> None:
+        while True:
+            try:
+                await self._attach()
+            except (aio.AioRpcError, TimeoutError, ValueError) as error:
+                log.info("link to %s: %s", self._record.replica_id, describe(error))
+            await asyncio.sleep(self._retry_s)
+            self._retry_s = min(2 * self._retry_s, self._config.retry_s_max)
+
+    async def _attach(self) -> None:
+        """One stream, from its first message to its end."""
+        attachment = Attachment()
+        async with aio.insecure_channel(self._record.address, options=CHANNEL_OPTIONS) as channel:
+            call: AttachCall = control_pb2_grpc.ReplicaDataStub(channel).Attach()  # type: ignore[no-untyped-call]
+            writer = asyncio.create_task(write(call, attachment.outbox))
+            try:
+                await self._read(call, attachment)
+            finally:
+                self._lose(attachment)
+                writer.cancel()
+                await asyncio.gather(writer, return_exceptions=True)
+
+    async def _read(self, call: AttachCall, attachment: Attachment) -> None:
+        """Deal out what comes. Returns when the replica ended the stream."""
+        while True:
+            async with asyncio.timeout(self._config.silence_s_max):
+                message = await call.read()
+            if not isinstance(message, control_pb2.StepEvents):
+                return
+            events = step_events_from_proto(message)
+            self._attachment = attachment
+            self._snapshot = events.snapshot
+            self._retry_s = self._config.retry_s_first
+            attachment.deal(events)
+            self._on_change()
+
+    def _lose(self, attachment: Attachment) -> None:
+        """The link is down: say so before those who lost their request look elsewhere."""
+        self._attachment = None
+        self._snapshot = None
+        attachment.lose()
+        self._on_change()
+
+
+async def write(call: AttachCall, outbox: asyncio.Queue[control_pb2.GatewayMessage]) -> None:
+    """Send what is in the outbox. A stream that cannot be written is ended for its reader too."""
+    try:
+        while True:
+            await call.write(await outbox.get())
+    except (aio.AioRpcError, asyncio.InvalidStateError):
+        call.cancel()
+
+
+def too_many(request: Request) -> Refusal:
+    return Refusal(
+        request.request_id, RefusalReason.QUEUE_FULL, "the link to the replica is at its bound"
+    )
+
+
+def duplicate(request: Request) -> Refusal:
+    return Refusal(
+        request.request_id, RefusalReason.INVALID, "a request of this id is still running"
+    )
+
+
+def describe(error: Exception) -> str:
+    match error:
+        case aio.AioRpcError():
+            return f"{error.code().name} {error.details()}"
+        case TimeoutError():
+            return "silent"
+        case _:
+            return str(error)
