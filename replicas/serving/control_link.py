@@ -24,6 +24,7 @@ from replicas.serving.backoff import Backoff
 from replicas.serving.race import race
 from replicas.serving.reporter import Reporter
 from replicas.serving.server import CHANNEL_OPTIONS
+from replicas.serving.waiting import set_within
 
 logger = logging.getLogger(__name__)
 AttachCall: TypeAlias = (
@@ -94,11 +95,7 @@ class ControlLink:
             report.snapshot.CopyFrom(snapshot_to_proto(self._reporter.snapshot()))
             await call.write(report)
             report = control_pb2.ReplicaReport()
-            try:
-                async with asyncio.timeout(self._report_s):
-                    await self._report_now.wait()
-            except TimeoutError:
-                pass
+            await set_within(self._report_now, self._report_s)
 
     async def _obey(self, call: AttachCall, epoch: int) -> None:
         """Carry out commands of this epoch until the control plane ends the stream."""

@@ -21,6 +21,7 @@ from replicas.config import ReplicaConfig
 from replicas.serving.backoff import Backoff
 from replicas.serving.block_feed import BlockFeed
 from replicas.serving.reporter import Reporter
+from replicas.serving.waiting import set_within
 
 logger = logging.getLogger(__name__)
 Answer = TypeVar("Answer")
@@ -127,13 +128,10 @@ class MembershipKeeper:
             return
         if self._feed.is_empty and not self._renew_now:
             self._changed.clear()
-            try:
-                async with asyncio.timeout_at(until):
-                    await self._changed.wait()
-            except TimeoutError:
-                return
-        if not self._renew_now:
-            await asyncio.sleep(self._publish_s)
+            await set_within(self._changed, until - asyncio.get_running_loop().time())
+        if self._feed.is_empty or self._renew_now:
+            return
+        await asyncio.sleep(self._publish_s)
 
     async def _in_time(self, call: Awaitable[Answer]) -> Answer:
         """A registry that hangs is as good as gone: the lease must not wait for it."""

@@ -1,0 +1,95 @@
+"""A replica from the name of a model: load it, size its memory, put the parts together.
+
+The same for every way to start a replica. It may run in any thread; the
+replica is started later, on the event loop that it will live on.
+"""
+
+from __future__ import annotations
+
+import torch
+
+from protos.registry import ControlDirectory, RegistryWriter
+from replicas.config import ReplicaConfig
+from replicas.engine.config import EngineConfig
+from replicas.engine.engine import Engine
+from replicas.model.kv_cache import blocks_that_fit
+from replicas.model.loading import LoadedModel, load_model
+from replicas.model.runner import TorchRunner
+from replicas.model.source import resolve_model
+from replicas.serving.executor import ThreadExecutor
+from replicas.serving.replica import Replica
+
+CPU_BLOCKS = 1024
+# What is free once the weights are in memory, less what a step's activations may need.
+CUDA_BLOCKS_SHARE = 0.85
+# Tokens of a step and sequences at once: a CPU is busy with few, a GPU idle.
+CPU_STEP = (256, 64)
+CUDA_STEP = (2048, 256)
+# One block in a hundred is left to running sequences for their growth: about a
+# step's worth, so that an admission is not paid for by a preemption.
+WATERMARK_SHARE = 100
+
+
+class DoesNotFit(Exception):
+    """The device has no memory for the blocks that were asked for."""
+
+
+def build_replica(
+    config: ReplicaConfig,
+    *,
+    model: str,
+    device: str = "auto",
+    dtype: str = "auto",
+    block_size: int = 16,
+    blocks_total: int | None = None,
+    registry: RegistryWriter | None = None,
+    directory: ControlDirectory | None = None,
+) -> Replica:
+    """Everything but the start. Raises ModelError or DoesNotFit, with a sentence for its user.
+
+    `device` auto is CUDA where there is one; `blocks_total` None is what suits it.
+    """
+    if device == "auto":
+        device = "cuda" if torch.cuda.is_available() else "cpu"
+    if device == "cpu":
+        # Replicas of one machine share its cores; OpenMP barriers stall between them.
+        torch.set_num_threads(1)
+    loaded = load_model(resolve_model(model), device=device, dtype=dtype)
+    blocks = blocks_total or _default_blocks(loaded, block_size)
+    card = loaded.card(block_size)
+    step_tokens_max, sequences_max = CPU_STEP if loaded.device.type == "cpu" else CUDA_STEP
+    engine = Engine(
+        EngineConfig(
+            card=card,
+            blocks_total=blocks,
+            step_tokens_max=step_tokens_max,
+            sequences_max=sequences_max,
+            watermark_blocks=blocks // WATERMARK_SHARE,
+        )
+    )
+    executor = ThreadExecutor(_allocate(loaded, blocks=blocks, block_size=block_size).run)
+    return Replica(config, engine, executor, card, registry, directory)
+
+
+def _default_blocks(model: LoadedModel, block_size: int) -> int:
+    if model.device.type == "cpu":
+        return CPU_BLOCKS
+    bytes_free, _ = torch.cuda.mem_get_info(model.device)
+    blocks = blocks_that_fit(
+        model.config,
+        bytes_available=int(bytes_free * CUDA_BLOCKS_SHARE),
+        block_size=block_size,
+        dtype=model.dtype,
+    )
+    if blocks == 0:
+        raise DoesNotFit(f"{model.name} leaves no memory for KV blocks on {model.device}.")
+    return blocks
+
+
+def _allocate(model: LoadedModel, *, blocks: int, block_size: int) -> TorchRunner:
+    try:
+        return TorchRunner(model, blocks_total=blocks, block_size=block_size)
+    except RuntimeError as error:  # how torch says on either device that memory is short
+        raise DoesNotFit(
+            f"{blocks} blocks of {block_size} tokens of {model.name} do not fit on {model.device}."
+        ) from error
