@@ -1,0 +1,314 @@
+"""A second bookkeeping of the KV, kept by the plans alone, to hold the engine to its word.
+
+`ShadowKv` executes plans as a GPU would, on an array of slots that remember
+which token was written, at which position, after which prefix. Nothing is ever
+erased, so memory that the engine hands out too early, or reads too late, is
+stale rather than empty. The next token is a pure function of the tokens read
+*through* the block table: any wrong slot changes what the client is told.
+
+`World` drives an engine, knows what an undisturbed run of each request would
+have said, and compares after every call. It looks inside the engine only to
+learn block tables, reference counts and which block has which name.
+"""
+
+from __future__ import annotations
+
+import struct
+import zlib
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+from protos.hashing import BlockHash, block_hashes, reusable_blocks
+from protos.messages import (
+    BlockEvent,
+    BlockRemoved,
+    BlockStored,
+    Delta,
+    FinishReason,
+    ModelCard,
+    Refusal,
+    ReplicaId,
+    Request,
+    RequestId,
+    SampledToken,
+    SamplingParams,
+    Snapshot,
+)
+from replicas.engine.config import EngineConfig
+from replicas.engine.engine import Engine
+from replicas.engine.plan import BlockId, Row, Sample, StepOutcome, StepPlan
+
+VOCAB_SIZE = 7
+CONTEXT = 48
+
+Slot = tuple[int, int, int]  # token, position, digest of the prefix up to and including it
+
+
+def card(block_size: int) -> ModelCard:
+    """A model of few words."""
+    return ModelCard("shadow", "1", "none", block_size, CONTEXT, VOCAB_SIZE)
+
+
+def digest(parent: int, token: int) -> int:
+    """Identity of a prefix, from that of the prefix before and one token."""
+    return zlib.crc32(struct.pack("<II", parent, token))
+
+
+def next_token(tokens: Sequence[int], seed: int, params: SamplingParams, generated: int) -> int:
+    """The model: any function of all tokens and the seed will do."""
+    mixed = zlib.crc32(bytes(tokens), seed) >> 3
+    banned = params.stop_token_ids if generated < params.tokens_min else ()
+    words = [word for word in range(VOCAB_SIZE) if word not in banned]
+    return words[mixed % len(words)]
+
+
+def expected_slots(tokens: Sequence[int]) -> list[Slot]:
+    """What the KV of these tokens looks like."""
+    slots: list[Slot] = []
+    identity = 0
+    for position, token in enumerate(tokens):
+        identity = digest(identity, token)
+        slots.append((token, position, identity))
+    return slots
+
+
+class ShadowKv:
+    """Slots written by plans. Reads what is there, right or wrong."""
+
+    def __init__(self, block_size: int) -> None:
+        self._size = block_size
+        self._slots: dict[tuple[BlockId, int], Slot] = {}
+
+    def execute(self, plan: StepPlan) -> StepOutcome:
+        """Copy, write, then sample, in the order that the contract names."""
+        for copy in plan.copies:
+            for offset in range(copy.slots):
+                self._slots[copy.target, offset] = self._slots[copy.source, offset]
+        for row in plan.rows:
+            self._write(row)
+        return StepOutcome(
+            tuple(tuple(self._sample(row, sample) for sample in row.samples) for row in plan.rows)
+        )
+
+    def read(self, table: Sequence[BlockId], tokens: int) -> list[Slot]:
+        """The first slots of a block table."""
+        return [self._slots[self._at(table, position)] for position in range(tokens)]
+
+    def _write(self, row: Row) -> None:
+        identity = 0
+        if row.start:
+            identity = self._slots[self._at(row.block_table, row.start - 1)][2]
+        for position, token in enumerate(row.tokens, row.start):
+            identity = digest(identity, token)
+            self._slots[self._at(row.block_table, position)] = (token, position, identity)
+
+    def _sample(self, row: Row, sample: Sample) -> SampledToken:
+        slots = self.read(row.block_table, row.start + len(row.tokens))
+        tokens = [token for token, _, _ in slots]
+        return SampledToken(next_token(tokens, sample.seed, sample.params, len(sample.output)))
+
+    def _at(self, table: Sequence[BlockId], position: int) -> tuple[BlockId, int]:
+        return table[position // self._size], position % self._size
+
+
+@dataclass(slots=True)
+class Client:
+    """A request that was taken, and what its client was told so far."""
+
+    request: Request
+    received: list[list[int]]  # by choice
+    open: set[int]  # choices that have not finished
+
+    def expects(self, choice: int) -> tuple[int, FinishReason | None]:
+        """The next token of a choice in an undisturbed run, and whether it is the last."""
+        params, said = self.request.sampling, self.received[choice]
+        tokens = (*self.request.prompt, *said)
+        token = next_token(tokens, params.seed + choice, params, len(said))
+        if token in params.stop_token_ids and len(said) >= params.tokens_min:
+            return token, FinishReason.STOP
+        if len(said) + 1 == params.tokens_max or len(tokens) + 1 == CONTEXT:
+            return token, FinishReason.LENGTH
+        return token, None
+
+
+@dataclass(slots=True)
+class Names:
+    """What every block name means, and which are findable by the events so far."""
+
+    card: ModelCard
+    meaning: dict[BlockHash, tuple[bytes, tuple[int, ...]]] = field(default_factory=dict)
+    findable: set[BlockHash] = field(default_factory=set)
+    ever_stored: set[BlockHash] = field(default_factory=set)
+
+    def learn(self, salt: bytes, tokens: tuple[int, ...]) -> None:
+        """Name the full blocks of something that was said."""
+        for index, name in enumerate(self.of(salt, tokens)):
+            self.meaning[name] = (salt, tokens[: (index + 1) * self.card.block_size])
+
+    def of(self, salt: bytes, tokens: tuple[int, ...]) -> tuple[BlockHash, ...]:
+        """Names of the full blocks of a prefix."""
+        size = self.card.block_size
+        return block_hashes(tokens, block_size=size, root=self.card.scope(salt))
+
+    def fold(self, events: Sequence[BlockEvent]) -> None:
+        """Follow the engine's reports, as the registry would."""
+        for event in events:
+            match event:
+                case BlockStored(name):
+                    assert name in self.meaning, "stored under a name that means nothing"
+                    assert name not in self.findable, "stored twice"
+                    self.findable.add(name)
+                    self.ever_stored.add(name)
+                case BlockRemoved(name):
+                    assert name in self.findable, "removed, and was not there"
+                    self.findable.remove(name)
+
+
+class World:
+    """An engine, its shadow, and its clients. Every call ends with `verify`."""
+
+    def __init__(self, config: EngineConfig) -> None:
+        assert config.card.context_tokens_max == CONTEXT
+        self.engine = Engine(config)
+        self.clients: dict[RequestId, Client] = {}  # of requests that are not over
+        self.steps = 0
+        self._size = config.card.block_size
+        self._kv = ShadowKv(self._size)
+        self._names = Names(config.card)
+        self._plan: StepPlan | None = None
+
+    @property
+    def is_mid_step(self) -> bool:
+        """Whether a plan is being computed."""
+        return self._plan is not None
+
+    @property
+    def snapshot(self) -> Snapshot:
+        """The engine's report."""
+        return self.engine.snapshot(replica_id=ReplicaId("r"), epoch=1, number=1, step_ns=1)
+
+    def submit(self, request: Request) -> Refusal | None:
+        """Offer a request to the engine, and follow it if it is taken."""
+        refused = self.engine.submit(request)
+        if refused is None:
+            choices = range(request.choices)
+            self.clients[request.request_id] = Client(request, [[] for _ in choices], set(choices))
+            self._names.learn(request.salt, request.prompt)
+        self.verify()
+        return refused
+
+    def cancel(self, request_id: RequestId) -> None:
+        """End a request; the engine knows it exactly if it is not over."""
+        client = self.clients.pop(request_id, None)
+        assert self.engine.cancel(request_id) == (client is not None)
+        self.verify()
+
+    def schedule(self) -> bool:
+        """Ask for a plan and check its writes; False when there is nothing to do."""
+        plan = self.engine.schedule()
+        assert (plan is None) == (not self.clients), "work and no plan, or the reverse"
+        if plan is None:
+            return False
+        self._check_writes(plan)
+        self._plan = plan
+        self.verify()
+        return True
+
+    def apply(self) -> None:
+        """Compute the plan on the shadow KV and hand back what was sampled."""
+        assert self._plan is not None
+        outcome = self._kv.execute(self._plan)
+        self._plan = None
+        for delta in self.engine.apply(outcome):
+            self._receive(delta)
+        self.steps += 1
+        self.verify()
+
+    def finish(self) -> None:
+        """Run to the end, in no more steps than one sequence after another would take."""
+        if self.is_mid_step:
+            self.apply()
+        steps_left = sum(
+            client.request.choices
+            * (len(client.request.prompt) + client.request.sampling.tokens_max)
+            for client in self.clients.values()
+        )
+        while self.schedule():
+            self.apply()
+            steps_left -= 1
+            assert steps_left >= 0, "no progress"
+        assert self.engine.is_idle
+        assert self.snapshot.blocks_used == 0
+
+    def verify(self) -> None:
+        """Everything that must hold between any two calls."""
+        self.engine.check()
+        snapshot = self.snapshot
+        blocks = snapshot.blocks_free + snapshot.blocks_cached + snapshot.blocks_used
+        assert blocks == snapshot.blocks_total, "blocks were lost"
+        # Within a step a table may name a block whose copy is still to come.
+        for sequence in () if self.is_mid_step else self.engine._scheduler.running:
+            found = self._kv.read(sequence.block_table, sequence.computed)
+            told = sequence.tokens(0, sequence.computed)
+            assert found == expected_slots(told), f"stale KV under {sequence.request}"
+        self._check_inventory()
+
+    def _receive(self, delta: Delta) -> None:
+        """A delta is the next thing that an undisturbed run would have said."""
+        assert delta.request_id in self.clients, "a delta of a request that is over"
+        client = self.clients[delta.request_id]
+        assert delta.choice in client.open, "a delta after the finish"
+        said = client.received[delta.choice]
+        assert delta.first_index == len(said), "a gap or a repetition"
+        (sampled,) = delta.tokens
+        assert (sampled.token, delta.finish) == client.expects(delta.choice), (
+            "not what an undisturbed run would say"
+        )
+        self._check_hits(client.request, delta.hit_tokens)
+        older = list(self.clients.values())[: list(self.clients).index(delta.request_id)]
+        assert said or all(one.received[0] for one in older), "an older request was overtaken"
+        said.extend(token.token for token in delta.tokens)
+        self._names.learn(client.request.salt, (*client.request.prompt, *said))
+        if delta.finish is not None:
+            client.open.remove(delta.choice)
+            if not client.open:
+                del self.clients[delta.request_id]
+
+    def _check_hits(self, request: Request, hit_tokens: int) -> None:
+        blocks, rest = divmod(hit_tokens, self._size)
+        limit = reusable_blocks(len(request.prompt), block_size=self._size)
+        assert rest == 0 and blocks <= limit, "a hit on the last token or on half a block"
+        found = self._names.of(request.salt, request.prompt[:hit_tokens])
+        assert self._names.ever_stored.issuperset(found), "a hit on what was never stored"
+
+    def _check_writes(self, plan: StepPlan) -> None:
+        """Rows write where nobody else reads, and no block twice."""
+        pool = self.engine._pool
+        written: set[BlockId] = set()
+        for row in plan.rows:
+            stop = row.start + len(row.tokens)
+            assert row.tokens and stop <= len(row.block_table) * self._size, "a row without slots"
+            for block in row.block_table[row.start // self._size : -(-stop // self._size)]:
+                assert pool.references(block) == 1, "a write into a shared block"
+                assert pool.content(block) is None, "a write into a findable block"
+                assert block not in written, "two rows write into one block"
+                written.add(block)
+        for copy in plan.copies:
+            assert copy.target in written and 0 < copy.slots < self._size, "a pointless copy"
+
+    def _check_inventory(self) -> None:
+        """The events add up to the inventory; each name has its parent and tells the truth."""
+        self._names.fold(self.engine.block_events())
+        inventory = self.engine.inventory()
+        assert len(inventory) == len(self._names.findable), "events and inventory disagree"
+        assert set(inventory) == self._names.findable, "events and inventory disagree"
+        tables: dict[tuple[bytes, tuple[int, ...]], list[BlockId]] = {}
+        for name in inventory:
+            salt, prefix = self._names.meaning[name]
+            parent = prefix[: -self._size]
+            assert not parent or (salt, parent) in tables, "a child without its parent"
+            block = self.engine._pool.find(name)
+            assert block is not None
+            table = [*tables.get((salt, parent), ()), block]
+            tables[salt, prefix] = table
+            assert self._kv.read(table, len(prefix)) == expected_slots(prefix), "a stale name"

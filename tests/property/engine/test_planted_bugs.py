@@ -1,0 +1,234 @@
+"""The walk has teeth: every bug planted here, most of them once real somewhere, is found.
+
+Method: break one method, switch the engine's own `check` off, and walk until
+the shadow or an assertion in the code objects. A planted bug that survives all
+seeds means that the walk has gone blind.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+
+import pytest
+
+from protos.messages import FinishReason, Refusal, Request, RequestId, SampledToken
+from replicas.engine import prefix_cache, scheduler
+from replicas.engine.block_pool import BlockPool
+from replicas.engine.engine import Engine
+from replicas.engine.plan import BlockCopy, BlockId
+from replicas.engine.prefix_cache import PrefixCache
+from replicas.engine.scheduler import Scheduler
+from replicas.engine.sequence import Sequence
+from tests.property.engine.walk import walk
+
+SEEDS = 100
+
+Plant = Callable[[pytest.MonkeyPatch], None]
+
+
+def a_table_is_released_twice(patch: pytest.MonkeyPatch) -> None:
+    def release_table(self: BlockPool, table: list[BlockId]) -> None:
+        for block in (*reversed(table), *table[-1:]):
+            self.release(block)
+        table.clear()
+
+    patch.setattr(BlockPool, "release_table", release_table)
+
+
+def a_release_ignores_other_holders(patch: pytest.MonkeyPatch) -> None:
+    original = BlockPool.release
+
+    def release(self: BlockPool, block: BlockId) -> None:
+        self._references[block] = min(self._references[block], 1)
+        original(self, block)
+
+    patch.setattr(BlockPool, "release", release)
+
+
+def a_shared_block_is_written_in_place(patch: pytest.MonkeyPatch) -> None:
+    def lacks_block(self: Scheduler, sequence: Sequence) -> bool:
+        return sequence.computed % sequence.block_size == 0
+
+    patch.setattr(Scheduler, "_lacks_block", lacks_block)
+
+
+def a_copy_on_write_does_not_copy(patch: pytest.MonkeyPatch) -> None:
+    def short_copy(*, source: BlockId, target: BlockId, slots: int) -> BlockCopy:
+        return BlockCopy(source=source, target=target, slots=slots - 1)
+
+    patch.setattr(scheduler, "BlockCopy", short_copy)
+
+
+def an_evicted_block_keeps_its_name(patch: pytest.MonkeyPatch) -> None:
+    def evict(self: BlockPool) -> BlockId:
+        block, _ = self._evictable.popitem(last=False)
+        return block
+
+    def allocate(self: BlockPool) -> BlockId:
+        block = self._free.pop() if self._free else self._evict()
+        self._references[block] = 1
+        return block
+
+    patch.setattr(BlockPool, "_evict", evict)
+    patch.setattr(BlockPool, "allocate", allocate)
+
+
+def an_eviction_goes_unreported(patch: pytest.MonkeyPatch) -> None:
+    original = BlockPool._evict
+
+    def evict(self: BlockPool) -> BlockId:
+        block = original(self)
+        self._events.pop()
+        return block
+
+    patch.setattr(BlockPool, "_evict", evict)
+
+
+def a_table_is_released_head_first(patch: pytest.MonkeyPatch) -> None:
+    def release_table(self: BlockPool, table: list[BlockId]) -> None:
+        for block in table:
+            self.release(block)
+        table.clear()
+
+    patch.setattr(BlockPool, "release_table", release_table)
+
+
+def a_hit_is_not_pinned(patch: pytest.MonkeyPatch) -> None:
+    original = BlockPool.share
+
+    def share(self: BlockPool, block: BlockId) -> None:
+        original(self, block)
+        if self._references[block] == 1:
+            self._evictable[block] = None
+
+    patch.setattr(BlockPool, "share", share)
+
+
+def a_block_is_findable_before_it_is_computed(patch: pytest.MonkeyPatch) -> None:
+    original = Scheduler.schedule
+
+    def schedule(self: Scheduler) -> scheduler.Step | None:
+        step = original(self)
+        for sequence, row in zip(step.sequences, step.plan.rows, strict=True) if step else ():
+            sequence.computed += len(row.tokens)
+            self._cache.store(sequence)
+            sequence.computed -= len(row.tokens)
+        return step
+
+    patch.setattr(Scheduler, "schedule", schedule)
+
+
+def a_whole_prompt_comes_from_the_cache(patch: pytest.MonkeyPatch) -> None:
+    def reusable_blocks(tokens: int, *, block_size: int) -> int:
+        return tokens // block_size
+
+    patch.setattr(prefix_cache, "reusable_blocks", reusable_blocks)
+
+
+def a_salt_is_ignored(patch: pytest.MonkeyPatch) -> None:
+    original = Engine.submit
+
+    def submit(self: Engine, request: Request) -> Refusal | None:
+        return original(self, replace(request, salt=b""))
+
+    patch.setattr(Engine, "submit", submit)
+
+
+def a_sibling_takes_no_references(patch: pytest.MonkeyPatch) -> None:
+    def fork(self: Scheduler, parent: Sequence) -> list[Sequence]:
+        siblings = [parent.fork() for _ in range(parent.unforked)]
+        after = self.running.index(parent) + 1
+        self.running[after:after] = siblings
+        return siblings
+
+    patch.setattr(Scheduler, "fork", fork)
+
+
+def a_preempted_sequence_keeps_its_progress(patch: pytest.MonkeyPatch) -> None:
+    original = Sequence.preempt
+
+    def preempt(self: Sequence) -> None:
+        original(self)
+        self.named = min(1, self.recomputed_end // self.block_size)
+
+    patch.setattr(Sequence, "preempt", preempt)
+    patch.setattr(PrefixCache, "match", lambda self, sequence: None)
+
+
+def a_cancelled_row_is_applied(patch: pytest.MonkeyPatch) -> None:
+    def cancel(self: Engine, request_id: RequestId) -> bool:
+        found = request_id in self._live
+        for sequence in self._live.get(request_id, ()):
+            if self._in_flight is None or sequence not in self._in_flight.sequences:
+                self._scheduler.remove(sequence)
+                self._live[request_id] = [s for s in self._live[request_id] if s is not sequence]
+        if not self._live.get(request_id):
+            self._live.pop(request_id, None)
+        return found
+
+    patch.setattr(Engine, "cancel", cancel)
+
+
+def a_stop_token_ends_too_early(patch: pytest.MonkeyPatch) -> None:
+    original = Sequence.accept
+
+    def accept(self: Sequence, sampled: SampledToken) -> FinishReason | None:
+        finish = original(self, sampled)
+        return FinishReason.STOP if sampled.token == 5 else finish
+
+    patch.setattr(Sequence, "accept", accept)
+
+
+def a_finished_choice_says_one_token_more(patch: pytest.MonkeyPatch) -> None:
+    def accept(self: Sequence, sampled: SampledToken) -> FinishReason | None:
+        self.output.append(sampled.token)
+        return FinishReason.LENGTH if len(self.output) > self.output_max else None
+
+    patch.setattr(Sequence, "accept", accept)
+
+
+def the_head_of_the_line_is_overtaken(patch: pytest.MonkeyPatch) -> None:
+    def preempt(self: Scheduler, sequence: Sequence) -> None:
+        self.running.remove(sequence)
+        self._pool.release_table(sequence.block_table)
+        sequence.preempt()
+        self.waiting.append(sequence)
+
+    patch.setattr(Scheduler, "_preempt", preempt)
+
+
+PLANTS: tuple[Plant, ...] = (
+    a_table_is_released_twice,
+    a_release_ignores_other_holders,
+    a_shared_block_is_written_in_place,
+    a_copy_on_write_does_not_copy,
+    an_evicted_block_keeps_its_name,
+    an_eviction_goes_unreported,
+    a_table_is_released_head_first,
+    a_hit_is_not_pinned,
+    a_block_is_findable_before_it_is_computed,
+    a_whole_prompt_comes_from_the_cache,
+    a_salt_is_ignored,
+    a_sibling_takes_no_references,
+    a_preempted_sequence_keeps_its_progress,
+    a_cancelled_row_is_applied,
+    a_stop_token_ends_too_early,
+    a_finished_choice_says_one_token_more,
+    the_head_of_the_line_is_overtaken,
+)
+
+
+@pytest.mark.parametrize("plant", PLANTS, ids=lambda plant: plant.__name__)
+def test_a_walk_finds(plant: Plant, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Engine, "check", lambda self: None)
+    plant(monkeypatch)
+    assert any(_is_found(seed) for seed in range(SEEDS)), "the walk is blind to this bug"
+
+
+def _is_found(seed: int) -> bool:
+    try:
+        walk(seed)
+    except (AssertionError, KeyError, IndexError):
+        return True
+    return False
