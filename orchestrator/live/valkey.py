@@ -47,7 +47,7 @@ class EmbeddedValkey:
     def __init__(self) -> None:
         self._process: subprocess.Popen[bytes] | None = None
         self._folder: tempfile.TemporaryDirectory[str] | None = None
-        self._port = 0
+        self._port: int | None = None
 
     @property
     def url(self) -> str:
@@ -72,18 +72,23 @@ class EmbeddedValkey:
         self.stop()
 
     def start(self) -> None:
-        """Returns when the server answers. RuntimeError with its log if it never does."""
+        """Returns when the server answers. RuntimeError with its log if it never does.
+
+        A server started again is empty and listens where it did before, if it can.
+        """
         assert self._process is None, "the embedded Valkey is running already"
         binary = _binary()
         self._folder = tempfile.TemporaryDirectory(prefix="blockyard-valkey-")
         log_path = Path(self._folder.name) / "valkey.log"
         deadline = time.monotonic() + _START_S_MAX
+        port = self._port or _free_port()
         while time.monotonic() < deadline:
-            self._port = _free_port()
-            self._process = _launch(binary, self._port, log_path)
-            if _answers(self._process, self._port, deadline):
+            self._process = _launch(binary, port, log_path)
+            if _answers(self._process, port, deadline):
+                self._port = port
                 return
             self._end_process()
+            port = _free_port()
         log = log_path.read_text(errors="replace")[-2000:]
         self.stop()
         raise RuntimeError(f"the embedded Valkey did not start; its log ends:\n{log}")

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, Self
 
 from redis.asyncio import BlockingConnectionPool, Redis
 from redis.asyncio.retry import Retry
@@ -32,7 +32,7 @@ class RedisServer:
         self._client = client
 
     @classmethod
-    def at(cls, url: str, config: RegistryConfig) -> RedisServer:
+    def at(cls, url: str, config: RegistryConfig) -> Self:
         """The server at `redis://`, `rediss://` or `unix://`; ValueError if `url` is none.
 
         Does no I/O: a server that is away shows at the first call.

@@ -1,0 +1,59 @@
+"""Leases end by the server's own clock, for replicas and for the control plane."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+
+import pytest
+
+from orchestrator.live.valkey import EmbeddedValkey
+from orchestrator.registry.config import RegistryConfig
+from orchestrator.registry.redis import RedisRegistry
+from protos.registry import BlockBatch
+from tests.conformance.registry.world import chain, record
+
+pytestmark = pytest.mark.redis
+
+PROMPT = chain("prompt", 40)
+BOUND_S = 20.0
+
+
+@pytest.fixture
+async def short(valkey: EmbeddedValkey) -> AsyncIterator[RedisRegistry]:
+    """A registry whose leases last an instant."""
+    registry = RedisRegistry.connect(valkey.url, RegistryConfig(lease_ms=50))
+    yield registry
+    await registry.close()
+
+
+async def test_a_silent_replica_vanishes_by_itself(
+    short: RedisRegistry, registry: RedisRegistry
+) -> None:
+    lasting = await registry.join(record("lasting"))
+    assert await registry.publish(lasting, BlockBatch(0, PROMPT))
+    silent = await short.join(record("silent"))
+    async with asyncio.timeout(BOUND_S):
+        while len(await registry.members()) > 1:
+            pass
+    assert not await short.publish(silent, BlockBatch(0, PROMPT))
+    assert not await short.renew(silent, draining=False)
+    assert await registry.locate(PROMPT) == {"lasting": 40}
+
+
+async def test_a_renewal_counts_from_the_moment_it_is_made(
+    short: RedisRegistry, registry: RedisRegistry
+) -> None:
+    """Joined for ten minutes, then renewed for an instant by the other configuration."""
+    membership = await registry.join(record("a"))
+    assert await short.renew(membership, draining=False)
+    async with asyncio.timeout(BOUND_S):
+        while await registry.members():
+            pass
+
+
+async def test_a_silent_control_plane_vanishes_by_itself(short: RedisRegistry) -> None:
+    await short.announce_control("here:7000")
+    async with asyncio.timeout(BOUND_S):
+        while await short.control_address() is not None:
+            pass
