@@ -9,7 +9,9 @@ Theory: when a block is stored under a name that another block has already,
 the sequence takes a reference to that one and gives its own back. Hence every
 findable block in a table is *the* block of its name, a parent in a table
 cannot be evicted, and each next block of a sequence can be stored after it.
-Where a collision forbids storing, the rest of the chain stays private.
+Where a collision forbids storing, the rest of the table stays private, also
+when the other block is gone: siblings may share these blocks by then, and a
+block is named by its only holder.
 """
 
 from __future__ import annotations
@@ -41,6 +43,8 @@ class PrefixCache:
 
     def store(self, sequence: Sequence) -> None:
         """Make every full computed block of the sequence findable."""
+        if sequence.is_private:
+            return
         for index in range(sequence.named, sequence.computed // sequence.block_size):
             content = content_of(sequence, index)
             own = sequence.block_table[index]
@@ -52,6 +56,7 @@ class PrefixCache:
                 sequence.block_table[index] = present
                 self._pool.release(own)
             else:
+                sequence.is_private = True
                 return
             sequence.named += 1
 

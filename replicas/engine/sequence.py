@@ -58,6 +58,7 @@ class Sequence:
     block_table: list[BlockId] = field(default_factory=list)
     computed: int = 0  # tokens whose KV is in place
     named: int = 0  # leading blocks of the table that are findable
+    is_private: bool = False  # a collision of digests: no further block can be named
     prefill_end: int = 0  # tokens known at its admission: below this it prefills
     recomputed_end: int = 0  # tokens computed once before a preemption
     hit_tokens: int = 0  # found at the first admission
@@ -137,6 +138,7 @@ class Sequence:
         self.move_to(SequenceState.PREEMPTED)
         self.recomputed_end = max(self.recomputed_end, self.computed)
         self.computed = self.named = 0
+        self.is_private = False
 
     def fork(self) -> Sequence:
         """The next sibling, with a copy of this table: the caller takes the references."""
@@ -152,6 +154,7 @@ class Sequence:
             block_table=list(self.block_table),
             computed=self.computed,
             named=self.named,
+            is_private=self.is_private,
             prefill_end=self.prefill_end,
             hit_tokens=self.hit_tokens,
             _chain=list(self._chain),

@@ -2,8 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import pytest
 
+from protos.hashing import BlockHash, block_hash
+from replicas.engine import sequence
+from tests.property.engine.shadow import World
 from tests.property.engine.walk import walk
 
 SEEDS = 200
@@ -20,3 +25,23 @@ def test_no_walk_finds_a_wrong_token(first: int) -> None:
     assert sum(counter.recomputed_tokens for counter in counters) > 0
     assert sum(counter.hit_tokens for counter in counters) > 0
     assert sum(counter.requests_finished for counter in counters) > BATCH
+
+
+class CollidingWorld(World):
+    """A world in which a name says little: only the tokens and the tables can be held to."""
+
+    def _check_inventory(self) -> None:
+        assert len(self.engine.inventory()) <= 4
+        self.engine.block_events()
+
+
+def colliding_hash(parent: BlockHash, tokens: Sequence[int]) -> BlockHash:
+    """A digest of two bits."""
+    return BlockHash(bytes([block_hash(parent, tokens)[0] % 4]))
+
+
+def test_colliding_names_cost_hits_and_never_a_token(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sequence, "block_hash", colliding_hash)
+    monkeypatch.setattr(World, "_check_hits", lambda self, request, hit_tokens: None)
+    worlds = [walk(seed, make=CollidingWorld) for seed in range(60)]
+    assert sum(world.snapshot.counters.hit_tokens for world in worlds) > 0

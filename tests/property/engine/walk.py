@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+from collections.abc import Callable
 
 from protos.messages import Request, RequestId, SamplingParams
 from replicas.engine.config import EngineConfig
@@ -43,10 +44,10 @@ def request(rng: random.Random, number: int) -> Request:
     )
 
 
-def walk(seed: int, moves: int = 60) -> World:
+def walk(seed: int, moves: int = 60, make: Callable[[EngineConfig], World] = World) -> World:
     """Do `moves` random things to a random engine, then let it finish."""
     rng = random.Random(seed)
-    world = World(config(rng))
+    world = make(config(rng))
     drains = rng.random() < 0.1
     for number in range(moves):
         match rng.choices(("submit", "cancel", "step"), (3, 0.5, 6))[0]:
