@@ -1,0 +1,136 @@
+"""What a client asked, in the words of no protocol, and the limits of asking.
+
+Both front doors translate their requests to an `Ask`; whatever is out of
+range is refused here, once, with the name that the field has in both
+protocols. Ranges are those of OpenAI's API where it has the field.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from orchestrator.gateway.errors import InvalidRequest
+from protos.messages import RequestId
+
+CHOICES_MAX = 16
+STOP_STRINGS_MAX = 16
+STOP_CHARACTERS_MAX = 256
+STOP_TOKENS_MAX = 64
+LOGPROBS_MAX = 20
+TOKENS_MAX = 2**31 - 1
+SEED_MAX = 2**63 - 1
+REQUEST_ID_CHARACTERS_MAX = 128
+SALT_CHARACTERS_MAX = 256
+
+
+@dataclass(frozen=True, slots=True)
+class Text:
+    """A bare text to continue."""
+
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class Tokens:
+    """Token ids to continue, used as they are."""
+
+    ids: tuple[int, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Conversation:
+    """Messages for the model's chat template; each has at least a role and a content."""
+
+    messages: tuple[Mapping[str, str], ...]
+
+
+Prompt = Text | Tokens | Conversation
+
+
+@dataclass(frozen=True, slots=True)
+class Options:
+    """How to complete. None means that the client left the choice to us."""
+
+    max_tokens: int | None = None
+    min_tokens: int = 0
+    temperature: float = 1.0
+    top_k: int | None = None
+    top_p: float = 1.0
+    min_p: float = 0.0
+    seed: int | None = None
+    repetition_penalty: float = 1.0
+    presence_penalty: float = 0.0
+    frequency_penalty: float = 0.0
+    stop: tuple[str, ...] = ()
+    stop_token_ids: tuple[int, ...] = ()
+    ignore_eos: bool = False
+    logprobs: int | None = None
+    n: int = 1
+
+    def check(self, prefix: str = "") -> None:
+        """Raises InvalidRequest for the first field out of range, named `prefix` + its name."""
+        for field in self._bounded():
+            field.check(prefix)
+        if self.max_tokens is not None and self.min_tokens > self.max_tokens:
+            raise invalid(f"{prefix}min_tokens", "must not exceed max_tokens")
+        if len(self.stop) > STOP_STRINGS_MAX:
+            raise invalid(f"{prefix}stop", f"has more than {STOP_STRINGS_MAX} strings")
+        for stop in self.stop:
+            if not 1 <= len(stop) <= STOP_CHARACTERS_MAX:
+                raise invalid(
+                    f"{prefix}stop", f"strings must have 1 to {STOP_CHARACTERS_MAX} characters"
+                )
+        if len(self.stop_token_ids) > STOP_TOKENS_MAX:
+            raise invalid(f"{prefix}stop_token_ids", f"has more than {STOP_TOKENS_MAX} ids")
+
+    def _bounded(self) -> tuple[_Bounded, ...]:
+        return (
+            _Bounded("max_tokens", self.max_tokens, 1, TOKENS_MAX),
+            _Bounded("min_tokens", self.min_tokens, 0, TOKENS_MAX),
+            _Bounded("temperature", self.temperature, 0, 2),
+            _Bounded("top_k", self.top_k, 1, TOKENS_MAX),
+            _Bounded("top_p", self.top_p, 0, 1, low_excluded=True),
+            _Bounded("min_p", self.min_p, 0, 1),
+            _Bounded("seed", self.seed, -SEED_MAX - 1, SEED_MAX),
+            _Bounded("repetition_penalty", self.repetition_penalty, 0, 10, low_excluded=True),
+            _Bounded("presence_penalty", self.presence_penalty, -2, 2),
+            _Bounded("frequency_penalty", self.frequency_penalty, -2, 2),
+            _Bounded("logprobs", self.logprobs, 0, LOGPROBS_MAX),
+            _Bounded("n", self.n, 1, CHOICES_MAX),
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Ask:
+    """One prompt and how to complete it."""
+
+    request_id: RequestId
+    prompt: Prompt
+    options: Options
+    model: str | None = None  # None: the one that is served
+    salt: bytes = b""
+
+
+def invalid(param: str, problem: str, *, code: str = "invalid_value") -> InvalidRequest:
+    """The refusal of one field."""
+    return InvalidRequest(f"{param} {problem}", code=code, param=param)
+
+
+@dataclass(frozen=True, slots=True)
+class _Bounded:
+    name: str
+    value: float | None
+    low: float
+    high: float
+    low_excluded: bool = False
+
+    def check(self, prefix: str) -> None:
+        if self.value is None:
+            return
+        above = self.value > self.low if self.low_excluded else self.value >= self.low
+        if not (above and self.value <= self.high):  # NaN fails both
+            at_least = "greater than" if self.low_excluded else "at least"
+            raise invalid(
+                f"{prefix}{self.name}", f"must be {at_least} {self.low} and at most {self.high}"
+            )

@@ -1,0 +1,107 @@
+"""A request that has its first token, as text: deltas in, pieces out.
+
+Keeps count of what was generated and ends when every choice has: a choice
+that met a stop string is over for its client at once, but the replica is only
+told when all of them are.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Sequence
+
+from orchestrator.control.seams import Clock
+from orchestrator.gateway.choice import ChoiceText, Piece
+from orchestrator.gateway.errors import ReplicaFailed
+from orchestrator.gateway.metrics import GatewayMetrics
+from orchestrator.gateway.stream import Stream
+from orchestrator.gateway.tokenizer import Tokenizer
+from protos.messages import FinishReason, ModelCard, ReplicaId, Request, RequestId
+
+
+class Generation:
+    """Iterate once. Whoever made it closes the stream."""
+
+    def __init__(
+        self,
+        request: Request,
+        stream: Stream,
+        *,
+        stop: Sequence[str],
+        card: ModelCard,
+        tokenizer: Tokenizer,
+        clock: Clock,
+        metrics: GatewayMetrics,
+    ) -> None:
+        self.card = card
+        self.completion_tokens = 0
+        self._request = request
+        self._stream = stream
+        self._clock = clock
+        self._metrics = metrics
+        self._unfinished = request.choices
+        self._choices = [
+            _Choice(
+                ChoiceText(
+                    tokenizer,
+                    stop=stop,
+                    stop_token_ids=request.sampling.stop_token_ids,
+                    tokens_min=request.sampling.tokens_min,
+                )
+            )
+            for _ in range(request.choices)
+        ]
+
+    @property
+    def request_id(self) -> RequestId:
+        return self._request.request_id
+
+    @property
+    def prompt_tokens(self) -> int:
+        return len(self._request.prompt)
+
+    @property
+    def replica_id(self) -> ReplicaId:
+        """Where it runs."""
+        return self._stream.replica_id
+
+    @property
+    def hit_tokens(self) -> int:
+        """Prompt tokens that the replica found in its cache."""
+        return self._stream.hit_tokens
+
+    @property
+    def attempts(self) -> int:
+        """Replicas tried."""
+        return self._stream.attempts
+
+    async def __aiter__(self) -> AsyncIterator[Piece]:
+        """Pieces of all choices as they come. Raises ReplicaFailed."""
+        async for delta in self._stream:
+            choice = self._choices[delta.choice]
+            if choice.text.finished:
+                continue  # at a stop string; the replica still runs it
+            piece = choice.text.feed(delta)
+            if piece.finish is FinishReason.CANCELLED:
+                raise ReplicaFailed("the replica gave up the request", code="replica_cancelled")
+            self._count(piece, choice)
+            yield piece
+            if self._unfinished == 0:
+                return
+
+    def _count(self, piece: Piece, choice: _Choice) -> None:
+        self.completion_tokens += len(piece.tokens)
+        choice.tokens += len(piece.tokens)
+        if choice.first_ns is None:
+            choice.first_ns = self._clock.now_ns()
+        if piece.finish is not None:
+            self._unfinished -= 1
+            self._metrics.choice_ended(
+                tokens=choice.tokens, duration_ns=self._clock.now_ns() - choice.first_ns
+            )
+
+
+class _Choice:
+    def __init__(self, text: ChoiceText) -> None:
+        self.text = text
+        self.tokens = 0
+        self.first_ns: int | None = None

@@ -1,0 +1,187 @@
+"""The gRPC front door: protos/inference.proto over grpc.aio.
+
+Translates and nothing else. A call's deadline is the request's deadline; a
+call that ends, for whatever reason, ends its request.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from typing import Any
+
+import grpc
+
+from orchestrator.gateway.ask import (
+    REQUEST_ID_CHARACTERS_MAX,
+    SALT_CHARACTERS_MAX,
+    Ask,
+    Conversation,
+    Options,
+    Prompt,
+    Text,
+    Tokens,
+    invalid,
+)
+from orchestrator.gateway.choice import Piece
+from orchestrator.gateway.errors import GatewayError
+from orchestrator.gateway.generation import Generation
+from orchestrator.gateway.grpc_errors import STATUS, trailing_metadata
+from orchestrator.gateway.request_ids import new_request_id
+from orchestrator.gateway.service import Gateway
+from protos import inference_pb2 as pb
+from protos import inference_pb2_grpc
+from protos.messages import RequestId
+
+NS_PER_S = 1_000_000_000
+
+Context = grpc.aio.ServicerContext[Any, Any]
+
+_ROLES = frozenset({"system", "developer", "user", "assistant", "tool"})
+
+
+class InferenceService(inference_pb2_grpc.InferenceServicer):
+    """Generate, Cancel and ListModels over one gateway."""
+
+    def __init__(self, gateway: Gateway) -> None:
+        self._gateway = gateway
+
+    async def Generate(
+        self, request: pb.GenerateRequest, context: Context
+    ) -> AsyncIterator[pb.GenerateEvent]:
+        arrived_ns = self._gateway.clock.now_ns()
+        try:
+            run = self._gateway.run(
+                _ask(request),
+                arrived_ns=arrived_ns,
+                deadline_ns=_deadline_ns(arrived_ns, context.time_remaining()),
+            )
+            async with run as generation:
+                yield _started(generation)
+                async for piece in generation:
+                    if piece.tokens or piece.text:
+                        yield _chunk(piece)
+                    if piece.finish is not None:
+                        yield _finished(piece.choice, piece.finish.value)
+                yield _usage(generation)
+        except GatewayError as error:
+            await context.abort(STATUS[type(error)], error.message, trailing_metadata(error))
+
+    async def Cancel(self, request: pb.CancelRequest, context: Context) -> pb.CancelResponse:
+        return pb.CancelResponse(found=self._gateway.cancel(RequestId(request.request_id)))
+
+    async def ListModels(
+        self, request: pb.ListModelsRequest, context: Context
+    ) -> pb.ListModelsResponse:
+        card = self._gateway.card()
+        if card is None:
+            return pb.ListModelsResponse()
+        model = pb.Model(
+            id=card.name, context_tokens_max=card.context_tokens_max, block_size=card.block_size
+        )
+        return pb.ListModelsResponse(models=[model])
+
+
+def _ask(request: pb.GenerateRequest) -> Ask:
+    """Raises InvalidRequest."""
+    if len(request.request_id) > REQUEST_ID_CHARACTERS_MAX:
+        raise invalid("request_id", f"is longer than {REQUEST_ID_CHARACTERS_MAX} characters")
+    if len(request.cache_salt) > SALT_CHARACTERS_MAX:
+        raise invalid("cache_salt", f"is longer than {SALT_CHARACTERS_MAX} characters")
+    options = _options(request.sampling)
+    options.check("sampling.")
+    return Ask(
+        request_id=RequestId(request.request_id) if request.request_id else new_request_id(),
+        prompt=_prompt(request),
+        options=options,
+        model=request.model or None,
+        salt=request.cache_salt.encode(),
+    )
+
+
+def _prompt(request: pb.GenerateRequest) -> Prompt:
+    match request.WhichOneof("input"):
+        case "text":
+            return Text(request.text)
+        case "token_ids":
+            return Tokens(tuple(request.token_ids.ids))
+        case "conversation":
+            return _conversation(request.conversation)
+        case _:
+            raise invalid("input", "is required", code="missing_required_parameter")
+
+
+def _conversation(conversation: pb.Conversation) -> Conversation:
+    if not conversation.messages:
+        raise invalid("conversation.messages", "is empty", code="empty_prompt")
+    for place, message in enumerate(conversation.messages):
+        if message.role not in _ROLES:
+            raise invalid(
+                f"conversation.messages[{place}].role", f"must be one of {sorted(_ROLES)}"
+            )
+    return Conversation(
+        tuple(
+            {
+                "role": "system" if message.role == "developer" else message.role,
+                "content": message.content,
+            }
+            for message in conversation.messages
+        )
+    )
+
+
+def _options(sampling: pb.SamplingOptions) -> Options:
+    """What was set, and our defaults for the rest."""
+    given = {
+        descriptor.name: value
+        for descriptor, value in sampling.ListFields()
+        if descriptor.name not in ("stop", "stop_token_ids")
+    }
+    return Options(
+        **given, stop=tuple(sampling.stop), stop_token_ids=tuple(sampling.stop_token_ids)
+    )
+
+
+def _deadline_ns(arrived_ns: int, remaining_s: float | None) -> int | None:
+    return None if remaining_s is None else arrived_ns + int(remaining_s * NS_PER_S)
+
+
+def _started(generation: Generation) -> pb.GenerateEvent:
+    return pb.GenerateEvent(
+        started=pb.Started(
+            request_id=generation.request_id,
+            model=generation.card.name,
+            replica=generation.replica_id,
+            prompt_tokens=generation.prompt_tokens,
+            hit_tokens=generation.hit_tokens,
+        )
+    )
+
+
+def _chunk(piece: Piece) -> pb.GenerateEvent:
+    tokens = [
+        pb.Token(
+            id=sampled.token,
+            logprob=sampled.logprob,
+            top=[pb.TokenLogprob(id=token, logprob=logprob) for token, logprob in sampled.top],
+        )
+        for sampled in piece.tokens
+    ]
+    return pb.GenerateEvent(
+        chunk=pb.TokenChunk(
+            choice=piece.choice, first_index=piece.first_index, tokens=tokens, text=piece.text
+        )
+    )
+
+
+def _finished(choice: int, reason: str) -> pb.GenerateEvent:
+    return pb.GenerateEvent(finished=pb.Finished(choice=choice, reason=reason))
+
+
+def _usage(generation: Generation) -> pb.GenerateEvent:
+    return pb.GenerateEvent(
+        usage=pb.Usage(
+            prompt_tokens=generation.prompt_tokens,
+            completion_tokens=generation.completion_tokens,
+            hit_tokens=generation.hit_tokens,
+        )
+    )

@@ -1,0 +1,131 @@
+"""The HTTP front door: OpenAI's API, probes, metrics.
+
+Translates and nothing else: bodies to Calls, Calls to Answers, errors to
+OpenAI's JSON. Bodies are read here rather than by the framework, because a
+wrong one is a 400 in OpenAI's form and because a size bound must hold while
+reading.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from typing import Any
+
+from fastapi import FastAPI, Request
+from fastapi.responses import JSONResponse
+from pydantic import BaseModel
+from starlette.responses import Response
+
+from orchestrator.gateway.answer import Answer
+from orchestrator.gateway.body import read_json
+from orchestrator.gateway.errors import NotFound
+from orchestrator.gateway.http_errors import answer_errors_in_json
+from orchestrator.gateway.metrics import CONTENT_TYPE
+from orchestrator.gateway.openai import (
+    Call,
+    ChatCompletionBody,
+    CompletionBody,
+    chat_call,
+    completion_call,
+)
+from orchestrator.gateway.replies import ChatReply, CompletionReply, Envelope, Reply
+from orchestrator.gateway.request_ids import NameRequests, own_request_id
+from orchestrator.gateway.service import Gateway
+from protos.messages import ModelCard
+
+
+def create_app(gateway: Gateway) -> FastAPI:
+    """The ASGI app over one gateway."""
+    app = FastAPI(title="blockyard", redoc_url=None)
+    answer_errors_in_json(app)
+    app.add_middleware(NameRequests)
+    _add_completions(app, gateway)
+    _add_models(app, gateway)
+    _add_probes(app, gateway)
+    return app
+
+
+def _add_completions(app: FastAPI, gateway: Gateway) -> None:
+    @app.post("/v1/chat/completions", openapi_extra=_body_of(ChatCompletionBody))
+    async def chat_completions(request: Request) -> Response:
+        return await _answer(request, gateway, chat_call, ChatReply, prefix="chatcmpl")
+
+    @app.post("/v1/completions", openapi_extra=_body_of(CompletionBody))
+    async def completions(request: Request) -> Response:
+        return await _answer(request, gateway, completion_call, CompletionReply, prefix="cmpl")
+
+
+def _add_models(app: FastAPI, gateway: Gateway) -> None:
+    @app.get("/v1/models")
+    async def models() -> dict[str, Any]:
+        card = gateway.card()
+        return {"object": "list", "data": [] if card is None else [_model(card)]}
+
+    @app.get("/v1/models/{name:path}")
+    async def model(name: str) -> dict[str, Any]:
+        card = gateway.card()
+        if card is None or card.name != name:
+            raise NotFound(
+                f"there is no model {name!r} here", code="model_not_found", param="model"
+            )
+        return _model(card)
+
+
+def _add_probes(app: FastAPI, gateway: Gateway) -> None:
+    @app.get("/healthz")
+    async def healthz() -> dict[str, str]:
+        """The process lives."""
+        return {"status": "alive"}
+
+    @app.get("/readyz")
+    async def readyz() -> JSONResponse:
+        """A replica takes work, and this gateway does."""
+        if gateway.is_ready():
+            return JSONResponse({"status": "ready"})
+        return JSONResponse({"status": "not ready"}, 503, {"retry-after": "1"})
+
+    @app.get("/metrics")
+    async def metrics() -> Response:
+        return Response(gateway.metrics.exposition(), media_type=CONTENT_TYPE)
+
+
+async def _answer(
+    request: Request,
+    gateway: Gateway,
+    parse: Callable[[object], Call],
+    shape: type[ChatReply] | type[CompletionReply],
+    *,
+    prefix: str,
+) -> Response:
+    arrived_ns = gateway.clock.now_ns()
+    call = parse(await read_json(request))
+    request_id = own_request_id(request)
+
+    def make_reply(card: ModelCard) -> Reply:
+        envelope = Envelope(
+            id=f"{prefix}-{request_id}",
+            created=int(time.time()),
+            model=card.name,
+            fingerprint=card.revision,
+        )
+        return shape(envelope, None if call.options.logprobs is None else gateway.spell)
+
+    return Answer(gateway, call, make_reply, request_id=request_id, arrived_ns=arrived_ns)
+
+
+def _model(card: ModelCard) -> dict[str, Any]:
+    return {
+        "id": card.name,
+        "object": "model",
+        "created": 0,
+        "owned_by": "blockyard",
+        "context_tokens_max": card.context_tokens_max,
+        "block_size": card.block_size,
+    }
+
+
+def _body_of(model: type[BaseModel]) -> dict[str, Any]:
+    """What /docs shows of a body that the framework does not parse."""
+    schema = model.model_json_schema(ref_template="#/components/schemas/{model}")
+    return {"requestBody": {"required": True, "content": {"application/json": {"schema": schema}}}}

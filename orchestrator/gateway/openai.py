@@ -1,0 +1,316 @@
+"""OpenAI's two request bodies, strictly read, as a protocol-free Call.
+
+A field that is null is a field left out, as OpenAI's clients send it. Types
+are exact: no number in a string, no boolean as a number. A field whose
+meaning is unknown is refused, so that a misspelt option does not pass for a
+working one; so is a known field that would change the answer and that this
+server does not have. Fields that change nothing here (bookkeeping, hints to a
+cache) are accepted and ignored.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Annotated, Any, Literal, TypeVar
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, WithJsonSchema
+
+from orchestrator.gateway.ask import (
+    LOGPROBS_MAX,
+    SALT_CHARACTERS_MAX,
+    TOKENS_MAX,
+    Conversation,
+    Options,
+    Prompt,
+    Text,
+    Tokens,
+    invalid,
+)
+from orchestrator.gateway.errors import InvalidRequest
+
+PROMPTS_MAX = 64
+ALL_CHOICES_MAX = 128  # prompts times n
+COMPLETION_LOGPROBS_MAX = 5  # OpenAI's bound
+COMPLETION_TOKENS_DEFAULT = 16  # OpenAI's, for completions only
+
+# Accepted and ignored.
+_HARMLESS = frozenset(
+    (
+        "metadata",
+        "parallel_tool_calls",
+        "prediction",
+        "prompt_cache_key",
+        "prompt_cache_retention",
+        "safety_identifier",
+        "service_tier",
+        "store",
+        "user",
+    )
+)
+
+# Refused, unless the value says "no": field -> the values that change nothing.
+_UNSUPPORTED: Mapping[str, tuple[object, ...]] = {
+    "audio": (),
+    "echo": (False,),
+    "function_call": ("none", "auto"),
+    "functions": ([],),
+    "logit_bias": ({},),
+    "modalities": (["text"],),
+    "reasoning_effort": (),
+    "response_format": ({"type": "text"},),
+    "suffix": ("",),
+    "tool_choice": ("none", "auto"),
+    "tools": ([],),
+    "verbosity": (),
+    "web_search_options": (),
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Call:
+    """One HTTP request: some prompts with the same options, and how to answer."""
+
+    prompts: tuple[Prompt, ...]
+    options: Options
+    model: str | None
+    salt: bytes
+    stream: bool
+    include_usage: bool
+
+
+def chat_call(body: object) -> Call:
+    """From a parsed JSON body. Raises InvalidRequest."""
+    return _read(ChatCompletionBody, body).to_call()
+
+
+def completion_call(body: object) -> Call:
+    """From a parsed JSON body. Raises InvalidRequest."""
+    return _read(CompletionBody, body).to_call()
+
+
+def _one_or_several(value: object) -> object:
+    return [value] if isinstance(value, str) else value
+
+
+def _joined_parts(value: object) -> object:
+    """The text of content given in parts; anything but text parts is refused."""
+    if not isinstance(value, list):
+        return value
+    texts = [
+        part.get("text") if isinstance(part, dict) and part.get("type") == "text" else None
+        for part in value
+    ]
+    if not all(isinstance(text, str) for text in texts):
+        raise ValueError("must be a string or a list of text parts")
+    return "\n".join(map(str, texts))
+
+
+class _Strict(BaseModel):
+    model_config = ConfigDict(strict=True, extra="forbid", allow_inf_nan=False)
+
+
+class StreamOptions(_Strict):
+    include_usage: bool = False
+    include_obfuscation: bool = False  # padding against traffic analysis; never sent
+
+
+class ChatMessage(_Strict):
+    role: Literal["system", "developer", "user", "assistant", "tool"]
+    content: Annotated[str, BeforeValidator(_joined_parts)] | None = None
+    name: str | None = None
+    tool_call_id: str | None = None
+    annotations: list[Any] = []  # what a client got back with an answer and sends again
+
+    def plain(self) -> dict[str, str]:
+        """As a chat template wants it. Models were trained on "system", not "developer"."""
+        role = "system" if self.role == "developer" else self.role
+        plain = {"role": role, "content": self.content or ""}
+        if self.name is not None:
+            plain["name"] = self.name
+        if self.tool_call_id is not None:
+            plain["tool_call_id"] = self.tool_call_id
+        return plain
+
+
+class _Common(_Strict):
+    model: str | None = None
+    max_tokens: int | None = None
+    min_tokens: int = 0
+    temperature: float = 1.0
+    top_k: int | None = None
+    top_p: float = 1.0
+    min_p: float = 0.0
+    seed: int | None = None
+    repetition_penalty: float = 1.0
+    presence_penalty: float = 0.0
+    frequency_penalty: float = 0.0
+    stop: Annotated[list[str], BeforeValidator(_one_or_several)] = []
+    stop_token_ids: list[int] = []
+    ignore_eos: bool = False
+    n: int = 1
+    stream: bool = False
+    stream_options: StreamOptions | None = None
+    cache_salt: str = Field(default="", max_length=SALT_CHARACTERS_MAX)
+
+    def call(
+        self, prompts: tuple[Prompt, ...], *, max_tokens: int | None, logprobs: int | None
+    ) -> Call:
+        """Raises InvalidRequest for what is out of range."""
+        if self.stream_options is not None and not self.stream:
+            raise invalid("stream_options", "is allowed only together with stream")
+        options = Options(
+            max_tokens=max_tokens,
+            min_tokens=self.min_tokens,
+            temperature=self.temperature,
+            top_k=self.top_k,
+            top_p=self.top_p,
+            min_p=self.min_p,
+            seed=self.seed,
+            repetition_penalty=self.repetition_penalty,
+            presence_penalty=self.presence_penalty,
+            frequency_penalty=self.frequency_penalty,
+            stop=tuple(self.stop),
+            stop_token_ids=tuple(self.stop_token_ids),
+            ignore_eos=self.ignore_eos,
+            logprobs=logprobs,
+            n=self.n,
+        )
+        options.check()
+        if len(prompts) * self.n > ALL_CHOICES_MAX:
+            raise invalid("n", f"times the prompts must not exceed {ALL_CHOICES_MAX}")
+        return Call(
+            prompts=prompts,
+            options=options,
+            model=self.model,
+            salt=self.cache_salt.encode(),
+            stream=self.stream,
+            include_usage=self.stream_options is not None and self.stream_options.include_usage,
+        )
+
+
+class ChatCompletionBody(_Common):
+    """POST /v1/chat/completions."""
+
+    messages: list[ChatMessage] = Field(min_length=1)
+    max_completion_tokens: int | None = Field(default=None, ge=1, le=TOKENS_MAX)
+    logprobs: bool = False
+    top_logprobs: int | None = Field(default=None, ge=0, le=LOGPROBS_MAX)
+
+    def to_call(self) -> Call:
+        """Raises InvalidRequest for fields that do not go together or are out of range."""
+        for place, message in enumerate(self.messages):
+            if message.content is None and message.role != "assistant":
+                raise invalid(
+                    f"messages[{place}].content", "is required", code="missing_required_parameter"
+                )
+        if self.top_logprobs is not None and not self.logprobs:
+            raise invalid("top_logprobs", "is allowed only together with logprobs")
+        conversation = Conversation(tuple(message.plain() for message in self.messages))
+        return self.call(
+            (conversation,),
+            max_tokens=self._max_tokens(),
+            logprobs=(self.top_logprobs or 0) if self.logprobs else None,
+        )
+
+    def _max_tokens(self) -> int | None:
+        if self.max_completion_tokens is None:
+            return self.max_tokens
+        if self.max_tokens not in (None, self.max_completion_tokens):
+            raise invalid("max_tokens", "contradicts max_completion_tokens")
+        return self.max_completion_tokens
+
+
+_PROMPT_SCHEMA = {
+    "anyOf": [
+        {"type": "string"},
+        {"type": "array", "items": {"type": "string"}},
+        {"type": "array", "items": {"type": "integer"}},
+        {"type": "array", "items": {"type": "array", "items": {"type": "integer"}}},
+    ]
+}
+
+
+class CompletionBody(_Common):
+    """POST /v1/completions."""
+
+    prompt: Annotated[Any, WithJsonSchema(_PROMPT_SCHEMA)]
+    logprobs: int | None = Field(default=None, ge=0, le=COMPLETION_LOGPROBS_MAX)
+
+    def to_call(self) -> Call:
+        """Raises InvalidRequest for fields that do not go together or are out of range."""
+        return self.call(
+            _prompts(self.prompt),
+            max_tokens=COMPLETION_TOKENS_DEFAULT if self.max_tokens is None else self.max_tokens,
+            logprobs=self.logprobs,
+        )
+
+
+def _prompts(value: object) -> tuple[Prompt, ...]:
+    if isinstance(value, str):
+        return (Text(value),)
+    items = value if isinstance(value, list) else []
+    if not items:
+        raise invalid("prompt", "must be a string, strings, token ids or lists of token ids")
+    if all(type(item) is int for item in items):
+        return (Tokens(tuple(items)),)
+    if len(items) > PROMPTS_MAX:
+        raise invalid("prompt", f"has more than {PROMPTS_MAX} prompts")
+    return tuple(_prompt(item, place) for place, item in enumerate(items))
+
+
+def _prompt(item: object, place: int) -> Prompt:
+    if isinstance(item, str):
+        return Text(item)
+    if isinstance(item, list) and all(type(token) is int for token in item):
+        return Tokens(tuple(item))
+    raise invalid(f"prompt[{place}]", "must be a string or a list of token ids")
+
+
+_Body = TypeVar("_Body", bound=_Common)
+
+
+def _read(kind: type[_Body], body: object) -> _Body:
+    if not isinstance(body, dict):
+        raise InvalidRequest("the body must be a JSON object", code="invalid_json")
+    fields = _without_nulls(body)
+    for name, harmless in _UNSUPPORTED.items():
+        if name in fields and fields[name] not in harmless:
+            raise invalid(name, "is not supported here", code="unsupported_parameter")
+    if fields.get("best_of") not in (None, fields.get("n", 1)):
+        raise invalid("best_of", "is supported only when equal to n", code="unsupported_parameter")
+    ignored = _HARMLESS | _UNSUPPORTED.keys() | {"best_of"}
+    try:
+        return kind.model_validate(
+            {name: value for name, value in fields.items() if name not in ignored}
+        )
+    except ValidationError as error:
+        raise _refusal(error) from error
+
+
+def _without_nulls(fields: dict[str, Any]) -> dict[str, Any]:
+    """Null means left out, in the body, its messages and its nested objects."""
+    return {name: _stripped(value) for name, value in fields.items() if value is not None}
+
+
+def _stripped(value: Any) -> Any:
+    if isinstance(value, dict):
+        return _without_nulls(value)
+    if isinstance(value, list) and value and isinstance(value[0], dict):
+        return [_without_nulls(item) if isinstance(item, dict) else item for item in value]
+    return value
+
+
+def _refusal(error: ValidationError) -> InvalidRequest:
+    """The first problem, in OpenAI's notation of fields."""
+    first = error.errors(include_url=False, include_input=False)[0]
+    param = ""
+    for step in first["loc"]:
+        param += f"[{step}]" if isinstance(step, int) else f".{step}" if param else step
+    match first["type"]:
+        case "missing":
+            return invalid(param, "is required", code="missing_required_parameter")
+        case "extra_forbidden":
+            return invalid(param, "is unknown or not supported", code="unsupported_parameter")
+        case _:
+            return invalid(param, f"is invalid: {first['msg']}")

@@ -1,0 +1,53 @@
+"""A name for every HTTP request, in every answer.
+
+A client's `X-Request-Id` is kept if it is sane, so that its logs and ours
+can be joined; else one is made up. Proxies repeat such names when they retry,
+so the id under which a request runs is never the client's alone.
+"""
+
+from __future__ import annotations
+
+import re
+import secrets
+
+from starlette.datastructures import Headers, MutableHeaders
+from starlette.requests import Request
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from orchestrator.gateway.ask import REQUEST_ID_CHARACTERS_MAX
+from protos.messages import RequestId
+
+HEADER = "x-request-id"
+_SANE = re.compile(rf"[A-Za-z0-9._:/-]{{1,{REQUEST_ID_CHARACTERS_MAX}}}")
+
+
+def new_request_id() -> RequestId:
+    """An id that no other request has."""
+    return RequestId(f"req-{secrets.token_hex(12)}")
+
+
+def own_request_id(request: Request) -> RequestId:
+    """The id to run a request under: its name, made unique."""
+    return RequestId(f"{request.state.request_name}-{secrets.token_hex(4)}")
+
+
+class NameRequests:
+    """ASGI middleware: names the request and puts the name on its answer."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self._app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        given = Headers(scope=scope).get(HEADER, "")
+        name = given if _SANE.fullmatch(given) else new_request_id()
+        scope.setdefault("state", {})["request_name"] = name
+
+        async def send_named(message: Message) -> None:
+            if message["type"] == "http.response.start":
+                MutableHeaders(scope=message)[HEADER] = name
+            await send(message)
+
+        await self._app(scope, receive, send_named)

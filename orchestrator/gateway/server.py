@@ -1,0 +1,159 @@
+"""Both front doors on their ports, in the caller's event loop.
+
+Made for life inside an actor: no signal handlers, no process exit, ports may
+be 0, and a port that is taken is an exception. Stopping is gentle first: not
+ready, no new connections, and what runs has `grace_s` to finish.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+import grpc
+import uvicorn
+from fastapi import FastAPI
+from grpc_health.v1 import health_pb2, health_pb2_grpc
+from grpc_reflection.v1alpha import reflection
+
+from orchestrator.gateway.body import BODY_BYTES_MAX
+from orchestrator.gateway.grpc import InferenceService
+from orchestrator.gateway.health import HealthService
+from orchestrator.gateway.http import create_app
+from orchestrator.gateway.service import Gateway
+from protos import inference_pb2, inference_pb2_grpc
+
+# Longer than the pause between two requests of a chatting person's client.
+KEEP_ALIVE_S = 75
+LISTEN_BACKLOG = 2048
+GRPC_STREAMS_MAX = 1024  # of one connection
+
+_GRPC_OPTIONS = (
+    ("grpc.so_reuseport", 0),  # a port that is taken must be an error
+    ("grpc.max_receive_message_length", BODY_BYTES_MAX),
+    ("grpc.max_concurrent_streams", GRPC_STREAMS_MAX),
+    ("grpc.max_connection_idle_ms", 600_000),
+    ("grpc.keepalive_time_ms", 30_000),  # finds clients that vanished without a word
+    ("grpc.keepalive_timeout_ms", 10_000),
+    ("grpc.http2.min_recv_ping_interval_without_data_ms", 10_000),
+)
+
+
+class PortTaken(Exception):
+    """Somebody listens there already, or the address is not ours."""
+
+
+@dataclass(frozen=True, slots=True)
+class BoundPorts:
+    """Where the doors are."""
+
+    http: int
+    grpc: int
+
+
+class GatewayServer:
+    """HTTP and gRPC over one gateway. `start` once, then `stop` once."""
+
+    def __init__(
+        self, gateway: Gateway, *, host: str = "127.0.0.1", http_port: int, grpc_port: int
+    ) -> None:
+        self.app: FastAPI = create_app(gateway)
+        self._gateway = gateway
+        self._host = host
+        self._http_port = http_port
+        self._grpc_port = grpc_port
+        self._grpc = _grpc_server(gateway)
+        self._http = _HttpServer(_http_config(self.app))
+        self._http_serving: asyncio.Task[None] | None = None
+
+    async def start(self) -> BoundPorts:
+        """Both doors accept when this returns. Raises PortTaken, and then none does."""
+        listener = _listen(self._host, self._http_port)
+        try:
+            grpc_port = _bind_grpc(self._grpc, self._host, self._grpc_port)
+        except PortTaken:
+            listener.close()
+            raise
+        await self._grpc.start()
+        self._http_serving = asyncio.create_task(self._http.serve(sockets=[listener]))
+        await self._http.accepting.wait()
+        return BoundPorts(http=int(listener.getsockname()[1]), grpc=grpc_port)
+
+    async def stop(self, grace_s: float) -> None:
+        """No new work; what runs may finish within `grace_s`, then it is cancelled."""
+        self._gateway.close_door()
+        self._http.config.timeout_graceful_shutdown = max(1, round(grace_s))
+        self._http.should_exit = True
+        await self._grpc.stop(grace_s)
+        if self._http_serving is not None:
+            await self._http_serving
+
+
+class _HttpServer(uvicorn.Server):
+    """Says when it accepts, and leaves the process's signals alone."""
+
+    def __init__(self, config: uvicorn.Config) -> None:
+        super().__init__(config)
+        self.accepting = asyncio.Event()
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        await super().startup(sockets)
+        self.accepting.set()
+
+    @contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        yield
+
+
+def _http_config(app: FastAPI) -> uvicorn.Config:
+    return uvicorn.Config(
+        app,
+        lifespan="off",
+        ws="none",
+        log_config=None,
+        access_log=False,
+        server_header=False,
+        proxy_headers=False,
+        timeout_keep_alive=KEEP_ALIVE_S,
+        backlog=LISTEN_BACKLOG,
+    )
+
+
+def _listen(host: str, port: int) -> socket.socket:
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    listener = socket.socket(family)
+    listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    try:
+        listener.bind((host, port))
+    except OSError as error:
+        listener.close()
+        raise PortTaken(f"cannot listen on {host}:{port} for HTTP: {error.strerror}") from error
+    return listener
+
+
+def _grpc_server(gateway: Gateway) -> grpc.aio.Server:
+    server = grpc.aio.server(options=_GRPC_OPTIONS)
+    service = inference_pb2.DESCRIPTOR.services_by_name["Inference"].full_name
+    health = health_pb2.DESCRIPTOR.services_by_name["Health"].full_name
+    inference_pb2_grpc.add_InferenceServicer_to_server(  # type: ignore[no-untyped-call]
+        InferenceService(gateway), server
+    )
+    health_pb2_grpc.add_HealthServicer_to_server(
+        HealthService(frozenset({service}), gateway.is_ready), server
+    )
+    reflection.enable_server_reflection((service, health, reflection.SERVICE_NAME), server)
+    return server
+
+
+def _bind_grpc(server: grpc.aio.Server, host: str, port: int) -> int:
+    address = f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+    try:
+        bound = server.add_insecure_port(address)
+    except RuntimeError as error:
+        raise PortTaken(f"cannot listen on {address} for gRPC") from error
+    if bound == 0:
+        raise PortTaken(f"cannot listen on {address} for gRPC")
+    return bound

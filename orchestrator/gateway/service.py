@@ -1,0 +1,124 @@
+"""What both front doors share: the whole life of a request.
+
+Prepare it (tokens), dispatch it (a replica), follow it (text), and count how
+it ended, whichever way that was. Leaving `Gateway.run` ends the request at
+its replica, so that a front door needs no clean-up of its own. This module
+knows nothing of HTTP or gRPC, and they know nothing of replicas.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+from orchestrator.control.seams import Clock
+from orchestrator.gateway.ask import Ask
+from orchestrator.gateway.dispatch import Dispatch
+from orchestrator.gateway.errors import GatewayError, NoReplica
+from orchestrator.gateway.generation import Generation
+from orchestrator.gateway.metrics import GatewayMetrics
+from orchestrator.gateway.preparation import prepare
+from orchestrator.gateway.running import Running
+from orchestrator.gateway.tokenizer import Tokenizer
+from protos.messages import ModelCard, RequestId
+
+# A cluster that starts has its first replica within seconds.
+RETRY_WITHOUT_REPLICA_S = 2
+
+
+class Gateway:
+    """One model's requests, over one dispatch."""
+
+    def __init__(
+        self, dispatch: Dispatch, tokenizer: Tokenizer, *, clock: Clock, metrics: GatewayMetrics
+    ) -> None:
+        self.clock = clock
+        self.metrics = metrics
+        self._dispatch = dispatch
+        self._tokenizer = tokenizer
+        self._running = Running()
+        self._is_closing = False
+
+    def is_ready(self) -> bool:
+        """Whether some replica takes work and this gateway still does."""
+        return not self._is_closing and self._dispatch.is_ready()
+
+    def close_door(self) -> None:
+        """Not ready from now on; what runs goes on."""
+        self._is_closing = True
+
+    def card(self) -> ModelCard | None:
+        """The model served; None before a replica was seen."""
+        return self._dispatch.card()
+
+    def spell(self, token: int) -> bytes:
+        """How a token is written, special ones included."""
+        return self._tokenizer.spelled_bytes(token)
+
+    def cancel(self, request_id: RequestId) -> bool:
+        """End a running request; False if there is none of this id."""
+        return self._running.cancel(request_id)
+
+    @asynccontextmanager
+    async def run(
+        self, ask: Ask, *, arrived_ns: int, deadline_ns: int | None = None
+    ) -> AsyncIterator[Generation]:
+        """Enters with the first token there. Raises GatewayErrors, before it and inside.
+
+        `arrived_ns` is when its first byte was here, `deadline_ns` when its
+        client stops waiting, both on the gateway's clock.
+        """
+        outcome = "failed"
+        self.metrics.in_flight.inc()
+        generation: Generation | None = None
+        try:
+            async with (
+                self._running.track(ask.request_id),
+                self._open(ask, arrived_ns, deadline_ns) as generation,
+            ):
+                yield generation
+            outcome = "ok"
+        except (asyncio.CancelledError, GeneratorExit):
+            outcome = "client_gone"
+            raise
+        except GatewayError as error:
+            outcome = error.code
+            raise
+        finally:
+            self.metrics.in_flight.dec()
+            self.metrics.ended(
+                outcome, completion_tokens=generation.completion_tokens if generation else 0
+            )
+
+    @asynccontextmanager
+    async def _open(
+        self, ask: Ask, arrived_ns: int, deadline_ns: int | None
+    ) -> AsyncIterator[Generation]:
+        card = self._dispatch.card()
+        if card is None:
+            raise NoReplica(
+                "no replica has joined yet",
+                code="no_replica",
+                retry_after_s=RETRY_WITHOUT_REPLICA_S,
+            )
+        request = await prepare(ask, card=card, tokenizer=self._tokenizer)
+        prepared_ns = self.clock.now_ns()
+        async with await self._dispatch.start(request, deadline_ns=deadline_ns) as stream:
+            self.metrics.started(
+                stream.timing,
+                prepare_ns=prepared_ns - arrived_ns,
+                ttft_ns=self.clock.now_ns() - arrived_ns,
+                prompt_tokens=len(request.prompt),
+                hit_tokens=stream.hit_tokens,
+                attempts=stream.attempts,
+            )
+            yield Generation(
+                request,
+                stream,
+                stop=ask.options.stop,
+                card=card,
+                tokenizer=self._tokenizer,
+                clock=self.clock,
+                metrics=self.metrics,
+            )

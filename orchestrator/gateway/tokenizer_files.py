@@ -1,0 +1,91 @@
+"""What a model's folder says about its tokenizer (the layout of Hugging Face).
+
+`tokenizer.json` is the tokenizer itself; the files beside it name the tokens
+that open and end a text, and the chat template. Where several files name end
+tokens, generation_config.json is asked before config.json, and the
+tokenizer's own end token counts as well: models finetuned for chat often
+change one and forget the other.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import tokenizers
+
+from orchestrator.gateway.token_bytes import UnsupportedTokenizer
+
+
+@dataclass(frozen=True, slots=True)
+class TokenizerParts:
+    """All that a Tokenizer is made of."""
+
+    raw: tokenizers.Tokenizer
+    eos_ids: frozenset[int]
+    chat_template: str | None
+    bos_token: str
+    eos_token: str
+
+
+def read_folder(folder: Path) -> TokenizerParts:
+    """Raises FileNotFoundError without tokenizer.json, UnsupportedTokenizer if it is no such."""
+    raw = _read_tokenizer(folder / "tokenizer.json")
+    config = _read_json(folder / "tokenizer_config.json")
+    eos_token = _token_text(config.get("eos_token"))
+    eos_ids = set(_end_ids(folder))
+    eos_id = raw.token_to_id(eos_token) if eos_token else None
+    if eos_id is not None:
+        eos_ids.add(eos_id)
+    return TokenizerParts(
+        raw=raw,
+        eos_ids=frozenset(eos_ids),
+        chat_template=_chat_template(folder, config),
+        bos_token=_token_text(config.get("bos_token")),
+        eos_token=eos_token,
+    )
+
+
+def _read_tokenizer(path: Path) -> tokenizers.Tokenizer:
+    content = path.read_bytes()
+    try:
+        return tokenizers.Tokenizer.from_buffer(content)
+    except ValueError as error:
+        raise UnsupportedTokenizer(f"{path.name} cannot be read: {error}") from error
+
+
+def _read_json(path: Path) -> dict[str, Any]:
+    if not path.exists():
+        return {}
+    content = json.loads(path.read_text(encoding="utf-8"))
+    if not isinstance(content, dict):
+        raise UnsupportedTokenizer(f"{path.name} holds no object")
+    return content
+
+
+def _end_ids(folder: Path) -> tuple[int, ...]:
+    for name in ("generation_config.json", "config.json"):
+        named = _read_json(folder / name).get("eos_token_id")
+        if named is not None:
+            return tuple(named) if isinstance(named, list) else (int(named),)
+    return ()
+
+
+def _token_text(entry: Any) -> str:
+    """A token in tokenizer_config.json: a string, or an object with its content."""
+    if isinstance(entry, dict):
+        return str(entry["content"])
+    return entry or ""
+
+
+def _chat_template(folder: Path, config: dict[str, Any]) -> str | None:
+    beside = folder / "chat_template.jinja"
+    if beside.exists():
+        return beside.read_text(encoding="utf-8")
+    template = config.get("chat_template")
+    if isinstance(template, list):  # several, by name
+        by_name = {entry["name"]: entry["template"] for entry in template}
+        return by_name.get("default")
+    return template
