@@ -41,6 +41,9 @@ class DataService(control_pb2_grpc.ReplicaDataServicer):
     async def Attach(
         self, request_iterator: AsyncIterator[control_pb2.GatewayMessage], context: Context
     ) -> None:
+        # Apart from the first message: a write that a fault interrupts would
+        # otherwise hold it, and the status could not be sent.
+        await context.send_initial_metadata(())
         link = self._links.attach()
         try:
             await race(

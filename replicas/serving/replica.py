@@ -90,8 +90,9 @@ class Replica:
         assert self._server is None, "a replica starts once"
         config = self._config
         service = DataService(self._links, report_interval_ms=config.report_interval_ms)
-        self._server = ReplicaServer(service)
-        port = await self._server.start(config.host, config.port)
+        server = ReplicaServer(service)
+        port = await server.start(config.host, config.port)
+        self._server = server
         address = host_port(config.advertise_host or config.host, port)
         record = ReplicaRecord(config.replica_id, address, self._card, self.snapshot().blocks_total)
         self._stepping = self._supervise("stepping", self._stepper.run())

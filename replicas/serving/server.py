@@ -7,6 +7,8 @@ whether to send new work here: a draining replica is sound but not serving.
 
 from __future__ import annotations
 
+import socket
+
 from grpc import aio
 from grpc_health.v1 import health, health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection
@@ -52,12 +54,13 @@ class ReplicaServer:
         reflection.enable_server_reflection(services, self._server)
 
     async def start(self, host: str, port: int) -> int:
-        """Listen; the port that was bound."""
+        """Listen; the port that was bound. Raises CannotListen."""
         address = host_port(host, port)
         try:
+            _try_to_bind(host, port)
             bound: int = self._server.add_insecure_port(address)
-        except RuntimeError:
-            raise CannotListen(f"cannot listen on {address}: in use or not permitted") from None
+        except (OSError, RuntimeError) as error:
+            raise CannotListen(f"cannot listen on {address}: {error}") from None
         await self._server.start()
         await self._health.set(DATA_SERVICE, health_pb2.HealthCheckResponse.SERVING)
         return bound
@@ -73,6 +76,16 @@ class ReplicaServer:
         """No new streams; those that are open may end by themselves within the grace."""
         await self._health.enter_graceful_shutdown()
         await self._server.stop(grace_s)
+
+
+def _try_to_bind(host: str, port: int) -> None:
+    """Raises an OSError that names the cause, which gRPC only writes to standard error."""
+    family, kind, protocol, _, address = socket.getaddrinfo(
+        host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
+    )[0]
+    with socket.socket(family, kind, protocol) as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        probe.bind(address)
 
 
 def host_port(host: str, port: int) -> str:
