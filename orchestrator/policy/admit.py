@@ -16,7 +16,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import Enum
-from math import ceil
+from math import ceil, fsum
 
 from orchestrator.policy.route import Placement, RouteConfig, route
 from orchestrator.policy.scores import NS_PER_S, residence_s, room_wait_s, usable_hits
@@ -109,7 +109,7 @@ def predicted_wait_s(
     """Seconds until those before it are placed and the first replica has room for it."""
     scores = config.route.scores
     usable = usable_hits(subject, hits)
-    ends_per_s = sum(
+    ends_per_s = fsum(
         max(1, replica.sequences_running) / residence_s(replica, scores)
         for replica in view.accepting
     )

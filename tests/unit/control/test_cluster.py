@@ -1,0 +1,182 @@
+"""What a gateway believes of its replicas, and what it has promised them."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from orchestrator.control.cluster import Cluster, ClusterConfig
+from orchestrator.policy.route import Placement, RouteReason
+from orchestrator.policy.scores import Cost
+from orchestrator.policy.view import ReplicaView
+from protos.messages import EngineCounters, ReplicaId
+from tests.unit.control.reports import MS, SECOND, A, B, busy_report, member, report
+
+PLACEMENT = Placement(
+    replica_id=A,
+    epoch=1,
+    reason=RouteReason.LOAD,
+    cost=Cost(0, 0, 0, 0),
+    hit_blocks=0,
+    blocks=7,
+    prefill_tokens=100,
+    sequences=1,
+)
+
+
+def cluster_of(*replica_ids: ReplicaId) -> Cluster:
+    cluster = Cluster(ClusterConfig())
+    cluster.observe_members([member(replica_id) for replica_id in replica_ids])
+    for replica_id in replica_ids:
+        cluster.observe_report(report(replica_id), 0)
+    return cluster
+
+
+def only(cluster: Cluster, now_ns: int = 0) -> ReplicaView:
+    (replica,) = cluster.view(now_ns).replicas
+    return replica
+
+
+# ---- reports
+
+
+def test_a_replica_is_in_the_view_once_it_has_reported() -> None:
+    cluster = Cluster(ClusterConfig())
+    cluster.observe_members([member(B), member(A)])
+    assert cluster.view(0).replicas == ()
+    cluster.observe_report(report(B), 0)
+    cluster.observe_report(report(A), 0)
+    assert [replica.replica_id for replica in cluster.view(0).replicas] == [A, B]
+
+
+def test_a_late_or_repeated_report_changes_nothing() -> None:
+    cluster = cluster_of(A)
+    assert cluster.observe_report(report(number=5, used=50), 0)
+    assert not cluster.observe_report(report(number=4, used=10), 0)
+    assert not cluster.observe_report(report(number=5, used=10), 0)
+    assert only(cluster).blocks_used == 50
+
+
+def test_a_new_epoch_counts_from_its_first_report() -> None:
+    cluster = cluster_of(A)
+    cluster.observe_report(report(number=500, used=50), 0)
+    assert cluster.observe_report(report(epoch=2, number=0, used=1), 0)
+    assert not cluster.observe_report(report(epoch=1, number=501, used=50), 0)
+    assert (only(cluster).epoch, only(cluster).blocks_used) == (2, 1)
+
+
+def test_a_report_of_an_epoch_that_ended_is_a_ghost() -> None:
+    cluster = cluster_of(A)
+    cluster.observe_members([member(A, epoch=2)])
+    assert cluster.view(0).replicas == ()
+    assert not cluster.observe_report(report(epoch=1, number=9), 0)
+    assert cluster.observe_report(report(epoch=2, number=0), 0)
+
+
+def test_a_report_of_a_stranger_is_ignored() -> None:
+    cluster = cluster_of(A)
+    assert not cluster.observe_report(report(B), 0)
+
+
+def test_a_silent_replica_is_not_alive_until_it_reports_again() -> None:
+    cluster = cluster_of(A)
+    assert only(cluster, 3 * SECOND).alive
+    assert not only(cluster, 3 * SECOND + 1).alive
+    cluster.observe_report(report(number=1), 4 * SECOND)
+    assert only(cluster, 4 * SECOND).alive
+
+
+def test_a_lost_link_takes_its_replica_out_until_it_reports_again() -> None:
+    cluster = cluster_of(A, B)
+    cluster.observe_loss(A)
+    assert [replica.replica_id for replica in cluster.view(0).replicas] == [B]
+    cluster.observe_report(report(A, number=1), 0)
+    assert len(cluster.view(0).replicas) == 2
+
+
+def test_draining_is_believed_whoever_says_it() -> None:
+    by_lease = cluster_of(A)
+    by_lease.observe_members([member(A, draining=True)])
+    by_report = cluster_of(A)
+    by_report.observe_report(replace(report(number=1), draining=True), 0)
+    assert only(by_lease).draining
+    assert only(by_report).draining
+
+
+# ---- debits
+
+
+def test_a_debit_lowers_what_the_view_offers_and_its_release_restores_it() -> None:
+    cluster = cluster_of(A)
+    debit = cluster.charge(PLACEMENT, 0)
+    charged = only(cluster)
+    assert charged.blocks_room(hit_blocks=0) == 100 - 7
+    assert charged.prefill_tokens_ahead == 100
+    assert charged.sequences_ahead == 1
+    cluster.release(debit)
+    cluster.release(debit)
+    assert only(cluster).blocks_room(hit_blocks=0) == 100
+
+
+def test_a_debit_ends_when_reports_must_show_it() -> None:
+    """Not with the next report, which may have been made before the request arrived."""
+    cluster = cluster_of(A)
+    cluster.charge(PLACEMENT, 0)
+    cluster.observe_report(report(number=1), 200 * MS)
+    assert only(cluster).blocks_promised == 7
+    cluster.observe_report(report(number=2), 200 * MS)
+    assert only(cluster).blocks_promised == 0
+
+
+def test_many_reports_at_once_do_not_end_a_debit() -> None:
+    """A replica in the middle of short steps reports faster than a request travels."""
+    cluster = cluster_of(A)
+    cluster.charge(PLACEMENT, 0)
+    for number in range(1, 20):
+        cluster.observe_report(report(number=number), number * MS)
+    assert only(cluster).blocks_promised == 7
+
+
+def test_a_debit_lives_through_a_lost_link_and_dies_with_its_member() -> None:
+    cluster = cluster_of(A)
+    debit = cluster.charge(PLACEMENT, 0)
+    cluster.observe_loss(A)
+    assert cluster.debits == (debit,)
+    cluster.observe_members([])
+    assert list(cluster.debits) == []
+    cluster.release(debit)
+
+
+# ---- what is learned
+
+
+def test_the_prefill_rate_is_measured_while_prompts_wait() -> None:
+    """1,000 tokens in 10 steps of 10 ms."""
+    cluster = cluster_of(A)
+    cluster.observe_report(busy_report(1, steps=0, prefill_tokens=0), 0)
+    assert only(cluster).prefill_tokens_per_s is None
+    cluster.observe_report(busy_report(2, steps=10, prefill_tokens=1_000), 0)
+    assert only(cluster).prefill_tokens_per_s == 10_000.0
+
+
+def test_an_idle_interval_measures_nothing() -> None:
+    cluster = cluster_of(A)
+    cluster.observe_report(report(number=1), 0)
+    counters = EngineCounters(steps=10, prefill_tokens=8)
+    cluster.observe_report(replace(report(number=2), counters=counters), 0)
+    assert only(cluster).prefill_tokens_per_s is None
+
+
+def test_an_unmeasured_replica_is_taken_for_an_average_one() -> None:
+    cluster = cluster_of(A, B)
+    cluster.observe_report(busy_report(1, steps=0, prefill_tokens=0), 0)
+    cluster.observe_report(busy_report(2, steps=10, prefill_tokens=1_000), 0)
+    assert [r.prefill_tokens_per_s for r in cluster.view(0).replicas] == [10_000.0, 10_000.0]
+
+
+def test_residence_is_known_once_a_request_has_finished() -> None:
+    """200 tokens for each of 2 requests, 10 ms each."""
+    cluster = cluster_of(A)
+    assert only(cluster).residence_ns is None
+    counters = EngineCounters(requests_finished=2, decode_tokens=400)
+    cluster.observe_report(replace(report(number=1), counters=counters), 0)
+    assert only(cluster).residence_ns == 2 * SECOND

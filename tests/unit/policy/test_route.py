@@ -1,0 +1,165 @@
+"""Where a request goes: examples for each reason, then what holds for every cluster."""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import replace
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from orchestrator.policy.route import RouteConfig, RouteReason, has_room, route
+from orchestrator.policy.scores import cost, usable_hits
+from orchestrator.policy.view import ClusterView, Subject
+from protos.messages import ReplicaId
+from tests.unit.policy.views import cluster, clusters, full, hits, idle, subject, subjects
+
+CONFIG = RouteConfig()
+A, B = ReplicaId("a"), ReplicaId("b")
+
+
+def test_a_request_follows_its_prefix() -> None:
+    placement = route(cluster(idle("a"), idle("b")), subject(), {B: 30}, CONFIG)
+    assert placement is not None
+    assert (placement.replica_id, placement.reason) == (B, RouteReason.PREFIX_HIT)
+    assert placement.hit_blocks == 30
+    assert placement.prefill_tokens == 640 - 30 * 16
+
+
+def test_a_full_replica_is_never_chosen_however_hot_its_prefix() -> None:
+    placement = route(cluster(full("a"), idle("b")), subject(), {A: 39}, CONFIG)
+    assert placement is not None
+    assert (placement.replica_id, placement.reason) == (B, RouteReason.ROOM)
+
+
+def test_a_busy_holder_is_passed_over_when_its_queue_costs_more_than_the_hit_saves() -> None:
+    busy = replace(idle("a"), prefill_tokens_waiting=5_000)
+    placement = route(cluster(busy, idle("b")), subject(), {A: 39}, CONFIG)
+    assert placement is not None
+    assert (placement.replica_id, placement.reason) == (B, RouteReason.BALANCE)
+
+
+def test_a_slightly_busier_holder_is_still_worth_it() -> None:
+    busy = replace(idle("a"), prefill_tokens_waiting=300)
+    placement = route(cluster(busy, idle("b")), subject(), {A: 39}, CONFIG)
+    assert placement is not None
+    assert placement.replica_id == A
+
+
+def test_a_slow_replica_gets_less() -> None:
+    """The same queue is longer in seconds where prefill is slower."""
+    slow = replace(idle("a"), prefill_tokens_waiting=1_000, prefill_tokens_per_s=500.0)
+    fast = replace(idle("b"), prefill_tokens_waiting=2_000, prefill_tokens_per_s=5_000.0)
+    placement = route(cluster(slow, fast), subject(), {}, CONFIG)
+    assert placement is not None
+    assert (placement.replica_id, placement.reason) == (B, RouteReason.LOAD)
+
+
+def test_of_equal_costs_the_fewest_running_sequences_win() -> None:
+    running = replace(idle("a"), sequences_running=1)
+    for number in range(8):
+        placement = route(cluster(running, idle("b")), subject(request_id=f"{number}"), {}, CONFIG)
+        assert placement is not None
+        assert placement.replica_id == B
+
+
+def test_equal_replicas_share_requests_evenly() -> None:
+    view = cluster(idle("a"), idle("b"), idle("c"), idle("d"))
+    placements = [route(view, subject(request_id=f"{n}"), {}, CONFIG) for n in range(400)]
+    shares = Counter(p.replica_id for p in placements if p is not None)
+    assert sum(shares.values()) == 400
+    assert min(shares.values()) > 60
+
+
+@pytest.mark.parametrize("change", [{"alive": False}, {"draining": True}])
+def test_a_replica_that_takes_no_work_is_never_chosen(change: dict[str, bool]) -> None:
+    gone = replace(idle("a"), **change)  # type: ignore[arg-type]
+    assert route(cluster(gone), subject(), {A: 39}, CONFIG) is None
+
+
+def test_a_replica_with_a_long_queue_of_sequences_is_no_candidate() -> None:
+    queued = replace(idle("a"), sequences_waiting=20, sequences_promised=12)
+    assert route(cluster(queued), subject(), {}, CONFIG) is None
+
+
+def test_promised_blocks_are_not_promised_again() -> None:
+    promised = replace(idle("a"), blocks_promised=960)
+    assert route(cluster(promised), subject(prompt_tokens=640), {}, CONFIG) is None
+    assert route(cluster(promised), subject(prompt_tokens=320), {}, CONFIG) is not None
+
+
+def test_whatever_fits_a_replica_alone_fits_it_when_idle() -> None:
+    """Also with its whole prefix cached there: hits must not be counted as evictable."""
+    cached = replace(idle("a"), blocks_free=0, blocks_cached=1000)
+    largest = subject(prompt_tokens=1000 * 16 - 1, tokens_max=5_000)
+    assert route(cluster(idle("a")), largest, {}, CONFIG) is not None
+    assert route(cluster(cached), largest, {A: 1000}, CONFIG) is not None
+
+
+# ---- for every cluster
+
+
+@given(clusters, subjects, hits, st.permutations(range(4)))
+def test_the_order_of_replicas_changes_nothing(
+    view: ClusterView, who: Subject, held: dict[ReplicaId, int], order: list[int]
+) -> None:
+    shuffled = ClusterView(view.now_ns, tuple(view.replicas[index] for index in order))
+    backwards = dict(reversed(held.items()))
+    assert route(view, who, held, CONFIG) == route(shuffled, who, backwards, CONFIG)
+
+
+@given(clusters, subjects, hits)
+def test_only_accepting_replicas_with_room_are_chosen(
+    view: ClusterView, who: Subject, held: dict[ReplicaId, int]
+) -> None:
+    placement = route(view, who, held, CONFIG)
+    if placement is None:
+        return
+    chosen = next(r for r in view.replicas if r.replica_id == placement.replica_id)
+    assert chosen.alive and not chosen.draining
+    assert placement.blocks <= chosen.blocks_free + chosen.blocks_cached
+    assert chosen.sequences_waiting < CONFIG.waiting_max
+    assert placement.prefill_tokens >= 1
+
+
+@given(clusters, subjects, hits)
+def test_a_hot_prefix_pulls_no_more_load_than_it_saves(
+    view: ClusterView, who: Subject, held: dict[ReplicaId, int]
+) -> None:
+    """Against any candidate: what the chosen one costs more in queue and memory, it saves."""
+    placement = route(view, who, held, CONFIG)
+    if placement is None:
+        return
+    usable = usable_hits(who, held)
+    for other in view.accepting:
+        hit_blocks = usable.get(other.replica_id, 0)
+        if not has_room(other, who, hit_blocks, CONFIG):
+            continue
+        passed = cost(other, who, hit_blocks, CONFIG.scores)
+        extra_s = (placement.cost.queue_s + placement.cost.pressure_s) - (
+            passed.queue_s + passed.pressure_s
+        )
+        saved_s = passed.prefill_s - placement.cost.prefill_s
+        assert extra_s <= saved_s + 1e-9
+
+
+@given(clusters, subjects, hits, st.sampled_from(["a", "b", "c", "d"]), st.integers(1, 20_000))
+def test_more_work_never_attracts_a_request(
+    view: ClusterView, who: Subject, held: dict[ReplicaId, int], name: str, tokens: int
+) -> None:
+    """A replica that was not chosen is not chosen either once it has more to do."""
+    before = route(view, who, held, CONFIG)
+    busier = ClusterView(
+        view.now_ns,
+        tuple(
+            replace(r, prefill_tokens_waiting=r.prefill_tokens_waiting + tokens)
+            if r.replica_id == name
+            else r
+            for r in view.replicas
+        ),
+    )
+    after = route(busier, who, held, CONFIG)
+    if before is not None and before.replica_id != name:
+        assert after is not None
+        assert after.replica_id == before.replica_id
