@@ -192,6 +192,7 @@ class Dispatch:
         queue = QueueState(
             ahead=self._line.ahead(journey.ticket),
             patience_ns=max(0, journey.patience_ends_ns - view.now_ns),
+            is_waiting=journey.ticket in self._line,
         )
         return admission.admit(view, journey.subject, journey.hits, queue, self._config.admit)
 

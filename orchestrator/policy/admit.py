@@ -50,6 +50,7 @@ class QueueState:
 
     ahead: int  # requests in the line before it
     patience_ns: int  # how long it may wait from now on
+    is_waiting: bool = False  # it stands in the line already
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,11 +93,22 @@ def admit(
     if placement is not None:
         return Admit(placement)
     wait_s = predicted_wait_s(view, subject, hits, queue, config)
-    if queue.ahead >= config.queue_max:
-        return Shed(AdmitReason.QUEUE_FULL, retry_after_s(wait_s, config))
-    if wait_s >= queue.patience_ns / NS_PER_S:
-        return Shed(AdmitReason.WAIT_TOO_LONG, retry_after_s(wait_s, config))
+    if (shed_for := unworthy(wait_s, queue, config)) is not None:
+        return Shed(shed_for, retry_after_s(wait_s, config))
     return Queue(AdmitReason.BEHIND_OTHERS if queue.ahead else AdmitReason.NO_ROOM)
+
+
+def unworthy(wait_s: float, queue: QueueState, config: AdmitConfig) -> AdmitReason | None:
+    """Why the wait is not worth it, if so.
+
+    Whoever stands in the line stays until patience ends: a prediction that
+    got worse meanwhile does not throw anybody out.
+    """
+    if queue.is_waiting:
+        return AdmitReason.WAIT_TOO_LONG if queue.patience_ns == 0 else None
+    if queue.ahead >= config.queue_max:
+        return AdmitReason.QUEUE_FULL
+    return AdmitReason.WAIT_TOO_LONG if wait_s >= queue.patience_ns / NS_PER_S else None
 
 
 def predicted_wait_s(

@@ -71,6 +71,14 @@ def test_a_wait_beyond_the_clients_patience_is_refused_now_rather_than_later() -
     assert decision == Shed(AdmitReason.WAIT_TOO_LONG, retry_after_s=11)
 
 
+def test_whoever_waits_already_waits_until_patience_ends() -> None:
+    busy = replace(full("a"), residence_ns=20 * SECOND)
+    waiting = QueueState(ahead=5, patience_ns=1, is_waiting=True)
+    assert admit(cluster(busy), subject(), {}, waiting, CONFIG) == Queue(AdmitReason.BEHIND_OTHERS)
+    over = admit(cluster(busy), subject(), {}, replace(waiting, patience_ns=0), CONFIG)
+    assert over == Shed(AdmitReason.WAIT_TOO_LONG, retry_after_s=11)
+
+
 def test_a_measured_lull_does_not_make_a_spike_hopeless() -> None:
     """Full by promises alone, with nothing running yet: worth one residence, not for ever."""
     promised = replace(idle("a"), blocks_promised=1000, residence_ns=2 * SECOND)
@@ -78,7 +86,12 @@ def test_a_measured_lull_does_not_make_a_spike_hopeless() -> None:
     assert decision == Queue(AdmitReason.NO_ROOM)
 
 
-queues = st.builds(QueueState, ahead=st.integers(0, 20), patience_ns=st.integers(0, 60 * SECOND))
+queues = st.builds(
+    QueueState,
+    ahead=st.integers(0, 20),
+    patience_ns=st.integers(0, 60 * SECOND),
+    is_waiting=st.booleans(),
+)
 
 
 @given(clusters, subjects, hits, queues, st.permutations(range(4)))
@@ -102,7 +115,7 @@ def test_every_line_is_bounded_and_every_retry_after_usable(
         case Admit():
             assert queue.ahead == 0
         case Queue():
-            assert queue.ahead < CONFIG.queue_max
+            assert queue.ahead < CONFIG.queue_max or queue.is_waiting
             assert queue.patience_ns > 0
         case Shed(_, retry_after_s):
             assert 1 <= retry_after_s <= CONFIG.retry_after_s_max

@@ -1,0 +1,229 @@
+"""A gateway's inner half with scripted replicas: the request path without a network.
+
+A scripted replica answers each request as its next `Answer` says (by default:
+well), keeps a plain account of blocks, and reports after every change.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Mapping, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+
+from orchestrator.control.cluster import Cluster, ClusterConfig
+from orchestrator.control.seams import ReplicaLost, ReplicaRefused
+from orchestrator.gateway.dispatch import Dispatch, DispatchConfig
+from orchestrator.gateway.fleet import Fleet, FleetConfig
+from orchestrator.registry.config import RegistryConfig
+from orchestrator.registry.memory import MemoryRegistry
+from protos.hashing import BlockHash, block_hashes
+from protos.messages import (
+    Delta,
+    FinishReason,
+    ModelCard,
+    Refusal,
+    RefusalReason,
+    ReplicaId,
+    Request,
+    RequestId,
+    SampledToken,
+    SamplingParams,
+    Snapshot,
+)
+from protos.registry import BlockBatch, Member, Membership, RegistryUnavailable, ReplicaRecord
+from tests.unit.dispatch.virtual_time import LoopClock
+
+CARD = ModelCard("toy", "r1", "float32", block_size=16, context_tokens_max=4096, vocab_size=1000)
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """What a replica does with one request."""
+
+    refusal: RefusalReason | None = None
+    lost_before: int | None = None  # the token index at which the replica is lost
+    skipped: int | None = None  # a token index that is never sent
+    ends_before: int | None = None  # the token index at which the stream just stops
+    first_after_s: float = 0.01
+
+
+WELL = Answer()
+
+
+class ScriptedReplica:
+    """ReplicaClient in memory."""
+
+    def __init__(self, name: str, *answers: Answer, blocks_total: int = 100) -> None:
+        self.record = ReplicaRecord(ReplicaId(name), f"{name}:1", CARD, blocks_total)
+        self.answers = list(answers)
+        self.served: list[RequestId] = []  # every request that arrived
+        self.cancelled: list[RequestId] = []
+        self.is_up = True
+        self.is_draining = False
+        self.closed = 0
+        self.epoch = 1
+        self._number = 0
+        self._blocks: dict[RequestId, int] = {}
+        self._on_change: Callable[[], None] = lambda: None
+
+    def connect(self, on_change: Callable[[], None]) -> ScriptedReplica:
+        self._on_change = on_change
+        return self
+
+    def report(self) -> None:
+        self._number += 1
+        self._on_change()
+
+    def break_link(self) -> None:
+        self.is_up = False
+        self._on_change()
+
+    def snapshot(self) -> Snapshot | None:
+        if not self.is_up:
+            return None
+        used = sum(self._blocks.values())
+        return Snapshot(
+            replica_id=self.record.replica_id,
+            epoch=self.epoch,
+            number=self._number,
+            blocks_total=self.record.blocks_total,
+            blocks_free=self.record.blocks_total - used,
+            blocks_cached=0,
+            blocks_used=used,
+            sequences_running=len(self._blocks),
+            sequences_waiting=0,
+            prefill_tokens_waiting=0,
+            blocks_waiting=0,
+            draining=self.is_draining,
+            step_ns=10_000_000,
+        )
+
+    async def submit(self, request: Request) -> AsyncGenerator[Delta, None]:
+        answer = self.answers.pop(0) if self.answers else WELL
+        request_id = request.request_id
+        self.served.append(request_id)
+        if answer.refusal is not None:
+            await asyncio.sleep(answer.first_after_s)
+            raise ReplicaRefused(Refusal(request_id, answer.refusal, "no"))
+        self._blocks[request_id] = -(-len(request.prompt) // CARD.block_size)
+        self.report()
+        is_over = False
+        try:
+            await asyncio.sleep(answer.first_after_s)
+            for index in range(request.sampling.tokens_max):
+                if not self.is_up or index == answer.lost_before:
+                    is_over = True
+                    raise ReplicaLost
+                if index == answer.ends_before:
+                    is_over = True
+                    return
+                if index != answer.skipped:
+                    is_last = index == request.sampling.tokens_max - 1
+                    is_over = is_last
+                    yield delta(request_id, index, FinishReason.LENGTH if is_last else None)
+                await asyncio.sleep(0.01)
+        finally:
+            del self._blocks[request_id]
+            if not is_over:
+                self.cancelled.append(request_id)
+            self.report()
+
+    async def close(self) -> None:
+        self.closed += 1
+
+
+def delta(request_id: RequestId, index: int, finish: FinishReason | None = None) -> Delta:
+    return Delta(request_id, 0, index, (SampledToken(index),), finish, hit_tokens=0)
+
+
+def request(
+    name: str = "r", *, prompt_tokens: int = 64, tokens_max: int = 4, token_first: int = 0
+) -> Request:
+    prompt = tuple(range(token_first, token_first + prompt_tokens))
+    return Request(RequestId(name), prompt, SamplingParams(tokens_max=tokens_max))
+
+
+class FlakyRegistry(MemoryRegistry):
+    """A registry that can be missing: refusing at once, or silent."""
+
+    def __init__(self, now_ns: Callable[[], int], config: RegistryConfig) -> None:
+        super().__init__(now_ns, config)
+        self.is_down = False
+        self.is_silent = False
+        self.asked = 0
+
+    async def members(self) -> tuple[Member, ...]:
+        await self._reach()
+        return await super().members()
+
+    async def locate(self, hashes: Sequence[BlockHash]) -> Mapping[ReplicaId, int]:
+        self.asked += 1
+        await self._reach()
+        return await super().locate(hashes)
+
+    async def _reach(self) -> None:
+        if self.is_silent:
+            await asyncio.Event().wait()
+        if self.is_down:
+            raise RegistryUnavailable
+
+
+@dataclass(slots=True)
+class World:
+    """Everything around one dispatch."""
+
+    registry: FlakyRegistry
+    cluster: Cluster
+    fleet: Fleet
+    dispatch: Dispatch
+    replicas: dict[str, ScriptedReplica]
+    memberships: dict[str, Membership] = field(default_factory=dict)
+
+    async def join(self, replica: ScriptedReplica) -> None:
+        membership = await self.registry.join(replica.record)
+        replica.epoch = membership.epoch
+        self.memberships[replica.record.replica_id] = membership
+        replica.report()
+
+    async def hold(self, name: str, prompt: tuple[int, ...]) -> None:
+        """Let the registry say that a replica holds all blocks of a prompt."""
+        hashes = block_hashes(prompt, block_size=CARD.block_size, root=CARD.scope())
+        batch = BlockBatch(0, stored=hashes, complete=True)
+        assert await self.registry.publish(self.memberships[name], batch)
+
+
+@asynccontextmanager
+async def world(
+    *replicas: ScriptedReplica, config: DispatchConfig | None = None, lease_ms: int = 10**9
+) -> AsyncIterator[World]:
+    clock = LoopClock()
+    registry = FlakyRegistry(clock.now_ns, RegistryConfig(lease_ms=lease_ms))
+    by_name = {replica.record.replica_id: replica for replica in replicas}
+    cluster = Cluster(ClusterConfig())
+    fleet = Fleet(
+        registry,
+        lambda record, on_change: by_name[record.replica_id].connect(on_change),
+        cluster,
+        clock,
+        FleetConfig(),
+    )
+    dispatch = Dispatch(fleet, cluster, registry, clock, config or DispatchConfig())
+    made = World(registry, cluster, fleet, dispatch, {str(name): r for name, r in by_name.items()})
+    for replica in replicas:
+        await made.join(replica)
+    await fleet.start()
+    reporting = asyncio.create_task(report_forever(replicas))
+    try:
+        yield made
+    finally:
+        reporting.cancel()
+        await fleet.stop()
+
+
+async def report_forever(replicas: Sequence[ScriptedReplica]) -> None:
+    """Replicas report when nothing happens, too."""
+    while True:
+        await asyncio.sleep(0.5)
+        for replica in replicas:
+            replica.report()
