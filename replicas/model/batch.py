@@ -3,8 +3,7 @@
 A tile is what attends in one call: either several rows with one token each
 (decodes), or a stretch of one row's prefill. Its keys are gathered in whole
 blocks, as many as its longest row needs, and a mask hides what a query may not
-see: later positions, unused slots, other rows' padding. Rounding to whole
-blocks keeps results independent of who shares a tile (see paged_attention).
+see: later positions, unused slots, other rows' padding.
 
 Decodes share a tile with rows of similar length only, so that padding at most
 doubles what is gathered, and a tile gathers little enough to stay in the cache.

@@ -3,10 +3,8 @@
 A packed weight is laid out once for the CPU's kernels, which makes products of
 few rows up to three times faster. It also makes them batch-invariant: row i of
 a product has the same bits whatever the other rows are, from two rows up. (A
-single row may take another kernel, so it is computed as two.) The paged engine
-leans on this: a token computed alone, in a batch, in a chunk of a prefill or
-again after a preemption leaves the same KV. Without packing, and on a GPU, the
-results agree to rounding only.
+single row may take another kernel, so it is computed as two.) Plain products
+agree with each other to rounding only.
 
 The two oneDNN operators are private to torch, so they are tried before use.
 """

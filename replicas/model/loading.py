@@ -61,6 +61,8 @@ def load_model(source: ModelSource, *, device: str, dtype: str) -> LoadedModel:
     of = _dtype(dtype, on)
     config, tensors = open_model(source.path)
     make_linear = choose_linear(on, of)
+    if on.type == "cpu" and of != torch.float32 and make_linear is PlainLinear:
+        LOG.warning("this CPU multiplies %s slowly; float32 will be faster", of)
     weights = load_weights(config, tensors, make_linear, device=on, dtype=of)
     revision = revision_of(config, {stored.file for stored in tensors.values()})
     LOG.info(

@@ -5,10 +5,11 @@ tile gathers its blocks into a scratch buffer and attends. The query heads that
 share a key-value head are packed as further queries, so each gathered key is
 read once for all of them.
 
-Exactness: with one thread on a CPU, the output for a token has the same bits
-whether its row is alone or not, its prompt came whole or in chunks, and its
-prefix was computed or found. It rests on gathering whole blocks and masking,
-never slicing, the unused slots: a masked slot adds exactly nothing.
+Exactness: the output for a token is the same to rounding whether its row is
+alone or not, its prompt came whole or in chunks, and its prefix was computed
+or found. The last bits may differ, because the CPU's matrix kernels order
+their sums by the number of queries and of slots; a kernel with fixed splits
+could promise them too.
 """
 
 from __future__ import annotations

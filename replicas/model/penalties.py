@@ -21,7 +21,7 @@ def penalise(scores: Tensor, sample: Sample) -> None:
     if params.repetition_penalty != 1.0:
         _repetition(scores, (*sample.prompt, *sample.output), params.repetition_penalty)
     if (params.presence_penalty or params.frequency_penalty) and sample.output:
-        tokens, counts = np.unique(np.array(sample.output), return_counts=True)
+        tokens, counts = np.unique(np.array(sample.output, dtype=np.int64), return_counts=True)
         dues = params.presence_penalty + params.frequency_penalty * counts
         scores[torch.from_numpy(tokens)] -= torch.from_numpy(dues).to(scores)
     if len(sample.output) < params.tokens_min:
@@ -41,6 +41,6 @@ def leaves_scores_alone(sample: Sample) -> bool:
 
 
 def _repetition(scores: Tensor, tokens: tuple[int, ...], penalty: float) -> None:
-    seen = torch.from_numpy(np.unique(np.array(tokens))).to(scores.device)
+    seen = torch.from_numpy(np.unique(np.array(tokens, dtype=np.int64))).to(scores.device)
     values = scores[seen]
     scores[seen] = torch.where(values > 0, values / penalty, values * penalty)
