@@ -78,7 +78,7 @@ def test_a_request_goes_where_its_prefix_is() -> None:
             await made.hold("b", request().prompt)
             for number in range(5):
                 await tokens(made, request(f"{number}"))
-            assert len(made.replicas["b"].served) == 5
+            assert len(made.links["b"].served) == 5
             assert made.dispatch.totals.placed == {RouteReason.PREFIX_HIT: 5}
 
     run(scenario())
@@ -92,7 +92,7 @@ def test_a_spike_of_identical_requests_spreads_before_any_report_shows_it() -> N
         async with tidy(*replicas) as made:
             await made.hold("b", request().prompt)
             await asyncio.gather(*(tokens(made, request(f"{n}")) for n in range(64)))
-            shares = Counter({name: len(r.served) for name, r in made.replicas.items()})
+            shares = Counter({name: len(r.served) for name, r in made.links.items()})
             assert sum(shares.values()) == 64
             assert max(shares.values()) <= 32
 

@@ -177,7 +177,7 @@ class World:
     cluster: Cluster
     fleet: Fleet
     dispatch: Dispatch
-    replicas: dict[str, ScriptedReplica]
+    links: dict[str, ScriptedReplica]  # what connecting to a replica id leads to
     memberships: dict[str, Membership] = field(default_factory=dict)
 
     async def join(self, replica: ScriptedReplica) -> None:
@@ -199,17 +199,17 @@ async def world(
 ) -> AsyncIterator[World]:
     clock = LoopClock()
     registry = FlakyRegistry(clock.now_ns, RegistryConfig(lease_ms=lease_ms))
-    by_name = {replica.record.replica_id: replica for replica in replicas}
+    links = {str(replica.record.replica_id): replica for replica in replicas}
     cluster = Cluster(ClusterConfig())
     fleet = Fleet(
         registry,
-        lambda record, on_change: by_name[record.replica_id].connect(on_change),
+        lambda record, on_change: links[record.replica_id].connect(on_change),
         cluster,
         clock,
         FleetConfig(),
     )
     dispatch = Dispatch(fleet, cluster, registry, clock, config or DispatchConfig())
-    made = World(registry, cluster, fleet, dispatch, {str(name): r for name, r in by_name.items()})
+    made = World(registry, cluster, fleet, dispatch, links)
     for replica in replicas:
         await made.join(replica)
     await fleet.start()
