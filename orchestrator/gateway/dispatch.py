@@ -29,6 +29,7 @@ from orchestrator.gateway.stream import Stream, Timing
 from orchestrator.gateway.totals import Totals
 from orchestrator.policy import admit as admission
 from orchestrator.policy.admit import AdmitConfig, AdmitReason, QueueState
+from orchestrator.policy.route import Route, route
 from orchestrator.policy.scores import NS_PER_S
 from orchestrator.policy.view import Subject
 from protos.hashing import BlockHash, block_hashes, reusable_blocks
@@ -78,12 +79,14 @@ class Dispatch:
         registry: RegistryReader,
         clock: Clock,
         config: DispatchConfig,
+        choose: Route = route,
     ) -> None:
         self.totals = Totals()
         self._fleet = fleet
         self._cluster = cluster
         self._clock = clock
         self._config = config
+        self._choose = choose
         self._locator = Locator(registry, clock, self.totals, config.locate)
         self._line = Line()
         fleet.on_change(self._line.wake)
@@ -194,7 +197,9 @@ class Dispatch:
             patience_ns=max(0, journey.patience_ends_ns - view.now_ns),
             is_waiting=journey.ticket in self._line,
         )
-        return admission.admit(view, journey.subject, journey.hits, queue, self._config.admit)
+        return admission.admit(
+            view, journey.subject, journey.hits, queue, self._config.admit, self._choose
+        )
 
     async def _wait(self, journey: Journey) -> None:
         """Stand in the line until the cluster has changed or patience ends."""

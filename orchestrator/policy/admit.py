@@ -18,7 +18,7 @@ from dataclasses import dataclass, field
 from enum import Enum
 from math import ceil, fsum
 
-from orchestrator.policy.route import Placement, RouteConfig, route
+from orchestrator.policy.route import Placement, Route, RouteConfig, route
 from orchestrator.policy.scores import NS_PER_S, residence_s, room_wait_s, usable_hits
 from orchestrator.policy.view import ClusterView, Subject
 from protos.messages import ReplicaId
@@ -83,13 +83,14 @@ def admit(
     hits: Mapping[ReplicaId, int],
     queue: QueueState,
     config: AdmitConfig,
+    choose: Route = route,
 ) -> Admission:
     """Decide for one request, given who holds its prefix and who waits before it."""
     if not view.accepting:
         return Shed(AdmitReason.NO_REPLICA, config.replica_return_s)
     if all(subject.blocks_least > replica.blocks_total for replica in view.accepting):
         return Refuse(AdmitReason.NEVER_FITS)
-    placement = route(view, subject, hits, config.route) if queue.ahead == 0 else None
+    placement = choose(view, subject, hits, config.route) if queue.ahead == 0 else None
     if placement is not None:
         return Admit(placement)
     wait_s = predicted_wait_s(view, subject, hits, queue, config)

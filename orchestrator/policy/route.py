@@ -11,10 +11,11 @@ one hot replica change the routing of a whole fleet.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from enum import Enum
 from hashlib import blake2b
+from typing import TypeAlias
 
 from orchestrator.policy.scores import (
     Cost,
@@ -57,6 +58,12 @@ class Placement:
     blocks: int
     prefill_tokens: int
     sequences: int
+
+
+# `route`, or another choice of replica to compare it with.
+Route: TypeAlias = Callable[
+    [ClusterView, Subject, Mapping[ReplicaId, int], RouteConfig], Placement | None
+]
 
 
 def route(
