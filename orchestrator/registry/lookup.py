@@ -7,8 +7,9 @@ second fetches just those runs. A chain of 250 blocks costs about 32 bitmaps
 instead of 250, and a cold prompt is known after the first question.
 
 Bitmaps are Python ints with bit `slot` set; `masks` maps an index in the
-chain to the bitmap fetched for it; the chain is never empty. While a replica's changes are half applied
-its blocks may have a hole; the answer may then reach beyond the hole.
+chain, which is not empty, to the bitmap fetched for it. While a replica's
+changes are half applied its blocks may have a hole; the answer may then reach
+beyond the hole.
 """
 
 from __future__ import annotations

@@ -150,9 +150,7 @@ local first_block = 5
 
 if redis.call('HGET', holders_key, slot) ~= holder then return 'refused' end
 if redis.call('EXISTS', lease_key) == 0 then return 'refused' end
-local state = redis.call('HGET', numbers_key, slot)
-if not state then return 'refused' end
-local expected, gap = string.match(state, '^(%d+)(.*)$')
+local expected, gap = string.match(redis.call('HGET', numbers_key, slot), '^(%d+)(.*)$')
 if number < tonumber(expected) then return gap == '' and 'known' or 'refused' end
 if not complete and (gap ~= '' or number > tonumber(expected)) then
   redis.call('HSET', numbers_key, slot, expected .. ' gap')

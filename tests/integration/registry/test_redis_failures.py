@@ -170,3 +170,23 @@ async def test_more_callers_than_connections_wait_for_one(valkey: EmbeddedValkey
     answers = await asyncio.gather(*(registry.locate(PROMPT) for _ in range(50)))
     assert answers == [{"a": 40}] * 50
     await registry.close()
+
+
+async def test_a_caller_that_gives_up_leaves_its_answer_to_nobody_else(
+    valkey: EmbeddedValkey,
+) -> None:
+    """The one connection must not serve the abandoned answer to the next caller."""
+    registry = RedisRegistry.connect(
+        valkey.url, RegistryConfig(connections_max=1, operation_ms=10_000, lease_ms=600_000)
+    )
+    await joined(registry)
+    os.kill(valkey.pid, signal.SIGSTOP)
+    try:
+        with pytest.raises(TimeoutError):
+            async with asyncio.timeout(0.05):
+                await registry.locate(PROMPT)
+    finally:
+        os.kill(valkey.pid, signal.SIGCONT)
+    assert await registry.control_address() is None
+    assert await registry.locate(PROMPT) == {"a": 40}
+    await registry.close()

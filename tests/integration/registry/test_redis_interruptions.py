@@ -27,25 +27,34 @@ LONG = chain("long", 1200)  # three pieces
 
 
 class InterruptedServer(RedisServer):
-    """Once armed, awaits `interruption` before the given run (from 0) of a script."""
+    """Once armed, awaits `interruption` before the given run (from 0) of a script or command."""
 
     def __init__(self, client: Redis) -> None:
         super().__init__(client)
-        self._armed: tuple[Script, int, Callable[[], Awaitable[None]]] | None = None
+        self._armed: tuple[Script | str, int, Callable[[], Awaitable[None]]] | None = None
 
-    def arm(self, script: Script, *, run: int, interruption: Callable[[], Awaitable[None]]) -> None:
-        self._armed = script, run, interruption
+    def arm(
+        self, what: Script | str, *, run: int, interruption: Callable[[], Awaitable[None]]
+    ) -> None:
+        self._armed = what, run, interruption
+
+    async def ask(self, *command: Argument) -> Any:
+        await self._reach(command[0])
+        return await super().ask(*command)
 
     async def run(
         self, script: Script, *, keys: Sequence[Argument], args: Sequence[Argument]
     ) -> Any:
-        match self._armed:
-            case (armed, 0, interruption) if armed is script:
-                self._armed = None
-                await interruption()
-            case (armed, run, interruption) if armed is script:
-                self._armed = armed, run - 1, interruption
+        await self._reach(script)
         return await super().run(script, keys=keys, args=args)
+
+    async def _reach(self, what: Script | Argument) -> None:
+        if self._armed is None or self._armed[0] != what:
+            return
+        armed, run, interruption = self._armed
+        self._armed = (armed, run - 1, interruption) if run else None
+        if run == 0:
+            await interruption()
 
 
 async def died() -> None:
@@ -95,6 +104,31 @@ async def test_a_replica_that_dies_while_joining_spoils_nothing(
     assert third.slot == first.slot
     for block in LONG[::100]:
         assert await registry.locate([block]) == {}
+
+
+async def test_a_long_sweep_keeps_the_lease_of_the_joiner(
+    registry: RedisRegistry,
+    interrupted: RedisRegistry,
+    server: InterruptedServer,
+    admin: Redis,
+    config: RegistryConfig,
+) -> None:
+    """Else another replica would take the slot while it is swept, and again, for ever."""
+    lease = Keys(config.prefix).lease(0)
+    milliseconds_left = []
+
+    async def nearly_end_the_lease() -> None:
+        await admin.pexpire(lease, config.lease_ms // 2)
+        server.arm(ENTER, run=0, interruption=look_at_the_lease)
+
+    async def look_at_the_lease() -> None:
+        milliseconds_left.append(await admin.pttl(lease))
+
+    first = await registry.join(record("a"))
+    assert await registry.publish(first, BlockBatch(0, LONG))
+    server.arm(SWEEP, run=0, interruption=nearly_end_the_lease)
+    await interrupted.join(record("a"))
+    assert milliseconds_left[0] > config.lease_ms // 2
 
 
 async def test_a_joiner_overtaken_while_it_sweeps_stays_out(
@@ -153,6 +187,21 @@ async def test_an_inventory_cut_short_is_a_gap_until_one_arrives_whole(
     assert await registry.publish(membership, BlockBatch(1, LONG, complete=True))
     assert await registry.publish(membership, BlockBatch(2, ()))
     assert await registry.locate(LONG) == {"a": 1200}
+
+
+async def test_a_slot_that_changes_hands_while_members_are_read_mixes_no_two_replicas(
+    registry: RedisRegistry, interrupted: RedisRegistry, server: InterruptedServer
+) -> None:
+    async def inherit() -> None:
+        await registry.leave(draining)
+        assert (await registry.join(record("heir"))).slot == draining.slot
+
+    draining = await registry.join(record("draining"))
+    assert await registry.renew(draining, draining=True)
+    server.arm("HGETALL", run=0, interruption=inherit)
+    assert await interrupted.members() == ()
+    (heir,) = await interrupted.members()
+    assert not heir.draining
 
 
 async def test_those_who_leave_leave_no_block_behind(
