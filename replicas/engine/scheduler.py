@@ -13,9 +13,9 @@ ones stay cached) and later computes again what was evicted meanwhile.
 
 Progress: the oldest sequence is never preempted while another runs, and alone
 it fits (`refusals`), so each step moves it. Blocks freed by a preemption go to
-older sequences: a step that preempts admits nobody, and between two finishes
-the room behind the cut only shrinks, so sequences do not take turns in
-throwing each other out.
+older sequences, which leaves less than the preempted one held: it comes back
+when others finish, or when they hold a prefix that it can share. So sequences
+do not take turns in throwing each other out.
 """
 
 from __future__ import annotations
@@ -100,8 +100,7 @@ class Scheduler:
         draft = _Draft(budget=self._config.step_tokens_max)
         self._add_decodes(draft)
         self._add_prefills(draft)
-        if not draft.preemptions:
-            self._add_admissions(draft)
+        self._add_admissions(draft)
         return draft.finished()
 
     def fork(self, parent: Sequence) -> list[Sequence]:
@@ -145,10 +144,8 @@ class Scheduler:
         for sequence in tuple(self.running):
             if not draft.budget:
                 return
-            # A preemption may have ended the run of a sequence further down.
-            if sequence.state is not SequenceState.RUNNING or sequence.is_prefilling:
-                continue
-            if self._make_room(sequence, draft):
+            # One that was preempted meanwhile prefills, too: it has to begin again.
+            if not sequence.is_prefilling and self._make_room(sequence, draft):
                 draft.add(sequence)
 
     def _add_prefills(self, draft: _Draft) -> None:

@@ -59,7 +59,7 @@ class Sequence:
     computed: int = 0  # tokens whose KV is in place
     named: int = 0  # leading blocks of the table that are findable
     is_private: bool = False  # a collision of digests: no further block can be named
-    prefill_end: int = 0  # tokens known at its admission: below this it prefills
+    prefill_end: int = 0  # tokens known at its last admission: below this it prefills
     recomputed_end: int = 0  # tokens computed once before a preemption
     hit_tokens: int = 0  # found at the first admission
     _chain: list[BlockHash] = field(default_factory=list)
@@ -138,7 +138,6 @@ class Sequence:
         self.move_to(SequenceState.PREEMPTED)
         self.recomputed_end = max(self.recomputed_end, self.computed)
         self.computed = self.named = 0
-        self.is_private = False
 
     def fork(self) -> Sequence:
         """The next sibling, with a copy of this table: the caller takes the references."""

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import pytest
 
 from protos.hashing import BlockHash
@@ -203,11 +205,10 @@ def spoil_children(pool: BlockPool) -> None:
         spoil_children,
     ],
 )
-def test_check_notices(spoil: object) -> None:
+def test_check_notices(spoil: Callable[[BlockPool], None]) -> None:
     pool = BlockPool(5)
     table = chain(pool, b"x", b"y")
     pool.check([table])
-    assert callable(spoil)
     spoil(pool)
     with pytest.raises(AssertionError):
         pool.check([table])

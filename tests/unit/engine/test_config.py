@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
 
 import pytest
@@ -41,8 +42,9 @@ def test_the_defaults_are_accepted() -> None:
         ),
     ],
 )
-def test_a_nonsensical_bound_is_refused_with_a_sentence(config: object, sentence: str) -> None:
-    assert callable(config)
+def test_a_nonsensical_bound_is_refused_with_a_sentence(
+    config: Callable[[], EngineConfig], sentence: str
+) -> None:
     with pytest.raises(ValueError) as error:
         config()
     assert str(error.value) == sentence

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
 
 import pytest
@@ -88,6 +89,15 @@ def test_the_second_of_two_long_twins_finds_all_but_its_last_half_block() -> Non
     assert counters.prompt_tokens == 1200
     assert counters.hit_tokens == 592
     assert counters.prefill_tokens == 1200 - 592
+
+
+def test_all_choices_of_a_request_report_the_hits_of_their_prompt() -> None:
+    subject = engine()
+    subject.submit(request(A, prompt=9))
+    list(run(subject))
+    subject.submit(request(B, prompt=9, choices=2))
+    assert [delta.hit_tokens for delta in run(subject)] == [8] * 8
+    assert report(subject).counters.hit_tokens == 8
 
 
 def test_the_next_turn_finds_the_last_answer() -> None:
@@ -355,12 +365,11 @@ def spoil_write(subject: Engine) -> None:
         spoil_write,
     ],
 )
-def test_check_notices(spoil: object) -> None:
+def test_check_notices(spoil: Callable[[Engine], None]) -> None:
     subject = engine()
     subject.submit(request(A, prompt=(1,) * 6))
     subject.submit(request(B, prompt=(2,) * 6))
     step(subject)
-    assert callable(spoil)
     spoil(subject)
     with pytest.raises(AssertionError):
         subject.check()

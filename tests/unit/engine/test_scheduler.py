@@ -174,6 +174,13 @@ def test_twins_of_one_step_do_not_compute_the_same_block_twice() -> None:
     assert shape(schedule(subject)) == [(14, 1), (12, 2)]
 
 
+def test_a_last_block_that_cannot_be_reused_is_not_waited_for() -> None:
+    subject = engine(budget=64)
+    subject.submit(request(A, prompt=4))
+    subject.submit(request(B, prompt=4))
+    assert shape(schedule(subject)) == [(0, 4), (0, 4)]
+
+
 def test_strangers_of_one_step_run_together() -> None:
     subject = engine(budget=64)
     subject.submit(request(A, distinct(0, 14)))

@@ -122,6 +122,15 @@ def test_a_preempted_sequence_remembers_how_far_it_was_and_nothing_else() -> Non
     assert (subject.computed, subject.named, subject.recomputed_end) == (0, 0, 6)
 
 
+def test_what_was_computed_once_is_recomputed_however_often_it_is_preempted() -> None:
+    subject = sequence()
+    for computed in (5, 2):
+        subject.admit()
+        subject.computed = computed
+        subject.preempt()
+    assert subject.recomputed_end == 5
+
+
 def test_a_hit_counts_at_the_first_admission_only() -> None:
     subject = sequence(prompt=9)
     subject.named = 1
