@@ -38,7 +38,7 @@ class ChatTemplate:
             return self._template.render(
                 messages=messages, add_generation_prompt=True, **self._tokens
             )
-        except (TemplateError, TypeError, ValueError, LookupError, OverflowError) as error:
+        except (TemplateError, TypeError, ValueError, LookupError, ArithmeticError) as error:
             raise InvalidRequest(
                 f"the model's chat template refuses this conversation: {error}",
                 code="invalid_conversation",

@@ -15,6 +15,7 @@ from contextlib import asynccontextmanager
 from orchestrator.control.seams import Clock
 from orchestrator.gateway.ask import Ask
 from orchestrator.gateway.dispatch import Dispatch
+from orchestrator.gateway.dispatch_metrics import DispatchCollector
 from orchestrator.gateway.errors import GatewayError, NoReplica
 from orchestrator.gateway.generation import Generation
 from orchestrator.gateway.metrics import GatewayMetrics
@@ -39,6 +40,7 @@ class Gateway:
         self._tokenizer = tokenizer
         self._running = Running()
         self._is_closing = False
+        metrics.registry.register(DispatchCollector(dispatch))
 
     def is_ready(self) -> bool:
         """Whether some replica takes work and this gateway still does."""

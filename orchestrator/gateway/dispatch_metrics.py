@@ -1,0 +1,53 @@
+"""Dispatch's totals as metrics, read when somebody asks for them.
+
+The labels are the closed enums that dispatch decides by, so that a chart, a
+log line and a test speak of the same reasons.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from enum import Enum
+from typing import TypeVar
+
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
+from prometheus_client.registry import Collector
+
+from orchestrator.gateway.dispatch import Dispatch
+
+
+Reason = TypeVar("Reason", bound=Enum)
+
+
+class DispatchCollector(Collector):
+    """Of one dispatch."""
+
+    def __init__(self, dispatch: Dispatch) -> None:
+        self._dispatch = dispatch
+
+    def collect(self) -> Iterable[Metric]:
+        """Everything that dispatch counts, as it stands now."""
+        totals = self._dispatch.totals
+        yield GaugeMetricFamily(
+            "requests_waiting", "Requests in the gateway's line", self._dispatch.waiting
+        )
+        yield _by_reason("requests_placed", "Placements by reason", totals.placed)
+        yield _by_reason("requests_queued", "Requests that joined the line", totals.queued)
+        yield _by_reason("requests_turned_away", "Refused by admission", totals.turned_away)
+        yield _by_reason("requests_retried", "Taken back from a replica", totals.retried)
+        yield CounterMetricFamily(
+            "registry_missed", "Requests routed without the registry", totals.registry_missed
+        )
+        yield CounterMetricFamily(
+            "streams_lost", "Streams cut by a lost replica", totals.streams_lost
+        )
+        yield CounterMetricFamily(
+            "streams_broken", "Streams with a gap or a repetition", totals.streams_broken
+        )
+
+
+def _by_reason(name: str, help_text: str, counts: Mapping[Reason, int]) -> CounterMetricFamily:
+    family = CounterMetricFamily(name, help_text, labels=["reason"])
+    for reason, count in sorted(counts.items(), key=lambda entry: str(entry[0].value)):
+        family.add_metric([str(reason.value)], count)
+    return family

@@ -1,0 +1,79 @@
+"""A gateway on real loopback ports, over a scripted replica."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import httpx
+import openai
+import pytest
+
+from orchestrator.control.cluster import Cluster, ClusterConfig
+from orchestrator.gateway.dispatch import Dispatch, DispatchConfig
+from orchestrator.gateway.fleet import Fleet, FleetConfig
+from orchestrator.gateway.metrics import GatewayMetrics
+from orchestrator.gateway.server import BoundPorts, GatewayServer
+from orchestrator.gateway.service import Gateway
+from orchestrator.live.clock import OsClock
+from orchestrator.registry.config import RegistryConfig
+from orchestrator.registry.memory import MemoryRegistry
+from protos.registry import ReplicaRecord
+from tests.integration.gateway.scripted import BLOCKS_TOTAL, CARD, REPLICA, ScriptedReplica
+from tests.unit.gateway.byte_model import byte_tokenizer
+
+HOUR_MS = 3_600_000
+
+
+@dataclass
+class Served:
+    """A running gateway and the replica behind it."""
+
+    replica: ScriptedReplica
+    gateway: Gateway
+    ports: BoundPorts
+
+    @property
+    def url(self) -> str:
+        return f"http://127.0.0.1:{self.ports.http}"
+
+    @property
+    def grpc_address(self) -> str:
+        return f"127.0.0.1:{self.ports.grpc}"
+
+    def http(self) -> httpx.AsyncClient:
+        return httpx.AsyncClient(base_url=self.url, timeout=20)
+
+    def openai(self) -> openai.AsyncOpenAI:
+        return openai.AsyncOpenAI(base_url=f"{self.url}/v1", api_key="unused", max_retries=0)
+
+
+@pytest.fixture
+def replica() -> ScriptedReplica:
+    return ScriptedReplica()
+
+
+@pytest.fixture
+async def registry() -> MemoryRegistry:
+    registry = MemoryRegistry(OsClock().now_ns, RegistryConfig(lease_ms=HOUR_MS))
+    await registry.join(ReplicaRecord(REPLICA, "nowhere:1", CARD, BLOCKS_TOTAL))
+    return registry
+
+
+@pytest.fixture
+async def served(
+    tmp_path: Path, replica: ScriptedReplica, registry: MemoryRegistry
+) -> AsyncIterator[Served]:
+    clock = OsClock()
+    cluster = Cluster(ClusterConfig())
+    fleet = Fleet(registry, lambda _, __: replica, cluster, clock, FleetConfig())
+    dispatch = Dispatch(fleet, cluster, registry, clock, DispatchConfig())
+    gateway = Gateway(dispatch, byte_tokenizer(tmp_path), clock=clock, metrics=GatewayMetrics())
+    server = GatewayServer(gateway, http_port=0, grpc_port=0)
+    await fleet.start()
+    ports = await server.start()
+    yield Served(replica, gateway, ports)
+    replica.release.set()
+    await server.stop(1.0)
+    await fleet.stop()

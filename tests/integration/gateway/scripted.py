@@ -1,0 +1,120 @@
+"""A replica that answers by a script, behind the real dispatch.
+
+Its answers are bytes, which are tokens here: one delta for each, then a
+finish. It can be told to refuse, to stop in the middle and wait, or to break.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncGenerator, Callable
+from dataclasses import dataclass, field
+
+from orchestrator.control.seams import ReplicaLost, ReplicaRefused
+from protos.messages import (
+    Delta,
+    FinishReason,
+    ModelCard,
+    Refusal,
+    RefusalReason,
+    ReplicaId,
+    Request,
+    SampledToken,
+    Snapshot,
+)
+from tests.unit.gateway.byte_model import END, VOCAB_SIZE
+
+REPLICA = ReplicaId("scripted-1")
+CARD = ModelCard(
+    name="bytes",
+    revision="r1",
+    dtype="float32",
+    block_size=16,
+    context_tokens_max=4096,
+    vocab_size=VOCAB_SIZE,
+)
+BLOCKS_TOTAL = 64  # a quarter of what the context would need
+
+
+@dataclass
+class ScriptedReplica:
+    """ReplicaClient whose every request gets `answer`, or a prefix of it."""
+
+    answer: bytes = b"Hello!"
+    hit_tokens: int = 0
+    refusal: RefusalReason | None = None
+    lost_after: int | None = None  # tokens, then the replica is gone
+    held_after: int | None = None  # tokens, then nothing until `release` is set
+    release: asyncio.Event = field(default_factory=asyncio.Event)
+    on_submit: Callable[[Request], None] = lambda _: None
+    requests: list[Request] = field(default_factory=list)
+    cancelled: int = 0  # requests that ended before their answer did
+    reports: int = 0
+
+    def snapshot(self) -> Snapshot:
+        self.reports += 1
+        return Snapshot(
+            replica_id=REPLICA,
+            epoch=1,
+            number=self.reports,
+            blocks_total=BLOCKS_TOTAL,
+            blocks_free=BLOCKS_TOTAL,
+            blocks_cached=0,
+            blocks_used=0,
+            sequences_running=0,
+            sequences_waiting=0,
+            prefill_tokens_waiting=0,
+            blocks_waiting=0,
+            draining=False,
+            step_ns=1_000_000,
+        )
+
+    async def submit(self, request: Request) -> AsyncGenerator[Delta, None]:
+        self.requests.append(request)
+        self.on_submit(request)
+        if self.refusal is not None:
+            raise ReplicaRefused(Refusal(request.request_id, self.refusal, "as the script says"))
+        is_complete = False
+        try:
+            for index in range(self._length(request)):
+                await self._follow_script(index)
+                for choice in range(request.choices):
+                    yield self._delta(request, choice, index)
+            is_complete = True
+        finally:
+            self.cancelled += not is_complete
+
+    async def close(self) -> None:
+        pass
+
+    def _length(self, request: Request) -> int:
+        """One more for the end token, unless the answer is cut before it."""
+        return min(len(self.answer) + 1, request.sampling.tokens_max)
+
+    async def _follow_script(self, index: int) -> None:
+        if index == self.held_after:
+            await self.release.wait()
+        if index == self.lost_after:
+            raise ReplicaLost
+
+    def _delta(self, request: Request, choice: int, index: int) -> Delta:
+        ends = index == len(self.answer)
+        token = END if ends else self.answer[index]
+        finish = FinishReason.STOP if ends else None
+        if finish is None and index + 1 == self._length(request):
+            finish = FinishReason.LENGTH
+        return Delta(
+            request_id=request.request_id,
+            choice=choice,
+            first_index=index,
+            tokens=(sampled(token, request.sampling.logprobs),),
+            finish=finish,
+            hit_tokens=self.hit_tokens,
+        )
+
+
+def sampled(token: int, logprobs: int | None) -> SampledToken:
+    if logprobs is None:
+        return SampledToken(token)
+    best = tuple((candidate, -0.5 - candidate) for candidate in range(65, 65 + logprobs))
+    return SampledToken(token, -0.25, best)

@@ -1,0 +1,86 @@
+from __future__ import annotations
+
+import asyncio
+
+import pytest
+
+from orchestrator.gateway.errors import InvalidRequest
+from orchestrator.gateway.running import Cancelled, Running
+from protos.messages import RequestId
+
+ID = RequestId("r-1")
+
+
+async def test_a_request_that_waits_is_ended_and_told_so() -> None:
+    running = Running()
+    waiting = asyncio.Event()
+
+    async def work() -> None:
+        async with running.track(ID):
+            waiting.set()
+            await asyncio.Event().wait()
+
+    task = asyncio.create_task(work())
+    await waiting.wait()
+    assert running.cancel(ID)
+    assert running.cancel(ID), "it has not ended yet"
+    with pytest.raises(Cancelled):
+        await task
+    assert not running.cancel(ID)
+
+
+async def test_a_client_that_leaves_is_not_a_cancel_call() -> None:
+    running = Running()
+    waiting = asyncio.Event()
+
+    async def work() -> None:
+        async with running.track(ID):
+            waiting.set()
+            await asyncio.Event().wait()
+
+    task = asyncio.create_task(work())
+    await waiting.wait()
+    task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+    assert not running.cancel(ID)
+
+
+async def test_both_at_once_count_as_leaving() -> None:
+    running = Running()
+    waiting = asyncio.Event()
+
+    async def work() -> None:
+        async with running.track(ID):
+            waiting.set()
+            await asyncio.Event().wait()
+
+    task = asyncio.create_task(work())
+    await waiting.wait()
+    running.cancel(ID)
+    task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+
+
+async def test_a_cancel_that_comes_too_late_does_not_hit_what_follows() -> None:
+    running = Running()
+    async with running.track(ID):
+        assert running.cancel(ID)
+    await asyncio.sleep(0)
+    task = asyncio.current_task()
+    assert task is not None and task.cancelling() == 0
+
+
+async def test_two_requests_may_not_run_under_one_id() -> None:
+    running = Running()
+    async with running.track(ID):
+        with pytest.raises(InvalidRequest) as refused:
+            async with running.track(ID):
+                pass
+        assert refused.value.code == "duplicate_request_id"
+        assert running.cancel(ID), "the first one still runs"
+        with pytest.raises(asyncio.CancelledError):
+            await asyncio.sleep(0)
+    async with running.track(ID):
+        pass
