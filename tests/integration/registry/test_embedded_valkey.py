@@ -76,7 +76,8 @@ def test_started_again_it_is_empty_and_where_it_was() -> None:
 def test_it_dies_with_its_parent(tmp_path: Path) -> None:
     starter = (
         "import time; from orchestrator.live.valkey import EmbeddedValkey\n"
-        "valkey = EmbeddedValkey(); valkey.start(); print(valkey.url, flush=True); time.sleep(600)"
+        "valkey = EmbeddedValkey(); valkey.start()\n"
+        "print(valkey.url, valkey.pid, flush=True); time.sleep(600)"
     )
     with subprocess.Popen(
         [sys.executable, "-c", starter],
@@ -85,12 +86,14 @@ def test_it_dies_with_its_parent(tmp_path: Path) -> None:
         env={**os.environ, "TMPDIR": str(tmp_path)},
     ) as parent:
         assert parent.stdout is not None
-        url = parent.stdout.readline()
+        url, pid = parent.stdout.readline().split()
         assert answers(url)
         parent.kill()
     deadline = time.monotonic() + BOUND_S
     while answers(url):
-        assert time.monotonic() < deadline, "the server outlived its parent"
+        if time.monotonic() > deadline:
+            os.kill(int(pid), signal.SIGKILL)
+            pytest.fail("the server outlived its parent")
 
 
 def test_without_the_wheel_the_error_says_what_to_install(
