@@ -25,9 +25,8 @@ from protos.registry import BlockBatch
 class BlockFeed:
     """Folds block events into numbered batches of one epoch.
 
-    `inventory` names all blocks that the engine can find now, and takes
-    account of every event up to now: those still on their way are discarded
-    by it.
+    `inventory` names all blocks that the engine can find now. Events that it
+    takes account of already may still be added: the last word is the same.
     """
 
     def __init__(

@@ -45,16 +45,17 @@ class DataService(control_pb2_grpc.ReplicaDataServicer):
         # otherwise hold it, and the status could not be sent.
         await context.send_initial_metadata(())
         link = self._links.attach()
+        fault: LinkFault | None = None
         try:
             await race(
                 link.broken(), self._write(link, context), self._read(link, request_iterator)
             )
         except LinkBroken as broken:
-            # Before the status: that may have to wait until a slow peer has read.
-            self._links.detach(link)
-            await context.abort(STATUS[broken.fault], str(broken))
+            fault = broken.fault
         finally:
             self._links.detach(link)
+        if fault is not None:  # sent last: a peer that does not read can hold it up
+            await context.abort(STATUS[fault], fault.value)
 
     async def _read(
         self, link: GatewayLink, messages: AsyncIterator[control_pb2.GatewayMessage]

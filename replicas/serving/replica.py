@@ -15,7 +15,6 @@ import logging
 from collections.abc import Coroutine, Iterable
 from typing import Any
 
-from protos.hashing import BlockHash
 from protos.messages import BlockEvent, ModelCard, Snapshot
 from protos.registry import ControlDirectory, RegistryWriter, ReplicaRecord
 from replicas.config import ReplicaConfig
@@ -138,17 +137,13 @@ class Replica:
 
     def _build_keeper(self, registry: RegistryWriter) -> MembershipKeeper:
         feed = BlockFeed(
-            self._inventory,
+            self._engine.inventory,
             hashes_max=self._config.publish_hashes_max,
             # Stored names are at most one a block; as many removed ones cost
             # as much as saying everything anew.
             pending_max=2 * self.snapshot().blocks_total,
         )
         return MembershipKeeper(registry, feed, self._reporter, self._config)
-
-    def _inventory(self) -> tuple[BlockHash, ...]:
-        self._engine.block_events()  # the inventory takes account of them
-        return self._engine.inventory()
 
     async def _drain(self, server: ReplicaServer) -> None:
         if self._engine.draining:

@@ -75,7 +75,6 @@ class Stepper:
         self._pace.begin()
         deltas = self._engine.apply(await self._executor.execute(plan))
         self._pace.end()
-        self._publish(self._engine.block_events())
         self._deliver(deltas)
 
     async def _rest(self) -> None:

@@ -26,7 +26,8 @@ NOT_SERVING = health_pb2.HealthCheckResponse.NOT_SERVING
 
 
 def registry() -> MemoryRegistry:
-    return MemoryRegistry(time.monotonic_ns, RegistryConfig())
+    """A registry in which nobody expires while a test runs."""
+    return MemoryRegistry(time.monotonic_ns, RegistryConfig(lease_ms=600_000))
 
 
 async def health_of(address: str, service: str) -> int:
@@ -56,6 +57,8 @@ async def test_a_taken_port_is_an_error_not_a_shared_port() -> None:
         with pytest.raises(CannotListen, match=f"cannot listen on 127.0.0.1:{port}"):
             await second.start()
         await second.stop(0)
+        with pytest.raises(RuntimeError):  # gRPC's own default is to share
+            aio.server().add_insecure_port(served.address)
 
 
 async def test_the_advertised_host_is_the_one_it_is_told() -> None:

@@ -2,8 +2,8 @@
 
 Method: random stories of block events, lost answers, gaps and new epochs,
 played to a shadow registry that applies batches as protos/registry.py says.
-Power: letting the first word of a name win in `add`, or not discarding what
-was pending in `restart`, fails the story test.
+Power: letting the first word of a name win in `add`, or forgetting that a
+batch was offered, fails the story test.
 """
 
 from __future__ import annotations

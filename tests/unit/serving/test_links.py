@@ -19,6 +19,7 @@ from replicas.serving.links import GatewayLink, LinkBroken, LinkFault, Links
 from replicas.serving.pace import Pace
 from replicas.serving.reporter import Reporter
 from tests.unit.serving.counting import answer, counted, engine, request
+from tests.unit.serving.eventually import WITHIN_S
 
 
 class Desk:
@@ -199,4 +200,4 @@ async def test_a_failed_replica_breaks_every_link_and_every_later_one() -> None:
     desk.links.fail()
     for link in (early, desk.links.attach()):
         with pytest.raises(LinkBroken, match="the replica failed"):
-            await link.broken()
+            await asyncio.wait_for(link.broken(), WITHIN_S)

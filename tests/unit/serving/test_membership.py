@@ -79,10 +79,10 @@ class WeatheredRegistry:
 class Place:
     """A keeper, the blocks it speaks of, and its registry."""
 
-    def __init__(self) -> None:
+    def __init__(self, lease_ms: int = LEASE_MS) -> None:
         self.registry = WeatheredRegistry()
         self.held: list[BlockHash] = []
-        config = replace(CONFIG, lease_ms=LEASE_MS, publish_interval_ms=1, retry_ms_max=10)
+        config = replace(CONFIG, lease_ms=lease_ms, publish_interval_ms=1, retry_ms_max=10)
         self.reporter = Reporter(engine(), RECORD.replica_id, Pace())
         feed = BlockFeed(lambda: tuple(self.held), hashes_max=4, pending_max=100)
         self.keeper = MembershipKeeper(self.registry, feed, self.reporter, config)
@@ -94,6 +94,9 @@ class Place:
 
     async def located(self) -> int:
         return (await self.registry.memory.locate(self.held)).get(RECORD.replica_id, 0)
+
+    async def is_draining(self) -> bool:
+        return any(member.draining for member in await self.registry.memory.members())
 
     async def is_told(self, what: str) -> None:
         """Wait until the registry knows every block."""
@@ -188,20 +191,25 @@ async def test_a_registry_that_missed_a_batch_gets_the_inventory_in_the_same_epo
     assert place.registry.batches[-1].complete
 
 
-async def test_draining_is_told_at_once_and_in_every_later_epoch() -> None:
-    place = Place()
-
-    async def is_draining() -> bool:
-        return any(member.draining for member in await place.registry.memory.members())
-
+async def test_draining_is_told_long_before_the_next_renewal() -> None:
+    place = Place(lease_ms=600_000)
     async with place.kept():
         place.store(1)
         await place.is_told("before")
         place.keeper.drain()
-        await eventually_answers(is_draining, "draining is told")
+        await eventually_answers(place.is_draining, "draining is told")
+
+
+async def test_draining_is_told_in_every_later_epoch() -> None:
+    place = Place()
+    async with place.kept():
+        place.store(1)
+        await place.is_told("before")
+        place.keeper.drain()
+        await eventually_answers(place.is_draining, "draining is told")
         place.registry.now_ns += LEASE_MS * 1_000_000
         await eventually(lambda: len(place.registry.epochs) == 2, "it joined again")
-        await eventually_answers(is_draining, "draining is told again")
+        await eventually_answers(place.is_draining, "draining is told again")
 
 
 async def test_leaving_ends_the_membership_and_survives_a_lost_registry() -> None:

@@ -7,6 +7,7 @@ import asyncio
 import pytest
 
 from replicas.serving.race import race
+from tests.unit.serving.eventually import WITHIN_S
 
 
 class Runner:
@@ -28,7 +29,7 @@ class Runner:
 async def test_the_first_to_return_ends_the_others() -> None:
     first, second = Runner(), Runner()
     first.go.set()
-    await race(second.run(), first.run())
+    await asyncio.wait_for(race(second.run(), first.run()), WITHIN_S)
     assert second.ended
 
 
@@ -36,7 +37,7 @@ async def test_the_first_failure_is_raised() -> None:
     first, second = Runner(), Runner()
     first.go.set()
     with pytest.raises(ValueError, match="no"):
-        await race(second.run(), first.run(ValueError("no")))
+        await asyncio.wait_for(race(second.run(), first.run(ValueError("no"))), WITHIN_S)
     assert second.ended
 
 

@@ -16,7 +16,7 @@ from replicas.serving.executor import ThreadExecutor
 from replicas.serving.pace import Pace
 from replicas.serving.stepper import Stepper
 from tests.unit.serving.counting import CountingExecutor, counted, engine, request
-from tests.unit.serving.eventually import eventually
+from tests.unit.serving.eventually import WITHIN_S, eventually
 
 
 class Loop:
@@ -42,6 +42,9 @@ class Loop:
         assert self.engine.submit(request(name)) is None
         self.work.set()
 
+    async def idle(self) -> None:
+        await asyncio.wait_for(self.stepper.idle(), WITHIN_S)
+
     @asynccontextmanager
     async def turning(self) -> AsyncIterator[asyncio.Task[None]]:
         task = asyncio.create_task(self.stepper.run())
@@ -58,7 +61,7 @@ async def test_work_wakes_it_and_the_end_of_work_is_idle() -> None:
     async with loop.turning():
         for round_trip in range(1, 3):
             loop.submit("a")
-            await loop.stepper.idle()
+            await loop.idle()
             assert len(loop.deltas) == 5 * round_trip
             assert loop.pace.mean_ns > 0
     # 6 prompt tokens and 5 chosen: the KV of 10, two full blocks, twice
@@ -75,22 +78,26 @@ async def test_the_event_loop_goes_on_while_a_step_computes() -> None:
         loop.submit("b")
         loop.engine.cancel(request("a").request_id)
         executor.release()
-        await loop.stepper.idle()
+        await loop.idle()
     assert {delta.request_id for delta in loop.deltas} == {"b"}
 
 
 async def test_steps_run_in_one_thread_of_their_own() -> None:
-    threads: set[int] = set()
+    threads: list[int] = []
 
     def run(plan: StepPlan) -> StepOutcome:
-        threads.add(threading.get_ident())
+        threads.append(threading.get_ident())
         return counted(plan)
 
-    loop = Loop(ThreadExecutor(run))
+    executor = ThreadExecutor(run)
+    loop = Loop(executor)
     async with loop.turning():
         loop.submit("a")
-        await loop.stepper.idle()
-    assert len(threads) == 1
+        await loop.idle()
+    nothing = StepPlan(copies=(), rows=())
+    await asyncio.gather(*(executor.execute(nothing) for _ in range(20)))
+    assert len(threads) == 5 + 20
+    assert len(set(threads)) == 1
     assert threading.get_ident() not in threads
 
 
@@ -103,7 +110,7 @@ async def test_stop_ends_it_between_two_steps() -> None:
         await eventually(lambda: loop.pace.age_ns > 0, "the first step began")
         loop.stepper.stop()
         executor.release()
-        await asyncio.wait_for(task, 10)
+        await asyncio.wait_for(task, WITHIN_S)
     assert len(loop.deltas) == 1
     loop.engine.check()
 
@@ -115,7 +122,7 @@ async def test_an_executor_that_fails_ends_it_with_its_exception() -> None:
     async with loop.turning() as task:
         loop.submit("a")
         with pytest.raises(RuntimeError, match="out of memory"):
-            await asyncio.wait_for(task, 10)
+            await asyncio.wait_for(task, WITHIN_S)
 
 
 async def test_a_failed_check_ends_it(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -126,4 +133,4 @@ async def test_a_failed_check_ends_it(monkeypatch: pytest.MonkeyPatch) -> None:
     loop = Loop(CountingExecutor())
     async with loop.turning() as task:
         with pytest.raises(AssertionError, match="block 3"):
-            await asyncio.wait_for(task, 10)
+            await asyncio.wait_for(task, WITHIN_S)
