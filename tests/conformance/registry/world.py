@@ -78,7 +78,6 @@ class RedisWorld:
             prefix=prefix, slots_max=SLOTS_MAX, lease_ms=600_000, operation_ms=10_000
         )
         self._url = url
-        self._prefix = prefix
         self._keys = Keys(prefix)
         self._client = Redis.from_url(url)
         self._registries: list[RedisRegistry] = []
@@ -92,14 +91,6 @@ class RedisWorld:
         kept = {membership.slot for membership in keep}
         ended = [self._keys.lease(slot) for slot in range(SLOTS_MAX) if slot not in kept]
         await self._client.delete(self._keys.control, *ended)
-
-    async def keys_left(self) -> set[str]:
-        """Kinds of keys there are under the prefix, block keys as one kind."""
-        found = {key async for key in self._client.scan_iter(f"{self._prefix}*")}
-        return {
-            "block" if key.startswith(self._keys.block_root) else key.decode().rsplit("}:", 1)[1]
-            for key in found
-        }
 
     async def close(self) -> None:
         for registry in self._registries:
