@@ -172,10 +172,10 @@ class Fleet:
             self._on_change()
 
     def _observe(self, key: LinkKey) -> None:
-        """Tell the cluster what the link shows now; a report by somebody else is no report."""
+        """Tell the cluster what the link shows now."""
         link = self._links.get(key)
         snapshot = link.snapshot() if link is not None else None
-        if snapshot is None or snapshot.replica_id != key.replica_id:
+        if snapshot is None:
             self._cluster.observe_loss(key.replica_id)
         else:
             self._cluster.observe_report(snapshot, self._clock.now_ns())

@@ -19,7 +19,16 @@ from orchestrator.policy.admit import (
 )
 from orchestrator.policy.view import ClusterView, Subject
 from protos.messages import ReplicaId
-from tests.unit.policy.views import cluster, clusters, full, hits, idle, subject, subjects
+from tests.unit.policy.views import (
+    cluster,
+    clusters,
+    full,
+    hits,
+    idle,
+    subject,
+    subjects,
+    unhurried,
+)
 
 CONFIG = AdmitConfig(queue_max=10)
 SECOND = 1_000_000_000
@@ -94,6 +103,7 @@ queues = st.builds(
 )
 
 
+@unhurried
 @given(clusters, subjects, hits, queues, st.permutations(range(4)))
 def test_the_order_of_replicas_changes_nothing(
     view: ClusterView,
@@ -107,6 +117,7 @@ def test_the_order_of_replicas_changes_nothing(
     assert decision == admit(shuffled, who, held, queue, CONFIG)
 
 
+@unhurried
 @given(clusters, subjects, hits, queues)
 def test_every_line_is_bounded_and_every_retry_after_usable(
     view: ClusterView, who: Subject, held: dict[ReplicaId, int], queue: QueueState

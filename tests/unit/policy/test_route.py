@@ -13,7 +13,16 @@ from orchestrator.policy.route import RouteConfig, RouteReason, has_room, route
 from orchestrator.policy.scores import cost, usable_hits
 from orchestrator.policy.view import ClusterView, Subject
 from protos.messages import ReplicaId
-from tests.unit.policy.views import cluster, clusters, full, hits, idle, subject, subjects
+from tests.unit.policy.views import (
+    cluster,
+    clusters,
+    full,
+    hits,
+    idle,
+    subject,
+    subjects,
+    unhurried,
+)
 
 CONFIG = RouteConfig()
 A, B = ReplicaId("a"), ReplicaId("b")
@@ -89,6 +98,13 @@ def test_promised_blocks_are_not_promised_again() -> None:
     assert route(cluster(promised), subject(prompt_tokens=320), {}, CONFIG) is not None
 
 
+def test_the_requests_own_hits_are_not_counted_on_as_evictable() -> None:
+    """All that could be evicted is the prefix that the request wants to use."""
+    tight = replace(idle("a"), blocks_free=1, blocks_cached=39, blocks_used=960)
+    assert route(cluster(tight), subject(tokens_max=1), {A: 39}, CONFIG) is None
+    assert route(cluster(tight), subject(prompt_tokens=400), {}, CONFIG) is not None
+
+
 def test_whatever_fits_a_replica_alone_fits_it_when_idle() -> None:
     """Also with its whole prefix cached there: hits must not be counted as evictable."""
     cached = replace(idle("a"), blocks_free=0, blocks_cached=1000)
@@ -100,6 +116,7 @@ def test_whatever_fits_a_replica_alone_fits_it_when_idle() -> None:
 # ---- for every cluster
 
 
+@unhurried
 @given(clusters, subjects, hits, st.permutations(range(4)))
 def test_the_order_of_replicas_changes_nothing(
     view: ClusterView, who: Subject, held: dict[ReplicaId, int], order: list[int]
@@ -109,6 +126,7 @@ def test_the_order_of_replicas_changes_nothing(
     assert route(view, who, held, CONFIG) == route(shuffled, who, backwards, CONFIG)
 
 
+@unhurried
 @given(clusters, subjects, hits)
 def test_only_accepting_replicas_with_room_are_chosen(
     view: ClusterView, who: Subject, held: dict[ReplicaId, int]
@@ -123,6 +141,7 @@ def test_only_accepting_replicas_with_room_are_chosen(
     assert placement.prefill_tokens >= 1
 
 
+@unhurried
 @given(clusters, subjects, hits)
 def test_a_hot_prefix_pulls_no_more_load_than_it_saves(
     view: ClusterView, who: Subject, held: dict[ReplicaId, int]
@@ -144,6 +163,7 @@ def test_a_hot_prefix_pulls_no_more_load_than_it_saves(
         assert extra_s <= saved_s + 1e-9
 
 
+@unhurried
 @given(clusters, subjects, hits, st.sampled_from(["a", "b", "c", "d"]), st.integers(1, 20_000))
 def test_more_work_never_attracts_a_request(
     view: ClusterView, who: Subject, held: dict[ReplicaId, int], name: str, tokens: int

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+from hypothesis import settings
 from hypothesis import strategies as st
 
 from orchestrator.policy.view import ClusterView, ReplicaView, Subject
 from protos.messages import ReplicaId, RequestId
 
 BLOCK_SIZE = 16
+# Examples take as long as the machine makes them.
+unhurried = settings(deadline=None)
 IDLE = ReplicaView(
     replica_id=ReplicaId("idle"),
     epoch=1,

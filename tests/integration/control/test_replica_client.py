@@ -1,0 +1,208 @@
+"""A gateway's link over real gRPC on loopback."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+import pytest
+
+from orchestrator.control.seams import ReplicaLost, ReplicaRefused
+from orchestrator.live.replica_client import GrpcReplicaClient, LinkConfig
+from protos.messages import Delta, Refusal, RefusalReason, Request, RequestId
+from tests.integration.control.data_server import DataServer, delta, request, serving
+from tests.integration.control.until import until
+
+PATIENT = LinkConfig(silence_s_max=30.0, retry_s_first=0.01, retry_s_max=0.05)
+
+
+@asynccontextmanager
+async def linked(
+    server: DataServer, config: LinkConfig = PATIENT
+) -> AsyncIterator[GrpcReplicaClient]:
+    client = GrpcReplicaClient(server.record, lambda: None, config)
+    try:
+        await until(lambda: client.snapshot() is not None, "the link is up")
+        yield client
+    finally:
+        await client.close()
+
+
+async def read(client: GrpcReplicaClient, what: Request) -> list[Delta]:
+    return [delta async for delta in client.submit(what)]
+
+
+async def test_the_first_report_arrives_without_a_request() -> None:
+    async with serving(DataServer()) as server, linked(server) as client:
+        snapshot = client.snapshot()
+        assert snapshot is not None
+        assert snapshot.replica_id == "a"
+        assert server.attached == 1
+
+
+async def test_every_report_is_told() -> None:
+    seen = 0
+
+    def count() -> None:
+        nonlocal seen
+        seen += 1
+
+    async with serving(DataServer()) as server:
+        client = GrpcReplicaClient(server.record, count, PATIENT)
+        await until(lambda: seen >= 3, "three reports")
+        await client.close()
+        assert client.snapshot() is None
+
+
+async def test_requests_share_the_stream_and_get_only_their_own_deltas() -> None:
+    async with serving(DataServer()) as server, linked(server) as client:
+        one = asyncio.create_task(read(client, request("one")))
+        two = asyncio.create_task(read(client, request("two", choices=2)))
+        await until(lambda: len(server.submitted) == 2, "both requests arrived")
+        assert {what.request_id for what in server.submitted} == {"one", "two"}
+        server.send(delta("one", 0), delta("two", 0), delta("two", 0, choice=1, last=True))
+        server.send(delta("two", 1, last=True), delta("one", 1), delta("stranger", 0))
+        server.send(delta("one", 2, last=True))
+        assert await one == [delta("one", 0), delta("one", 1), delta("one", 2, last=True)]
+        assert len(await two) == 3
+        assert server.attached == 1
+        assert server.cancelled == []
+
+
+async def test_a_request_arrives_as_it_was_sent() -> None:
+    async with serving(DataServer()) as server, linked(server) as client:
+        what = request("r", tokens_max=1)
+        reading = asyncio.create_task(read(client, what))
+        await until(lambda: server.submitted, "the request arrived")
+        server.send(delta("r", 0, last=True))
+        await reading
+        assert server.submitted == [what]
+
+
+async def test_a_refusal_ends_its_request_and_no_other() -> None:
+    async with serving(DataServer()) as server, linked(server) as client:
+        refused = asyncio.create_task(read(client, request("refused")))
+        other = asyncio.create_task(read(client, request("other")))
+        await until(lambda: len(server.submitted) == 2, "both requests arrived")
+        refusal = Refusal(RequestId("refused"), RefusalReason.DRAINING, "going away")
+        server.send(refusals=(refusal,))
+        with pytest.raises(ReplicaRefused) as caught:
+            await refused
+        assert caught.value.refusal == refusal
+        server.send(delta("other", 0, last=True))
+        assert len(await other) == 1
+        assert server.cancelled == []
+
+
+@pytest.mark.parametrize("how", ["closed", "cancelled"])
+async def test_leaving_early_cancels_at_the_replica(how: str) -> None:
+    async with serving(DataServer()) as server, linked(server) as client:
+        deltas = client.submit(request("r"))
+        first = asyncio.ensure_future(anext(deltas))
+        await until(lambda: server.submitted, "the request arrived")
+        if how == "closed":
+            server.send(delta("r", 0))
+            await first
+            await deltas.aclose()
+        else:
+            first.cancel()
+        await until(lambda: server.cancelled == ["r"], "the cancellation arrived")
+
+
+async def test_a_broken_stream_loses_every_request_at_once_after_what_had_come() -> None:
+    async with serving(DataServer()) as server, linked(server) as client:
+        tasks = [asyncio.create_task(read(client, request(f"{n}"))) for n in range(20)]
+        await until(lambda: len(server.submitted) == 20, "all requests arrived")
+        half_read = client.submit(request("half"))
+        first = asyncio.ensure_future(anext(half_read))
+        await until(lambda: len(server.submitted) == 21, "one more request arrived")
+        server.send(delta("half", 0))
+        assert await first == delta("half", 0)
+        server.end_stream()
+        results = await asyncio.gather(*tasks, return_exceptions=True)
+        assert [type(result) for result in results] == [ReplicaLost] * 20
+        with pytest.raises(ReplicaLost):
+            await anext(half_read)
+
+
+async def test_a_link_that_is_down_says_so_and_takes_nothing() -> None:
+    server = DataServer()
+    async with serving(server):
+        client = GrpcReplicaClient(server.record, lambda: None, PATIENT)
+        await until(lambda: client.snapshot() is not None, "the link is up")
+    await until(lambda: client.snapshot() is None, "the link is down")
+    with pytest.raises(ReplicaLost):
+        await read(client, request("r"))
+    port = int(server.address.rpartition(":")[2])
+    async with serving(server, port):
+        await until(lambda: client.snapshot() is not None, "the link is up again")
+        reading = asyncio.create_task(read(client, request("r")))
+        await until(lambda: server.submitted, "the request arrived")
+        server.send(delta("r", 0, last=True))
+        assert len(await reading) == 1
+        await client.close()
+
+
+async def test_a_silent_replica_is_lost_after_a_stated_time() -> None:
+    """The process is there and its socket is open, but it says nothing any more."""
+    server = DataServer()
+    server.reports_interval_s = 600.0
+    config = LinkConfig(silence_s_max=0.5, retry_s_first=600.0)
+    async with serving(server), linked(server, config) as client:
+        with pytest.raises(ReplicaLost):
+            await read(client, request("r"))
+        assert client.snapshot() is None
+
+
+async def test_a_reader_that_is_too_slow_loses_its_request_and_no_other() -> None:
+    config = LinkConfig(silence_s_max=30.0, inbox_deltas_max=10)
+    async with serving(DataServer()) as server, linked(server, config) as client:
+        slow, other = client.submit(request("slow", tokens_max=99)), client.submit(request("other"))
+        first = asyncio.ensure_future(anext(slow))
+        await until(lambda: server.submitted, "the request arrived")
+        server.send(delta("slow", 0))
+        await first
+        reading = asyncio.ensure_future(anext(other))
+        await until(lambda: len(server.submitted) == 2, "the other request arrived")
+        server.send(*(delta("slow", index) for index in range(1, 50)))
+        server.send(delta("other", 0))
+        assert await reading == delta("other", 0)
+        seen = []
+        with pytest.raises(ReplicaLost):
+            async for item in slow:
+                seen.append(item.first_index)
+        assert seen == list(range(1, 11))
+        await until(lambda: server.cancelled == ["slow"], "the slow request was cancelled")
+        await other.aclose()
+
+
+async def test_an_id_that_is_running_on_the_link_is_refused() -> None:
+    async with serving(DataServer()) as server, linked(server) as client:
+        reading = asyncio.create_task(read(client, request("r")))
+        await until(lambda: server.submitted, "the request arrived")
+        with pytest.raises(ReplicaRefused):
+            await read(client, request("r"))
+        server.send(delta("r", 0, last=True))
+        assert len(await reading) == 1
+
+
+async def test_a_bound_on_requests_refuses_so_that_another_replica_is_tried() -> None:
+    config = LinkConfig(silence_s_max=30.0, requests_max=1)
+    async with serving(DataServer()) as server, linked(server, config) as client:
+        reading = asyncio.create_task(read(client, request("one")))
+        await until(lambda: server.submitted, "the request arrived")
+        with pytest.raises(ReplicaRefused) as caught:
+            await read(client, request("two"))
+        assert caught.value.refusal.reason is RefusalReason.QUEUE_FULL
+        server.send(delta("one", 0, last=True))
+        await reading
+
+
+async def test_closing_the_link_loses_its_requests() -> None:
+    async with serving(DataServer()) as server, linked(server) as client:
+        reading = asyncio.create_task(read(client, request("r")))
+        await until(lambda: server.submitted, "the request arrived")
+        await client.close()
+        with pytest.raises(ReplicaLost):
+            await reading
