@@ -10,6 +10,8 @@ from importlib import import_module
 
 import click
 
+from orchestrator.live.ray_token import protect_ray
+
 COMMANDS = {
     "up": "orchestrator.live.commands.up:up",
     "demo": "orchestrator.live.commands.demo:demo",
@@ -28,6 +30,7 @@ class Verbs(click.Group):
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
         if cmd_name not in COMMANDS:
             return None
+        protect_ray()  # before a verb's module imports it
         module, attribute = COMMANDS[cmd_name].split(":")
         command = getattr(import_module(module), attribute)
         assert isinstance(command, click.Command)

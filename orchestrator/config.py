@@ -14,7 +14,7 @@ from pydantic import BaseModel, ConfigDict, Field
 Port = Annotated[int, Field(ge=1, le=65535)]
 
 
-class ClusterConfig(BaseModel):
+class Deployment(BaseModel):
     """How many replicas of which model, and where everybody listens."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)

@@ -1,43 +1,65 @@
 """The whole cluster as one Serve application: `orchestrator.live.app:build`.
 
 `blockyard up` runs it on a local Ray; a Serve config file names the same
-import path and passes the fields of ClusterConfig as `args`.
+import path and passes the fields of Deployment as `args`.
 """
 
 from __future__ import annotations
+
+from typing import Any
 
 import ray
 from ray import serve
 from ray.serve import Application
 
-from orchestrator.config import ClusterConfig
-from orchestrator.live.deployments import (
-    ControlPlaneDeployment,
-    GatewayDeployment,
-    ReplicaDeployment,
-)
+from orchestrator.config import Deployment
+from orchestrator.live.deployments import ControlPlaneActor, GatewayActor, ReplicaActor
+
+# Tokens never enter an actor through a Serve handle; health checks do.
+HANDLE_CALLS_MAX = 100
+HEALTH_PERIOD_S = 1.0
+HEALTH_TIMEOUT_S = 10.0
+# On top of what running requests get: leaving the registry, closing listeners.
+STOP_MARGIN_S = 5.0
 
 
-def build(config: ClusterConfig) -> Application:
+def build(deployment: Deployment) -> Application:
     """Bind the three deployments: replicas and control plane behind the gateway."""
-    gpus = 1 if uses_gpu(config) else 0
-    replicas: serve.Deployment = ReplicaDeployment.options(
-        num_replicas=config.replicas,
+    gpus = 1 if uses_gpu(deployment) else 0
+    replicas = serve_deployment(
+        ReplicaActor,
+        "replica",
+        deployment,
+        num_replicas=deployment.replicas,
         ray_actor_options={"num_cpus": 1, "num_gpus": gpus},
-        graceful_shutdown_timeout_s=config.drain_s + 5.0,
     )
-    control_plane: serve.Deployment = ControlPlaneDeployment.options(
-        ray_actor_options={"num_cpus": 0.5}
+    control_plane = serve_deployment(
+        ControlPlaneActor, "control-plane", deployment, ray_actor_options={"num_cpus": 0.5}
     )
-    gateway: serve.Deployment = GatewayDeployment.options(
-        ray_actor_options={"num_cpus": 1},
-        graceful_shutdown_timeout_s=config.drain_s + 5.0,
+    gateway = serve_deployment(
+        GatewayActor, "gateway", deployment, ray_actor_options={"num_cpus": 1}
     )
-    return gateway.bind(config, replicas.bind(config), control_plane.bind(config))
+    return gateway.bind(deployment, replicas.bind(deployment), control_plane.bind(deployment))
 
 
-def uses_gpu(config: ClusterConfig) -> bool:
+def serve_deployment(
+    actor: type, name: str, deployment: Deployment, **options: Any
+) -> serve.Deployment:
+    """What all three have in common for Serve."""
+    decorate = serve.deployment(
+        name=name,
+        max_ongoing_requests=HANDLE_CALLS_MAX,
+        health_check_period_s=HEALTH_PERIOD_S,
+        health_check_timeout_s=HEALTH_TIMEOUT_S,
+        graceful_shutdown_timeout_s=deployment.drain_s + STOP_MARGIN_S,
+        **options,
+    )
+    return decorate(actor)
+
+
+def uses_gpu(deployment: Deployment) -> bool:
     """Whether replicas ask Ray for a GPU each: when told to, or when the cluster has any."""
-    if config.device != "auto":
-        return config.device == "cuda"
-    return bool(ray.cluster_resources().get("GPU", 0))
+    if deployment.device != "auto":
+        return deployment.device == "cuda"
+    resources: dict[str, float] = ray.cluster_resources()  # type: ignore[no-untyped-call]
+    return resources.get("GPU", 0) > 0

@@ -1,4 +1,4 @@
-"""The cluster's processes as Ray Serve deployments.
+"""The cluster's processes as actors of Ray Serve (app.py says how many, and with what).
 
 Serve places them, restarts them, checks their health and rolls their updates;
 tokens never pass through it. Each actor owns its listeners: a replica its
@@ -13,67 +13,54 @@ one runs, answers with the very same routes.
 from __future__ import annotations
 
 import asyncio
-import logging
 
 import ray
 from fastapi import FastAPI
 from ray import serve
 
-from orchestrator.config import ClusterConfig
-from orchestrator.gateway.server import GatewayServer
+from orchestrator.config import Deployment
 from orchestrator.live.control_plane import ControlPlaneServer
 from orchestrator.live.gateway import build_gateway
+from orchestrator.registry.config import RegistryConfig
 from orchestrator.registry.redis import RedisRegistry
 from protos.messages import ReplicaId
 from replicas.config import ReplicaConfig
 from replicas.serving.build import build_replica
 
-# A request never enters an actor through a Serve handle, but health checks do.
-HANDLE_CALLS_MAX = 100
-HEALTH_PERIOD_S = 1.0
-HEALTH_TIMEOUT_S = 10.0
 
-
-def advertised_host(config: ClusterConfig) -> str:
+def advertised_host(deployment: Deployment) -> str:
     """How other processes reach this node: loopback on a laptop, the node's address elsewhere."""
-    if config.advertise_host is not None:
-        return config.advertise_host
-    return str(ray.util.get_node_ip_address()) if config.host == "0.0.0.0" else config.host
+    if deployment.advertise_host is not None:
+        return deployment.advertise_host
+    if deployment.host != "0.0.0.0":
+        return deployment.host
+    return str(ray.util.get_node_ip_address())  # type: ignore[no-untyped-call]
 
 
-@serve.deployment(
-    name="replica",
-    max_ongoing_requests=HANDLE_CALLS_MAX,
-    health_check_period_s=HEALTH_PERIOD_S,
-    health_check_timeout_s=HEALTH_TIMEOUT_S,
-)
-class ReplicaDeployment:
+class ReplicaActor:
     """One engine on one GPU (or one CPU thread)."""
 
-    async def __init__(self, config: ClusterConfig) -> None:
-        self._drain_s = config.drain_s
-        self._registry = RedisRegistry(config.redis_url)
+    async def __init__(self, deployment: Deployment) -> None:  # type: ignore[misc]
+        self._drain_s = deployment.drain_s
+        self._registry = RedisRegistry.connect(deployment.redis_url, RegistryConfig())
         replica_config = ReplicaConfig(
             replica_id=ReplicaId(serve.get_replica_context().replica_id.unique_id),
-            host=config.host,
-            advertise_host=advertised_host(config),
+            host=deployment.host,
+            advertise_host=advertised_host(deployment),
         )
         # Weights load in a thread: the actor answers health checks meanwhile.
         self._replica = await asyncio.to_thread(
             build_replica,
             replica_config,
-            model=config.model,
-            device=config.device,
-            dtype=config.dtype,
-            blocks_total=config.blocks,
-            block_size=config.block_size,
+            model=deployment.model,
+            device=deployment.device,
+            dtype=deployment.dtype,
+            blocks_total=deployment.blocks,
+            block_size=deployment.block_size,
             registry=self._registry,
             directory=self._registry,
         )
-        self._address = await self._replica.start()
-
-    def address(self) -> str:
-        return self._address
+        await self._replica.start()
 
     async def check_health(self) -> None:
         self._replica.check_health()
@@ -83,53 +70,35 @@ class ReplicaDeployment:
         await self._registry.close()
 
 
-@serve.deployment(
-    name="control-plane",
-    max_ongoing_requests=HANDLE_CALLS_MAX,
-    health_check_period_s=HEALTH_PERIOD_S,
-    health_check_timeout_s=HEALTH_TIMEOUT_S,
-)
-class ControlPlaneDeployment:
+class ControlPlaneActor:
     """The cluster view fed by the replicas' reports, and the operator's verbs."""
 
-    async def __init__(self, config: ClusterConfig) -> None:
-        self._registry = RedisRegistry(config.redis_url)
+    async def __init__(self, deployment: Deployment) -> None:  # type: ignore[misc]
+        self._registry = RedisRegistry.connect(deployment.redis_url, RegistryConfig())
         self._server = ControlPlaneServer(
             self._registry,
-            host=config.host,
-            port=config.control_port,
-            advertise_host=advertised_host(config),
+            host=deployment.host,
+            port=deployment.control_port,
+            advertise_host=advertised_host(deployment),
         )
-        self._address = await self._server.start()
-
-    def address(self) -> str:
-        return self._address
+        await self._server.start()
 
     async def __del__(self) -> None:
         await self._server.stop()
         await self._registry.close()
 
 
-@serve.deployment(
-    name="gateway",
-    max_ongoing_requests=HANDLE_CALLS_MAX,
-    health_check_period_s=HEALTH_PERIOD_S,
-    health_check_timeout_s=HEALTH_TIMEOUT_S,
-)
 @serve.ingress()
-class GatewayDeployment:
+class GatewayActor:
     """HTTP and gRPC front doors on ports of their own, and the same app as Serve's ingress."""
 
-    async def __init__(self, config: ClusterConfig, *_dependencies: object) -> None:
-        self._drain_s = config.drain_s
-        self._gateway = build_gateway(config)
-        self._server: GatewayServer = await self._gateway.start()
+    async def __init__(self, deployment: Deployment, *_dependencies: object) -> None:  # type: ignore[misc]
+        self._drain_s = deployment.drain_s
+        self._gateway = build_gateway(deployment)
+        await self._gateway.start()
 
     def __serve_build_asgi_app__(self) -> FastAPI:
-        return self._server.app
+        return self._gateway.app
 
     async def __del__(self) -> None:
         await self._gateway.stop(self._drain_s)
-
-
-logging.getLogger("httpx").setLevel(logging.WARNING)

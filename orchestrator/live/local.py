@@ -12,7 +12,6 @@ from __future__ import annotations
 import asyncio
 import logging
 import os
-import secrets
 import shutil
 import socket
 import tempfile
@@ -29,12 +28,13 @@ import psutil
 import ray
 from ray import serve
 from ray.serve.config import HTTPOptions, ProxyLocation
-from ray.serve.schema import ApplicationStatus
+from ray.serve.schema import ApplicationStatus, DeploymentStatus
 
-from orchestrator.config import ClusterConfig
+from orchestrator.config import Deployment
 from orchestrator.live.app import build
 from orchestrator.live.operator_client import replica_states
-from orchestrator.live.valkey import EmbeddedValkey, ValkeyUnavailable
+from orchestrator.live.valkey import EmbeddedValkey
+from orchestrator.registry.config import RegistryConfig
 from orchestrator.registry.redis import RedisRegistry
 from protos.registry import RegistryUnavailable
 from replicas.model.errors import ModelError
@@ -113,7 +113,7 @@ class LocalCluster:
             source = resolve_model(self._options.model)
         except ModelError as error:
             raise StartFailed(str(error)) from error
-        config = ClusterConfig.model_validate(
+        config = Deployment.model_validate(
             {
                 "model": self._options.model,
                 "replicas": self._options.replicas,
@@ -141,7 +141,7 @@ class LocalCluster:
             self._progress("starting Valkey")
             try:
                 return self._undo.enter_context(EmbeddedValkey()).url
-            except ValkeyUnavailable as error:
+            except RuntimeError as error:
                 raise StartFailed(str(error)) from error
         try:
             asyncio.run(ping(self._options.redis_url))
@@ -153,8 +153,7 @@ class LocalCluster:
         self._progress("starting Ray")
         folder = Path(tempfile.mkdtemp(prefix="blockyard-"))
         self._undo.callback(shutil.rmtree, folder, ignore_errors=True)
-        os.environ["RAY_AUTH_MODE"] = "token"
-        os.environ["RAY_AUTH_TOKEN"] = secrets.token_hex(32)
+        assert "RAY_AUTH_MODE" in os.environ, "call protect_ray() before Ray is imported"
         others = frozenset(psutil.Process().children(recursive=True))
         self._undo.callback(stop_ray, others)
         ray.init(
@@ -203,7 +202,7 @@ def require_free(port: int) -> None:
 
 
 async def ping(redis_url: str) -> None:
-    registry = RedisRegistry(redis_url)
+    registry = RedisRegistry.connect(redis_url, RegistryConfig())
     try:
         await registry.members()
     finally:
@@ -226,11 +225,15 @@ def answers_ready(url: str) -> bool:
 
 def raise_if_failed() -> None:
     """A deployment that cannot construct its actors says why in its status."""
-    status = serve.status().applications.get(APPLICATION)
-    if status is None or status.status is not ApplicationStatus.DEPLOY_FAILED:
+    application = serve.status().applications.get(APPLICATION)
+    if application is None or application.status is not ApplicationStatus.DEPLOY_FAILED:
         return
-    causes = [d.message for d in status.deployments.values() if d.message] or [status.message]
-    raise StartFailed(last_line(causes[0]))
+    causes = [
+        deployment.message
+        for deployment in application.deployments.values()
+        if deployment.status is DeploymentStatus.DEPLOY_FAILED
+    ]
+    raise StartFailed(last_line(causes[0] if causes else application.message))
 
 
 def last_line(message: str) -> str:
@@ -243,7 +246,8 @@ def stop_ray(others: frozenset[psutil.Process]) -> None:
     """Orderly first; then whatever Ray started and left. `others` are not Ray's."""
     family = [p for p in psutil.Process().children(recursive=True) if p not in others]
     if ray.is_initialized():
-        serve.shutdown()
+        with suppress(Exception):  # whatever state Serve is in, Ray goes next
+            serve.delete(APPLICATION)
         ray.shutdown()
     _, alive = psutil.wait_procs(family, timeout=1)
     for process in alive:

@@ -25,7 +25,7 @@ class ReplicaState:
 def replica_states(control_address: str, *, timeout_s: float) -> tuple[ReplicaState, ...]:
     """All attached replicas, by id. ConnectionError when no control plane answers."""
     with grpc.insecure_channel(control_address) as channel:
-        stub = control_pb2_grpc.OperatorStub(channel)
+        stub = control_pb2_grpc.OperatorStub(channel)  # type: ignore[no-untyped-call]
         try:
             response = stub.Status(control_pb2.StatusRequest(), timeout=timeout_s)
         except grpc.RpcError as error:
@@ -43,7 +43,7 @@ def drain(control_address: str, replica_id: ReplicaId) -> Iterator[tuple[str, in
     control plane answers or it goes away.
     """
     with grpc.insecure_channel(control_address) as channel:
-        stub = control_pb2_grpc.OperatorStub(channel)
+        stub = control_pb2_grpc.OperatorStub(channel)  # type: ignore[no-untyped-call]
         try:
             for progress in stub.Drain(control_pb2.DrainRequest(replica_id=replica_id)):
                 yield progress.state, progress.sequences_left

@@ -12,6 +12,7 @@ from orchestrator.live.commands.options import PORT
 from orchestrator.live.operator_client import ReplicaState, replica_states
 
 TIMEOUT_S = 5.0
+WIDTH = 100  # a table that is piped somewhere keeps its columns
 
 
 @click.command()
@@ -26,7 +27,7 @@ def status(control_port: int, as_json: bool) -> None:
     if as_json:
         click.echo(json.dumps({"replicas": [as_record(state) for state in states]}, indent=2))
     else:
-        Console().print(status_table(states))
+        Console(width=WIDTH).print(status_table(states))
 
 
 def as_record(state: ReplicaState) -> dict[str, object]:
@@ -59,11 +60,11 @@ def hit_ratio(state: ReplicaState) -> float:
 
 
 def status_table(states: tuple[ReplicaState, ...]) -> Table:
-    table = Table(title=f"{len(states)} replicas")
+    table = Table(title=f"{len(states)} replicas: blocks, sequences, hit ratio")
     for name in ("replica", "state", "epoch"):
-        table.add_column(name)
-    for name in ("blocks free", "cached", "used", "running", "waiting", "hit ratio"):
-        table.add_column(name, justify="right")
+        table.add_column(name, no_wrap=True)
+    for name in ("free", "cached", "used", "running", "waiting", "hits"):
+        table.add_column(name, justify="right", no_wrap=True)
     for state in states:
         snapshot = state.snapshot
         table.add_row(

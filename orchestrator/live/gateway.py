@@ -1,0 +1,67 @@
+"""A gateway put together for the live world: OS clock, Redis, gRPC links, two front doors."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import partial
+
+from fastapi import FastAPI
+
+from orchestrator.config import Deployment
+from orchestrator.control.cluster import Cluster, ClusterConfig
+from orchestrator.gateway.dispatch import Dispatch, DispatchConfig
+from orchestrator.gateway.fleet import Fleet, FleetConfig
+from orchestrator.gateway.fleet_metrics import FleetCollector
+from orchestrator.gateway.metrics import GatewayMetrics
+from orchestrator.gateway.server import GatewayServer
+from orchestrator.gateway.service import Gateway
+from orchestrator.gateway.tokenizer import load_tokenizer
+from orchestrator.live.clock import OsClock
+from orchestrator.live.replica_client import GrpcReplicaClient, LinkConfig
+from orchestrator.registry.config import RegistryConfig
+from orchestrator.registry.redis import RedisRegistry
+from replicas.model.source import resolve_model
+
+
+@dataclass(frozen=True, slots=True)
+class LiveGateway:
+    """Everything that one gateway process owns, started and stopped together."""
+
+    registry: RedisRegistry
+    fleet: Fleet
+    server: GatewayServer
+
+    @property
+    def app(self) -> FastAPI:
+        return self.server.app
+
+    async def start(self) -> None:
+        """Both doors answer when this returns; readiness follows the first replica."""
+        await self.fleet.start()
+        await self.server.start()
+
+    async def stop(self, grace_s: float) -> None:
+        """No new requests; those that run may finish within `grace_s`."""
+        await self.server.stop(grace_s)
+        await self.fleet.stop()
+        await self.registry.close()
+
+
+def build_gateway(deployment: Deployment) -> LiveGateway:
+    """Inside a running event loop. Raises ModelError when the tokenizer cannot be read."""
+    clock = OsClock()
+    registry = RedisRegistry.connect(deployment.redis_url, RegistryConfig())
+    cluster = Cluster(ClusterConfig())
+    connect = partial(GrpcReplicaClient, config=LinkConfig())
+    fleet = Fleet(registry, connect, cluster, clock, FleetConfig())
+    dispatch = Dispatch(fleet, cluster, registry, clock, DispatchConfig())
+    metrics = GatewayMetrics()
+    metrics.registry.register(FleetCollector(fleet.view))
+    tokenizer = load_tokenizer(resolve_model(deployment.model).path)
+    server = GatewayServer(
+        Gateway(dispatch, tokenizer, clock=clock, metrics=metrics),
+        host=deployment.host,
+        http_port=deployment.http_port,
+        grpc_port=deployment.grpc_port,
+    )
+    return LiveGateway(registry, fleet, server)
