@@ -122,13 +122,12 @@ async def test_a_new_epoch_is_a_new_stream_with_the_record() -> None:
     plane, known = ControlPlane(), registry()
     async with listening(plane) as address:
         await known.announce_control(address)
-        async with running(QUICK, registry=known, directory=known) as served:
+        quick = replace(QUICK, lease_ms=60)  # renews every 20 ms, and so notices
+        async with running(quick, registry=known, directory=known):
             await eventually(
                 lambda: any(s and s[0].snapshot.epoch == 1 for s in plane.streams), "epoch 1"
             )
             await known.join(record_from_proto(plane.streams[-1][0].record))  # fences epoch 1
-            served.replica._keeper._renew_now = True  # type: ignore[union-attr]
-            served.replica._keeper._changed.set()  # type: ignore[union-attr]
             await eventually(
                 lambda: any(s and s[0].snapshot.epoch == 3 for s in plane.streams), "epoch 3"
             )

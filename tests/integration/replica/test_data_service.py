@@ -111,6 +111,14 @@ async def test_refusals_come_on_the_stream_with_a_reason() -> None:
         assert all(refusal.message for refusal in gateway.refusals)
 
 
+async def test_a_prompt_of_megabytes_is_refused_and_the_stream_goes_on() -> None:
+    async with running() as served, served.attached() as gateway:
+        asked = request("a")
+        await gateway.submit(request("huge", prompt_tokens=1_500_000), asked)
+        await gateway.finished(asked)
+        assert [refusal.request_id for refusal in gateway.refusals] == ["huge"]
+
+
 async def test_a_message_that_says_nothing_ends_the_stream() -> None:
     async with running() as served, served.attached() as gateway:
         await gateway.call.write(control_pb2.GatewayMessage())
