@@ -1,0 +1,1 @@
+"""World two: the production code in virtual time, in one process, from one seed."""

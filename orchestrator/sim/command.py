@@ -1,0 +1,127 @@
+"""`blockyard simulate`: replay a workload on a simulated cluster and report.
+
+The same dispatch, policies, scheduler and block pool as in production, in
+virtual time. It needs neither a GPU nor Ray, Redis or torch.
+"""
+
+from __future__ import annotations
+
+import gc
+import json
+import time
+from dataclasses import asdict
+from pathlib import Path
+
+import click
+
+from orchestrator.sim.checkers import Checkers
+from orchestrator.sim.cost_model import H100_8B, BadCostModel, load_cost_model
+from orchestrator.sim.plot import CannotPlot, plot, require_matplotlib
+from orchestrator.sim.policies import OURS, POLICIES
+from orchestrator.sim.report import Report, report
+from orchestrator.sim.synthetic import WORKLOADS, synthesize
+from orchestrator.sim.trace_file import BadTrace, load_file
+from orchestrator.sim.traffic import Traffic
+from orchestrator.sim.world import WorldConfig, simulate
+
+SYNTHETIC = "synthetic:"
+POSITIVE = click.IntRange(1)
+# A long run is sampled: checking all blocks takes as long as hundreds of steps.
+CHECK_EVERY_STEPS = 5000
+CHECK_EVERY_ANSWERS = 20
+
+
+@click.command(name="simulate")
+@click.option(
+    "--trace",
+    required=True,
+    metavar=f"FILE|{SYNTHETIC}NAME",
+    help=f"A .jsonl.xz, .jsonl or .csv file, or {SYNTHETIC} and one of {', '.join(WORKLOADS)}.",
+)
+@click.option("--replicas", type=POSITIVE, default=8, show_default=True)
+@click.option("--gateways", type=POSITIVE, default=1, show_default=True)
+@click.option("--blocks", type=POSITIVE, default=4000, show_default=True, help="Of each replica.")
+@click.option("--block-size", type=POSITIVE, help="Default: the trace's own.")
+@click.option("--policy", type=click.Choice(list(POLICIES)), default=OURS, show_default=True)
+@click.option("--speed", type=click.FloatRange(0, min_open=True), default=1.0, show_default=True)
+@click.option("--spread", is_flag=True, help="Spread arrivals that the trace rounded to ticks.")
+@click.option("--stale-ms", type=click.FloatRange(0), default=0.0, help="Age of load reports.")
+@click.option("--cost-model", default=H100_8B, show_default=True, metavar=f"{H100_8B}|FILE")
+@click.option("--seed", type=click.IntRange(0), default=0, show_default=True)
+@click.option("--json", "json_path", type=click.Path(path_type=Path), help="Write the report here.")
+@click.option("--plot", "plot_path", type=click.Path(path_type=Path), help="Draw a picture here.")
+def command(
+    *,
+    trace: str,
+    replicas: int,
+    gateways: int,
+    blocks: int,
+    block_size: int | None,
+    policy: str,
+    speed: float,
+    spread: bool,
+    stale_ms: float,
+    cost_model: str,
+    seed: int,
+    json_path: Path | None,
+    plot_path: Path | None,
+) -> None:
+    """Replay a workload on a simulated cluster, in virtual time."""
+    try:
+        if plot_path is not None:
+            require_matplotlib()
+        traffic = load_traffic(trace, seed)
+        traffic = (traffic.spread(seed) if spread else traffic).faster(speed)
+        config = WorldConfig(
+            replicas=replicas,
+            gateways=gateways,
+            blocks=blocks,
+            block_size=block_size or traffic.block_size,
+            policy=policy,
+            seed=seed,
+            cost_model=load_cost_model(cost_model),
+            stale_s=stale_ms / 1000,
+        )
+    except (BadTrace, BadCostModel, CannotPlot) as error:
+        raise click.ClickException(str(error)) from error
+    gc.disable()  # nothing here is a cycle, and walking a trace's prompts takes long
+    began = time.perf_counter()
+    history = simulate(config, traffic, checkers())
+    summary = report(history, wall_s=time.perf_counter() - began)
+    if json_path is not None:
+        json_path.write_text(json.dumps(asdict(summary), indent=2) + "\n")
+    if plot_path is not None:
+        plot(history, plot_path)
+    click.echo(text_of(summary))
+
+
+def checkers() -> Checkers:
+    return Checkers(every_steps=CHECK_EVERY_STEPS, every_answers=CHECK_EVERY_ANSWERS)
+
+
+def load_traffic(source: str, seed: int) -> Traffic:
+    """The workload of this name, or in this file. Raises BadTrace."""
+    if not source.startswith(SYNTHETIC):
+        return load_file(Path(source))
+    name = source.removeprefix(SYNTHETIC)
+    if name not in WORKLOADS:
+        raise BadTrace(f"{source}: choose one of {', '.join(WORKLOADS)}")
+    return synthesize(name, seed)
+
+
+def text_of(summary: Report) -> str:
+    """The figures that matter most, for a person."""
+    ttft, tpot = summary.ttft_s, summary.tpot_s
+    return "\n".join(
+        (
+            f"{summary.policy}: {summary.completed} of {summary.requests} requests completed,"
+            f" {summary.refused} refused {summary.refused_by_code or ''}",
+            "  TTFT s  " + "  ".join(f"{name} {value:.3f}" for name, value in ttft.items()),
+            "  TPOT s  " + "  ".join(f"{name} {value:.4f}" for name, value in tpot.items()),
+            f"  hit blocks {summary.hit_blocks_ratio:.1%}  imbalance {summary.imbalance:.2f}"
+            f"  preemptions {summary.preemptions}"
+            f"  recomputed tokens {summary.recomputed_tokens}",
+            f"  {summary.virtual_s:.0f} virtual s in {summary.wall_s:.1f} s,"
+            f" {summary.events_per_s:.0f} events/s, trace {summary.trace_hash}",
+        )
+    )

@@ -1,0 +1,69 @@
+"""What a step costs in time, as a formula over its plan.
+
+    step + prefill + decode
+    prefill   for each prompt token at position p:  a * (1 + p / c)
+    decode    for each decoding sequence:           d + k * its KV tokens
+
+`a` is the compute of a token, which attention doubles at position `c`; `k` is
+the time to read one token's KV from memory. All times are integers of
+nanoseconds, so that a sum of costs does not depend on its order.
+
+A model can be loaded from a JSON object with these fields, as a benchmark on
+the real hardware writes it.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass, fields
+from pathlib import Path
+
+from replicas.engine.plan import Row, StepPlan
+
+
+class BadCostModel(ValueError):
+    """The file does not describe a cost model; the message says why."""
+
+
+@dataclass(frozen=True, slots=True)
+class CostModel:
+    """The defaults are `h100-8b`: an 8B model with grouped KV heads on one H100."""
+
+    step_ns: int = 8_000_000  # reading the weights, and the launch of it all
+    prefill_token_ns: int = 50_000
+    prefill_doubles_at: int = 60_000  # the position at which a prompt token costs twice as much
+    decode_sequence_ns: int = 20_000
+    kv_token_ns: int = 40  # 128 KiB at 3.3 TB/s
+    step_tokens_max: int = 2048  # the token budget under which these were measured
+
+    def cost_ns(self, plan: StepPlan) -> int:
+        """How long the step takes."""
+        return self.step_ns + sum(map(self._row_ns, plan.rows))
+
+    def _row_ns(self, row: Row) -> int:
+        tokens = len(row.tokens)
+        if tokens == 1 and row.samples:
+            return self.decode_sequence_ns + self.kv_token_ns * (row.start + 1)
+        positions = tokens * (2 * row.start + tokens - 1) // 2  # their sum
+        own_ns = self.prefill_token_ns
+        return own_ns * tokens + own_ns * positions // self.prefill_doubles_at
+
+
+H100_8B = "h100-8b"
+
+
+def load_cost_model(name: str) -> CostModel:
+    """The built-in model of this name, or the one in this JSON file. Raises BadCostModel."""
+    if name == H100_8B:
+        return CostModel()
+    try:
+        values = json.loads(Path(name).read_text())
+    except (OSError, ValueError) as error:
+        raise BadCostModel(f"{name}: neither {H100_8B} nor a readable JSON file: {error}") from None
+    known = {field.name for field in fields(CostModel)}
+    if not isinstance(values, dict) or values.keys() - known:
+        raise BadCostModel(f"{name}: a cost model is an object with fields of {sorted(known)}")
+    wrong = [key for key, value in values.items() if type(value) is not int or value < 1]
+    if wrong:
+        raise BadCostModel(f"{name}: {', '.join(sorted(wrong))} must be positive integers")
+    return CostModel(**values)

@@ -1,0 +1,29 @@
+"""The policies that `simulate` can compare, by name."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+
+from orchestrator.policy.route import Route, route
+from orchestrator.sim.baselines.dynamo_like import dynamo_like
+from orchestrator.sim.baselines.load import RandomChoice, RoundRobin, least_requests, least_tokens
+from orchestrator.sim.baselines.longest_prefix import longest_prefix
+from orchestrator.sim.baselines.preble_like import PrebleLike
+from orchestrator.sim.baselines.sglang_like import sglang_like
+
+OURS = "blockyard"
+CEILING = "ceiling"  # ours over an infinite shared cache; sim/world.py builds that cache
+
+# Makes one gateway's policy from a seed.
+POLICIES: Mapping[str, Callable[[int], Route]] = {
+    OURS: lambda seed: route,
+    "random": RandomChoice,
+    "round-robin": lambda seed: RoundRobin(),
+    "least-requests": lambda seed: least_requests,
+    "least-tokens": lambda seed: least_tokens,
+    "longest-prefix": lambda seed: longest_prefix,
+    "dynamo-like": lambda seed: dynamo_like,
+    "sglang-like": lambda seed: sglang_like,
+    "preble-like": lambda seed: PrebleLike(),
+    CEILING: lambda seed: route,
+}
