@@ -7,8 +7,8 @@
 - *Never* (`Refuse`): no live replica could hold it, even alone.
 
 A request that waits is never overtaken: a newcomer is admitted only when the
-line is empty. The line's pace is predicted from what replicas report: each
-running sequence leaves after its residence time.
+line is empty. The line's pace is predicted from what replicas report: every
+sequence that is placed leaves after its replica's residence time.
 """
 
 from __future__ import annotations
@@ -94,22 +94,29 @@ def admit(
     if placement is not None:
         return Admit(placement)
     wait_s = predicted_wait_s(view, subject, hits, queue, config)
-    if (shed_for := unworthy(wait_s, queue, config)) is not None:
+    if (shed_for := unworthy(view, wait_s, queue, config)) is not None:
         return Shed(shed_for, retry_after_s(wait_s, config))
     return Queue(AdmitReason.BEHIND_OTHERS if queue.ahead else AdmitReason.NO_ROOM)
 
 
-def unworthy(wait_s: float, queue: QueueState, config: AdmitConfig) -> AdmitReason | None:
+def unworthy(
+    view: ClusterView, wait_s: float, queue: QueueState, config: AdmitConfig
+) -> AdmitReason | None:
     """Why the wait is not worth it, if so.
 
     Whoever stands in the line stays until patience ends: a prediction that
-    got worse meanwhile does not throw anybody out.
+    got worse meanwhile throws nobody out. Nor does a prediction that rests on
+    assumptions, before every replica has finished something.
     """
+    if queue.patience_ns == 0:
+        return AdmitReason.WAIT_TOO_LONG
     if queue.is_waiting:
-        return AdmitReason.WAIT_TOO_LONG if queue.patience_ns == 0 else None
+        return None
     if queue.ahead >= config.queue_max:
         return AdmitReason.QUEUE_FULL
-    return AdmitReason.WAIT_TOO_LONG if wait_s >= queue.patience_ns / NS_PER_S else None
+    is_measured = all(replica.residence_ns is not None for replica in view.accepting)
+    is_hopeless = wait_s >= queue.patience_ns / NS_PER_S
+    return AdmitReason.WAIT_TOO_LONG if is_measured and is_hopeless else None
 
 
 def predicted_wait_s(
@@ -123,7 +130,7 @@ def predicted_wait_s(
     scores = config.route.scores
     usable = usable_hits(subject, hits)
     ends_per_s = fsum(
-        max(1, replica.sequences_running) / residence_s(replica, scores)
+        max(1, replica.sequences_running + replica.sequences_ahead) / residence_s(replica, scores)
         for replica in view.accepting
     )
     room_s = min(

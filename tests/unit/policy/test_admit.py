@@ -80,6 +80,14 @@ def test_a_wait_beyond_the_clients_patience_is_refused_now_rather_than_later() -
     assert decision == Shed(AdmitReason.WAIT_TOO_LONG, retry_after_s=11)
 
 
+def test_an_assumption_sheds_nobody() -> None:
+    """Before anything has finished, the residence time is a guess."""
+    queue = QueueState(ahead=9, patience_ns=1)
+    assert admit(cluster(full("a")), subject(), {}, queue, CONFIG) == Queue(
+        AdmitReason.BEHIND_OTHERS
+    )
+
+
 def test_whoever_waits_already_waits_until_patience_ends() -> None:
     busy = replace(full("a"), residence_ns=20 * SECOND)
     waiting = QueueState(ahead=5, patience_ns=1, is_waiting=True)

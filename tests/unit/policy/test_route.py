@@ -78,6 +78,7 @@ def test_equal_replicas_share_requests_evenly() -> None:
     placements = [route(view, subject(request_id=f"{n}"), {}, CONFIG) for n in range(400)]
     shares = Counter(p.replica_id for p in placements if p is not None)
     assert sum(shares.values()) == 400
+    assert len(shares) == 4
     assert min(shares.values()) > 60
 
 
