@@ -19,7 +19,7 @@ from enum import Enum
 from math import ceil, fsum
 
 from orchestrator.policy.route import Placement, Route, RouteConfig, route
-from orchestrator.policy.scores import NS_PER_S, residence_s, room_wait_s, usable_hits
+from orchestrator.policy.scores import NS_PER_S, cost, residence_s, usable_hits
 from orchestrator.policy.view import ClusterView, Subject
 from protos.messages import ReplicaId
 
@@ -134,7 +134,7 @@ def predicted_wait_s(
         for replica in view.accepting
     )
     room_s = min(
-        room_wait_s(replica, subject, usable.get(replica.replica_id, 0), scores)
+        cost(replica, subject, usable.get(replica.replica_id, 0), scores).room_s
         for replica in view.accepting
     )
     return queue.ahead / ends_per_s + room_s

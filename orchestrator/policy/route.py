@@ -17,14 +17,7 @@ from enum import Enum
 from hashlib import blake2b
 from typing import TypeAlias
 
-from orchestrator.policy.scores import (
-    Cost,
-    ScoreConfig,
-    blocks_missing,
-    blocks_needed,
-    cost,
-    usable_hits,
-)
+from orchestrator.policy.scores import Cost, ScoreConfig, cost, usable_hits
 from orchestrator.policy.view import ClusterView, ReplicaView, Subject
 from protos.messages import ReplicaId, RequestId
 
@@ -60,6 +53,15 @@ class Placement:
     sequences: int
 
 
+@dataclass(frozen=True, slots=True)
+class Offer:
+    """What one replica would cost."""
+
+    replica: ReplicaView
+    hit_blocks: int
+    cost: Cost
+
+
 # `route`, or another choice of replica to compare it with.
 Route: TypeAlias = Callable[
     [ClusterView, Subject, Mapping[ReplicaId, int], RouteConfig], Placement | None
@@ -71,40 +73,38 @@ def route(
 ) -> Placement | None:
     """The cheapest replica with room, or None: then admission decides to queue or shed."""
     usable = usable_hits(subject, hits)
-    options = [
-        (replica, usable.get(replica.replica_id, 0))
+    offers = [
+        offer(replica, usable.get(replica.replica_id, 0), subject, config)
         for replica in view.accepting
-        if has_room(replica, subject, usable.get(replica.replica_id, 0), config)
     ]
-    if not options:
+    with_room = [offered for offered in offers if has_room(offered, config)]
+    if not with_room:
         return None
-    replica, hit_blocks = min(
-        options, key=lambda option: rank(option[0], option[1], subject, config)
-    )
+    best = min(with_room, key=lambda offered: rank(offered, subject))
     reason = explain(
-        hit_blocks,
-        longest_with_room=max(held for _, held in options),
-        longest=max(usable.get(accepting.replica_id, 0) for accepting in view.accepting),
+        best.hit_blocks,
+        longest_with_room=max(offered.hit_blocks for offered in with_room),
+        longest=max(offered.hit_blocks for offered in offers),
     )
-    return place(replica, hit_blocks, subject, reason, config)
+    return place(best.replica, best.hit_blocks, subject, reason, config)
 
 
-def has_room(replica: ReplicaView, subject: Subject, hit_blocks: int, config: RouteConfig) -> bool:
+def offer(replica: ReplicaView, hit_blocks: int, subject: Subject, config: RouteConfig) -> Offer:
+    return Offer(replica, hit_blocks, cost(replica, subject, hit_blocks, config.scores))
+
+
+def has_room(offered: Offer, config: RouteConfig) -> bool:
     """Whether the request would start there soon: enough blocks, and few before it."""
-    return (
-        replica.sequences_ahead < config.waiting_max
-        and blocks_missing(replica, subject, hit_blocks, config.scores) == 0
-    )
+    is_short = offered.cost.blocks_missing > 0
+    return not is_short and offered.replica.sequences_ahead < config.waiting_max
 
 
-def rank(
-    replica: ReplicaView, hit_blocks: int, subject: Subject, config: RouteConfig
-) -> tuple[float, int, bytes]:
+def rank(offered: Offer, subject: Subject) -> tuple[float, int, bytes]:
     """The order of choice: cost, then running sequences, then spread."""
     return (
-        cost(replica, subject, hit_blocks, config.scores).total_s,
-        replica.sequences_running,
-        spread(subject.request_id, replica.replica_id),
+        offered.cost.total_s,
+        offered.replica.sequences_running,
+        spread(subject.request_id, offered.replica.replica_id),
     )
 
 
@@ -132,13 +132,14 @@ def place(
     config: RouteConfig,
 ) -> Placement:
     """The placement, with the promise to be charged for it."""
+    price = cost(replica, subject, hit_blocks, config.scores)
     return Placement(
         replica_id=replica.replica_id,
         epoch=replica.epoch,
         reason=reason,
-        cost=cost(replica, subject, hit_blocks, config.scores),
+        cost=price,
         hit_blocks=hit_blocks,
-        blocks=blocks_needed(replica, subject, hit_blocks, config.scores),
+        blocks=price.blocks,
         prefill_tokens=subject.prompt_tokens - hit_blocks * subject.block_size,
         sequences=subject.choices,
     )

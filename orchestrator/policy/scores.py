@@ -41,8 +41,10 @@ class ScoreConfig:
 
 @dataclass(frozen=True, slots=True)
 class Cost:
-    """The terms of T for one request on one replica."""
+    """The terms of T for one request on one replica, and the memory that it takes."""
 
+    blocks: int  # to set aside for it
+    blocks_missing: int  # of these, what the replica does not have now
     queue_s: float
     prefill_s: float
     room_s: float
@@ -56,11 +58,15 @@ class Cost:
 def cost(replica: ReplicaView, subject: Subject, hit_blocks: int, config: ScoreConfig) -> Cost:
     """Estimated seconds that `subject` costs on `replica`, term by term."""
     rate = replica.prefill_tokens_per_s or config.prefill_tokens_per_s
+    needed = blocks_needed(replica, subject, hit_blocks, config)
+    missing = max(0, needed - replica.blocks_room(hit_blocks=hit_blocks))
     return Cost(
+        blocks=needed,
+        blocks_missing=missing,
         queue_s=replica.prefill_tokens_ahead / rate,
         prefill_s=(subject.prompt_tokens - hit_blocks * subject.block_size) / rate,
-        room_s=room_wait_s(replica, subject, hit_blocks, config),
-        pressure_s=config.pressure_tokens / rate * pressure(replica, subject, hit_blocks, config),
+        room_s=room_wait_s(replica, missing, config),
+        pressure_s=config.pressure_tokens / rate * pressure(replica, needed),
     )
 
 
@@ -84,20 +90,10 @@ def blocks_needed(
     return subject.prompt_blocks - hit_blocks + reserved
 
 
-def blocks_missing(
-    replica: ReplicaView, subject: Subject, hit_blocks: int, config: ScoreConfig
-) -> int:
-    """Blocks by which the request does not fit now; 0 when it does."""
-    needed = blocks_needed(replica, subject, hit_blocks, config)
-    return max(0, needed - replica.blocks_room(hit_blocks=hit_blocks))
-
-
-def room_wait_s(
-    replica: ReplicaView, subject: Subject, hit_blocks: int, config: ScoreConfig
-) -> float:
+def room_wait_s(replica: ReplicaView, blocks_missing: int, config: ScoreConfig) -> float:
     """Seconds until the missing blocks are free: all committed ones are after one residence."""
-    missing = blocks_missing(replica, subject, hit_blocks, config)
-    return residence_s(replica, config) * min(1.0, missing / max(1, replica.blocks_committed))
+    share = min(1.0, blocks_missing / max(1, replica.blocks_committed))
+    return residence_s(replica, config) * share
 
 
 def residence_s(replica: ReplicaView, config: ScoreConfig) -> float:
@@ -107,8 +103,7 @@ def residence_s(replica: ReplicaView, config: ScoreConfig) -> float:
     return replica.residence_ns / NS_PER_S
 
 
-def pressure(replica: ReplicaView, subject: Subject, hit_blocks: int, config: ScoreConfig) -> float:
+def pressure(replica: ReplicaView, blocks_needed: int) -> float:
     """k / (1 - k) with k projected; finite at k = 1 by one block of slack."""
-    needed = blocks_needed(replica, subject, hit_blocks, config)
-    share = min(1.0, (replica.blocks_committed + needed) / replica.blocks_total)
+    share = min(1.0, (replica.blocks_committed + blocks_needed) / replica.blocks_total)
     return share / (1.0 - share + 1.0 / replica.blocks_total)

@@ -9,8 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from orchestrator.policy.route import RouteConfig, RouteReason, has_room, route
-from orchestrator.policy.scores import cost, usable_hits
+from orchestrator.policy.route import RouteConfig, RouteReason, has_room, offer, route
+from orchestrator.policy.scores import usable_hits
 from orchestrator.policy.view import ClusterView, Subject
 from protos.messages import ReplicaId
 from tests.unit.policy.views import (
@@ -153,15 +153,13 @@ def test_a_hot_prefix_pulls_no_more_load_than_it_saves(
         return
     usable = usable_hits(who, held)
     for other in view.accepting:
-        hit_blocks = usable.get(other.replica_id, 0)
-        if not has_room(other, who, hit_blocks, CONFIG):
-            continue
-        passed = cost(other, who, hit_blocks, CONFIG.scores)
-        extra_s = (placement.cost.queue_s + placement.cost.pressure_s) - (
-            passed.queue_s + passed.pressure_s
-        )
-        saved_s = passed.prefill_s - placement.cost.prefill_s
-        assert extra_s <= saved_s + 1e-9
+        passed = offer(other, usable.get(other.replica_id, 0), who, CONFIG)
+        if has_room(passed, CONFIG):
+            extra_s = (placement.cost.queue_s + placement.cost.pressure_s) - (
+                passed.cost.queue_s + passed.cost.pressure_s
+            )
+            saved_s = passed.cost.prefill_s - placement.cost.prefill_s
+            assert extra_s <= saved_s + 1e-9
 
 
 @unhurried
