@@ -1,7 +1,9 @@
 """A request body as JSON, read with a bound on its size and on its patience.
 
 The bound holds while reading, so a body without a declared length is not
-collected beyond it. JSON is read as the standard has it: no NaN, no Infinity,
+collected beyond it. What is too large is still read and thrown away, within
+another bound: a connection that is closed while its client sends loses the
+answer that says why. JSON is read as the standard has it: no NaN, no Infinity,
 and no half of a surrogate pair, which no tokenizer could encode.
 """
 
@@ -18,6 +20,7 @@ from orchestrator.gateway.errors import InvalidRequest
 
 BODY_BYTES_MAX = 4 * 1024 * 1024
 BODY_TIMEOUT_S = 30.0
+DRAIN_BYTES_MAX = 64 * 1024 * 1024  # of a body that will be refused
 
 # The connection cannot be used again while an unread body is on it.
 _CLOSE = {"connection": "close"}
@@ -43,14 +46,20 @@ def _check_type(content_type: str) -> None:
 
 
 async def _read(request: Request, bytes_max: int) -> bytes:
-    declared = request.headers.get("content-length", "0")
-    if declared.isdecimal() and int(declared) > bytes_max:
+    declared = request.headers.get("content-length", "")
+    waits_for_us = request.headers.get("expect", "").lower() == "100-continue"
+    if declared.isdecimal() and int(declared) > (bytes_max if waits_for_us else DRAIN_BYTES_MAX):
         _refuse_size(bytes_max)
     content = bytearray()
+    received = 0
     async for chunk in request.stream():
-        content += chunk
-        if len(content) > bytes_max:
-            _refuse_size(bytes_max)
+        received += len(chunk)
+        if received > DRAIN_BYTES_MAX:
+            break
+        if received <= bytes_max:
+            content += chunk
+    if received > bytes_max:
+        _refuse_size(bytes_max)
     return bytes(content)
 
 

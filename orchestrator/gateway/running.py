@@ -1,9 +1,9 @@
-"""Requests in progress by id, so that another call can end one.
+"""Requests in progress by id, so that somebody other than its client can end one.
 
 A request is worked on by one task from its admission to its last token;
 ending it means cancelling that task at whatever it waits for. The task then
 learns the difference between that and its own client leaving: the one becomes
-`Cancelled`, an answer; the other stays asyncio's CancelledError.
+the error it was ended with, an answer; the other stays a CancelledError.
 """
 
 from __future__ import annotations
@@ -25,7 +25,12 @@ class Cancelled(GatewayError):
 @dataclass(slots=True)
 class _Work:
     task: asyncio.Task[Any]
-    cancel_asked: bool = False
+    error: GatewayError | None = None  # what it was ended with
+
+    def end(self, error: GatewayError) -> None:
+        if self.error is None:
+            self.error = error
+            self.task.cancel()
 
 
 class Running:
@@ -33,20 +38,29 @@ class Running:
 
     def __init__(self) -> None:
         self._work: dict[RequestId, _Work] = {}
+        self._is_empty = asyncio.Event()
+        self._is_empty.set()
 
     def cancel(self, request_id: RequestId) -> bool:
         """End a request; False if there is none of this id."""
         work = self._work.get(request_id)
         if work is None:
             return False
-        if not work.cancel_asked:
-            work.cancel_asked = True
-            work.task.cancel()
+        work.end(Cancelled("the request was cancelled", code="cancelled"))
         return True
+
+    async def drain(self, timeout_s: float, error: GatewayError) -> None:
+        """Let them finish; end those that have not within the timeout."""
+        try:
+            async with asyncio.timeout(timeout_s):
+                await self._is_empty.wait()
+        except TimeoutError:
+            for work in self._work.values():
+                work.end(error)
 
     @asynccontextmanager
     async def track(self, request_id: RequestId) -> AsyncIterator[None]:
-        """The current task works on this request meanwhile. Raises Cancelled when it is ended."""
+        """The current task works on this request meanwhile. Raises what it was ended with."""
         if request_id in self._work:
             raise InvalidRequest(
                 f"a request with the id {request_id!r} is running",
@@ -56,15 +70,18 @@ class Running:
         task = asyncio.current_task()
         assert task is not None, "requests run in tasks"
         work = self._work[request_id] = _Work(task)
+        self._is_empty.clear()
         try:
             yield
-            if work.cancel_asked:  # it came too late; take it back before it hits what follows
+            if work.error is not None:  # too late; take it back before it hits what follows
                 with suppress(asyncio.CancelledError):
                     await asyncio.sleep(0)
                 task.uncancel()
         except asyncio.CancelledError:
-            if not work.cancel_asked or task.uncancel() > 0:
+            if work.error is None or task.uncancel() > 0:
                 raise
-            raise Cancelled("the request was cancelled", code="cancelled") from None
+            raise work.error from None
         finally:
             del self._work[request_id]
+            if not self._work:
+                self._is_empty.set()

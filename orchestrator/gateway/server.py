@@ -1,13 +1,14 @@
 """Both front doors on their ports, in the caller's event loop.
 
 Made for life inside an actor: no signal handlers, no process exit, ports may
-be 0, and a port that is taken is an exception. Stopping is gentle first: not
-ready, no new connections, and what runs has `grace_s` to finish.
+be 0, and a port that is taken is an exception. Stopping is gentle: not ready,
+no new connections, and what runs has `grace_s` to finish.
 """
 
 from __future__ import annotations
 
 import asyncio
+import math
 import socket
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -29,6 +30,7 @@ from protos import inference_pb2, inference_pb2_grpc
 # Longer than the pause between two requests of a chatting person's client.
 KEEP_ALIVE_S = 75
 LISTEN_BACKLOG = 2048
+FAREWELL_S = 2.0  # for the last words of requests that were ended
 GRPC_STREAMS_MAX = 1024  # of one connection
 
 _GRPC_OPTIONS = (
@@ -83,11 +85,12 @@ class GatewayServer:
         return BoundPorts(http=int(listener.getsockname()[1]), grpc=grpc_port)
 
     async def stop(self, grace_s: float) -> None:
-        """No new work; what runs may finish within `grace_s`, then it is cancelled."""
-        self._gateway.close_door()
-        self._http.config.timeout_graceful_shutdown = max(1, round(grace_s))
+        """No new work; what runs may finish within `grace_s`, then it is told to come back."""
+        self._http.config.timeout_graceful_shutdown = math.ceil(grace_s + FAREWELL_S)
         self._http.should_exit = True
-        await self._grpc.stop(grace_s)
+        closing = asyncio.create_task(self._grpc.stop(grace_s + FAREWELL_S))
+        await self._gateway.drain(grace_s)
+        await closing
         if self._http_serving is not None:
             await self._http_serving
 

@@ -24,8 +24,8 @@ from orchestrator.gateway.running import Running
 from orchestrator.gateway.tokenizer import Tokenizer
 from protos.messages import ModelCard, RequestId
 
-# A cluster that starts has its first replica within seconds.
-RETRY_WITHOUT_REPLICA_S = 2
+RETRY_WITHOUT_REPLICA_S = 2  # a cluster that starts has its first replica within seconds
+RETRY_ELSEWHERE_S = 1  # another gateway, or this one's successor, is there at once
 
 
 class Gateway:
@@ -46,9 +46,13 @@ class Gateway:
         """Whether some replica takes work and this gateway still does."""
         return not self._is_closing and self._dispatch.is_ready()
 
-    def close_door(self) -> None:
-        """Not ready from now on; what runs goes on."""
+    async def drain(self, timeout_s: float) -> None:
+        """Not ready from now on; what runs may finish within the timeout, then it is ended."""
         self._is_closing = True
+        stopping = NoReplica(
+            "this gateway is stopping", code="gateway_stopping", retry_after_s=RETRY_ELSEWHERE_S
+        )
+        await self._running.drain(timeout_s, stopping)
 
     def card(self) -> ModelCard | None:
         """The model served; None before a replica was seen."""

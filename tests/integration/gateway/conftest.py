@@ -32,6 +32,7 @@ class Served:
 
     replica: ScriptedReplica
     gateway: Gateway
+    server: GatewayServer
     ports: BoundPorts
 
     @property
@@ -73,7 +74,7 @@ async def served(
     server = GatewayServer(gateway, http_port=0, grpc_port=0)
     await fleet.start()
     ports = await server.start()
-    yield Served(replica, gateway, ports)
+    yield Served(replica, gateway, server, ports)
     replica.release.set()
     await server.stop(1.0)
     await fleet.stop()

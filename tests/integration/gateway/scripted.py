@@ -50,8 +50,11 @@ class ScriptedReplica:
     requests: list[Request] = field(default_factory=list)
     cancelled: int = 0  # requests that ended before their answer did
     reports: int = 0
+    is_up: bool = True
 
-    def snapshot(self) -> Snapshot:
+    def snapshot(self) -> Snapshot | None:
+        if not self.is_up:
+            return None
         self.reports += 1
         return Snapshot(
             replica_id=REPLICA,
