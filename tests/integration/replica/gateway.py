@@ -19,6 +19,8 @@ from replicas.serving.replica import Replica
 from tests.unit.serving.counting import CARD, CONFIG, CountingExecutor, engine
 
 WITHIN_S = 20.0
+# A gateway that does not read is felt after 64 KiB, not after whatever gRPC measured.
+SMALL_WINDOW = (("grpc.http2.bdp_probe", 0),)
 AttachCall: TypeAlias = "aio.StreamStreamCall[control_pb2.GatewayMessage, control_pb2.StepEvents]"
 
 
@@ -110,7 +112,7 @@ class Running:
     @asynccontextmanager
     async def attached(self) -> AsyncIterator[Gateway]:
         """A link that has read its first message."""
-        async with aio.insecure_channel(self.address) as channel:
+        async with aio.insecure_channel(self.address, options=SMALL_WINDOW) as channel:
             gateway = Gateway(channel)
             await gateway.read()
             yield gateway

@@ -130,7 +130,7 @@ async def test_a_message_that_says_nothing_ends_the_stream() -> None:
 async def test_a_gateway_that_does_not_read_is_let_go_and_the_others_go_on() -> None:
     """Each token carries thousands of alternatives, so that the transport's own buffers fill."""
     async with (
-        running(replace(CONFIG, link_messages_max=3)) as served,
+        running(replace(CONFIG, link_messages_max=50)) as served,
         served.attached() as slow,
         served.attached() as quick,
     ):
