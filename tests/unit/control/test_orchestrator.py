@@ -21,12 +21,13 @@ from protos.messages import ReplicaId
 from tests.unit.control.reports import SECOND, A, B, draining_report, record, report
 
 S1, S2 = StreamId(1), StreamId(2)
+CONFIG = OrchestratorConfig(drain_resend_ns=SECOND, silence_ns_max=10 * SECOND)
 
 
 @pytest.fixture
 def orchestrator() -> Orchestrator:
     """One active replica, attached at time 0."""
-    made = Orchestrator(OrchestratorConfig())
+    made = Orchestrator(CONFIG)
     made.tick(0, [ReplicaAttached(S1, record(), report())])
     return made
 
@@ -129,7 +130,7 @@ def test_a_silent_replica_is_forgotten_after_a_bound(
 
 
 def test_commands_and_status_come_by_replica_id() -> None:
-    orchestrator = Orchestrator(OrchestratorConfig())
+    orchestrator = Orchestrator(CONFIG)
     orchestrator.tick(0, [ReplicaAttached(S1, record(B), report(B))])
     orchestrator.tick(0, [ReplicaAttached(S2, record(A), report(A))])
     commands = orchestrator.tick(0, [DrainRequested(B), DrainRequested(A)])
