@@ -83,7 +83,7 @@ Command = SendDrain
 @dataclass(frozen=True, slots=True)
 class OrchestratorConfig:
     drain_resend_ns: int = 1_000_000_000
-    silence_ns_max: int = 10_000_000_000  # without a report, attached or not: forgotten
+    silence_ns_max: int = 3_000_000_000  # without a report, attached or not: forgotten
 
 
 @dataclass(frozen=True, slots=True)

@@ -28,7 +28,7 @@ import psutil
 import ray
 from ray import serve
 from ray.serve.config import HTTPOptions, ProxyLocation
-from ray.serve.schema import ApplicationStatus, DeploymentStatus
+from ray.serve.schema import ApplicationStatus
 
 from orchestrator.config import Deployment
 from orchestrator.live.app import build
@@ -76,6 +76,13 @@ class LocalCluster:
         self._options = options
         self._progress = progress
         self._undo = ExitStack()
+        self._redis_url: str | None = None
+
+    @property
+    def redis_url(self) -> str:
+        """Of the registry that the cluster uses, given or embedded."""
+        assert self._redis_url is not None, "the cluster is not running"
+        return self._redis_url
 
     @property
     def url(self) -> str:
@@ -113,11 +120,12 @@ class LocalCluster:
             source = resolve_model(self._options.model)
         except ModelError as error:
             raise StartFailed(str(error)) from error
+        self._redis_url = self._start_registry()
         config = Deployment.model_validate(
             {
                 "model": self._options.model,
                 "replicas": self._options.replicas,
-                "redis_url": self._start_registry(),
+                "redis_url": self._redis_url,
                 "http_port": self._options.http_port,
                 "grpc_port": self._options.grpc_port,
                 "control_port": self._options.control_port,
@@ -231,7 +239,7 @@ def raise_if_failed() -> None:
     causes = [
         deployment.message
         for deployment in application.deployments.values()
-        if deployment.status is DeploymentStatus.DEPLOY_FAILED
+        if deployment.status.name == "DEPLOY_FAILED"
     ]
     raise StartFailed(last_line(causes[0] if causes else application.message))
 

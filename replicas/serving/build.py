@@ -25,9 +25,6 @@ CUDA_BLOCKS_SHARE = 0.85
 # Tokens of a step and sequences at once: a CPU is busy with few, a GPU idle.
 CPU_STEP = (256, 64)
 CUDA_STEP = (2048, 256)
-# One block in a hundred is left to running sequences for their growth: about a
-# step's worth, so that an admission is not paid for by a preemption.
-WATERMARK_SHARE = 100
 
 
 class DoesNotFit(Exception):
@@ -64,7 +61,6 @@ def build_replica(
             blocks_total=blocks,
             step_tokens_max=step_tokens_max,
             sequences_max=sequences_max,
-            watermark_blocks=blocks // WATERMARK_SHARE,
         )
     )
     executor = ThreadExecutor(_allocate(loaded, blocks=blocks, block_size=block_size).run)

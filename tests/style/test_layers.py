@@ -48,7 +48,7 @@ RULES = {
         (*PURE_PROTOS, "orchestrator.policy", "orchestrator.control"), OUTSIDE_WORLD
     ),
     "orchestrator.registry": Rule((*PURE_PROTOS, "orchestrator.registry"), IO_LIBRARIES),
-    "orchestrator.registry.redis": Rule(
+    "orchestrator.registry.redis_server": Rule(
         (*PURE_PROTOS, "orchestrator.registry"), frozenset({"ray", "torch"})
     ),
     "orchestrator.gateway": Rule(

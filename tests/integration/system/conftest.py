@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Iterator
 from dataclasses import dataclass
 
@@ -11,6 +12,9 @@ import pytest
 
 from orchestrator.live.local import LocalCluster, LocalOptions
 from orchestrator.live.operator_client import ReplicaState, replica_states
+from orchestrator.registry.config import RegistryConfig
+from orchestrator.registry.redis import RedisRegistry
+from protos.messages import ReplicaId
 from tests.ports import free_ports
 
 
@@ -19,6 +23,7 @@ class System:
     """Where the running cluster answers."""
 
     options: LocalOptions
+    redis_url: str
 
     @property
     def url(self) -> str:
@@ -36,7 +41,20 @@ class System:
         return openai.OpenAI(base_url=f"{self.url}/v1", api_key="unused", max_retries=0)
 
     def replicas(self) -> tuple[ReplicaState, ...]:
+        """As the control plane knows them."""
         return replica_states(self.control_address, timeout_s=5.0)
+
+    def members(self) -> set[ReplicaId]:
+        """As the registry knows them."""
+
+        async def list_members() -> set[ReplicaId]:
+            registry = RedisRegistry.connect(self.redis_url, RegistryConfig())
+            try:
+                return {member.record.replica_id for member in await registry.members()}
+            finally:
+                await registry.close()
+
+        return asyncio.run(list_members())
 
 
 def replica_processes() -> list[psutil.Process]:
@@ -56,5 +74,5 @@ def system() -> Iterator[System]:
         control_port=control_port,
         blocks=512,
     )
-    with LocalCluster(options, lambda _message: None):
-        yield System(options)
+    with LocalCluster(options, lambda _message: None) as cluster:
+        yield System(options, cluster.redis_url)
