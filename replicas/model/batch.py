@@ -14,7 +14,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from itertools import groupby
+from itertools import accumulate, groupby
 
 import numpy as np
 import numpy.typing as npt
@@ -54,11 +54,12 @@ class StepBatch:
 
 @dataclass(frozen=True, slots=True)
 class _Span:
-    """Tokens `first` to `stop` of one row."""
+    """Neighbouring tokens of one row, with their positions and the row's block table."""
 
     row: int
-    first: int
-    stop: int
+    tokens: tuple[int, ...]
+    positions: Ids
+    table: Ids
 
 
 def build_batch(
@@ -68,68 +69,80 @@ def build_batch(
     for row in rows:
         covered = len(row.block_table) * block_size
         assert row.start + len(row.tokens) <= covered, "a row writes past its block table"
-    tables = [np.array(row.block_table, dtype=np.int64) for row in rows]
-    tokens: list[int] = []
-    positions: list[Ids] = []
-    slots: list[Ids] = []
-    tiles: list[Tile] = []
-    last = [0] * len(rows)
-    for spans in _tiled(rows, block_size):
-        begin = len(tokens)
-        tile_positions = []
-        for span in spans:
-            row = rows[span.row]
-            tokens.extend(row.tokens[span.first : span.stop])
-            last[span.row] = len(tokens) - 1
-            at = np.arange(row.start + span.first, row.start + span.stop)
-            tile_positions.append(at)
-            slots.append(tables[span.row][at // block_size] * block_size + at % block_size)
-        positions.extend(tile_positions)
-        blocks = _gathered([tables[span.row] for span in spans], tile_positions, block_size)
-        mask = _mask(np.stack(tile_positions), blocks.shape[1] * block_size, group)
-        tiles.append(
-            Tile(
-                tokens=slice(begin, len(tokens)),
-                rows=len(spans),
-                blocks=torch.from_numpy(blocks.reshape(-1)).to(device),
-                mask=mask.to(device=device, dtype=dtype),
-            )
-        )
+    planned = list(_plan_tiles(rows, block_size))
+    spans = [span for members in planned for span in members]
+    stops = list(accumulate(len(span.tokens) for span in spans))
+    # Spans of a row come in order, so the last one counts.
+    last = {span.row: stop - 1 for span, stop in zip(spans, stops, strict=True)}
+    tiles = []
+    begin = 0
+    for members in planned:
+        tiles.append(_tile(members, begin, block_size, group, device, dtype))
+        begin = tiles[-1].tokens.stop
+    tokens = [token for span in spans for token in span.tokens]
+    sampled = [last[n] for n, row in enumerate(rows) if row.samples]
     return StepBatch(
         tokens=torch.tensor(tokens, device=device),
-        positions=torch.from_numpy(np.concatenate(positions)).to(device),
-        slots=torch.from_numpy(np.concatenate(slots)).to(device),
-        tiles=tuple(tiles),
-        last=torch.tensor(
-            [last[n] for n, row in enumerate(rows) if row.samples], dtype=torch.int64, device=device
+        positions=torch.from_numpy(np.concatenate([span.positions for span in spans])).to(device),
+        slots=torch.from_numpy(np.concatenate([_slots(span, block_size) for span in spans])).to(
+            device
         ),
+        tiles=tuple(tiles),
+        last=torch.tensor(sampled, dtype=torch.int64, device=device),
     )
 
 
-def _tiled(rows: Sequence[Row], block_size: int) -> Iterator[list[_Span]]:
+def _plan_tiles(rows: Sequence[Row], block_size: int) -> Iterator[list[_Span]]:
+    """What to attend together: decodes of one size class, or a stretch of one prefill."""
     decodes = [n for n, row in enumerate(rows) if len(row.tokens) == 1]
 
     def size_class(n: int) -> int:
         return (rows[n].start // block_size).bit_length()
 
     for bits, alike in groupby(sorted(decodes, key=size_class), key=size_class):
-        members = [_Span(n, 0, 1) for n in alike]
+        members = [_span(rows, n, 0, 1) for n in alike]
         most = max(1, DECODE_TILE_SLOTS // (block_size << bits))
         for first in range(0, len(members), most):
             yield members[first : first + most]
     for n, row in enumerate(rows):
         if len(row.tokens) > 1:
             for first in range(0, len(row.tokens), PREFILL_TILE_QUERIES):
-                yield [_Span(n, first, min(first + PREFILL_TILE_QUERIES, len(row.tokens)))]
+                yield [_span(rows, n, first, first + PREFILL_TILE_QUERIES)]
 
 
-def _gathered(tables: Sequence[Ids], positions: Sequence[Ids], block_size: int) -> Ids:
-    """[rows, blocks]: each row's blocks up to its last query, padded to the longest row."""
-    needed = [int(at[-1]) // block_size + 1 for at in positions]
-    blocks = np.zeros((len(tables), max(needed)), dtype=np.int64)
-    for n, (table, count) in enumerate(zip(tables, needed, strict=True)):
-        blocks[n, :count] = table[:count]
-    return blocks
+def _span(rows: Sequence[Row], n: int, first: int, stop: int) -> _Span:
+    row = rows[n]
+    tokens = row.tokens[first:stop]
+    begin = row.start + first
+    positions = np.arange(begin, begin + len(tokens), dtype=np.int64)
+    return _Span(n, tokens, positions, np.array(row.block_table, dtype=np.int64))
+
+
+def _slots(span: _Span, block_size: int) -> Ids:
+    """Where the span's keys and values go."""
+    return span.table[span.positions // block_size] * block_size + span.positions % block_size
+
+
+def _tile(
+    members: Sequence[_Span],
+    begin: int,
+    block_size: int,
+    group: int,
+    device: torch.device,
+    dtype: torch.dtype,
+) -> Tile:
+    positions = np.stack([span.positions for span in members])
+    needed = positions[:, -1] // block_size + 1
+    blocks = np.zeros((len(members), int(needed.max())), dtype=np.int64)
+    for line, span, count in zip(blocks, members, needed, strict=True):
+        line[:count] = span.table[:count]
+    mask = _mask(positions, blocks.shape[1] * block_size, group)
+    return Tile(
+        tokens=slice(begin, begin + positions.size),
+        rows=len(members),
+        blocks=torch.from_numpy(blocks.reshape(-1)).to(device),
+        mask=mask.to(device=device, dtype=dtype),
+    )
 
 
 def _mask(positions: Ids, slots: int, group: int) -> Tensor:

@@ -30,7 +30,8 @@ SEED = 20_240_501
 END_OF_TEXT = "<|endoftext|>"
 TURN_START = "<|im_start|>"
 TURN_END = "<|im_end|>"
-SPECIAL = (END_OF_TEXT, TURN_START, TURN_END)  # ids 256, 257, 258
+SPECIAL = (END_OF_TEXT, TURN_START, TURN_END)
+ID_OF = {token: 256 + n for n, token in enumerate(SPECIAL)}  # after the bytes
 
 CONFIG = ModelConfig(
     vocab_size=256 + len(SPECIAL),
@@ -125,32 +126,10 @@ def _byte_characters() -> list[str]:
 
 
 def _write_configuration(folder: Path) -> None:
-    end_of_text, _, turn_end = (256 + n for n in range(len(SPECIAL)))
-    _write_json(
-        folder / "config.json",
-        {
-            "architectures": ["LlamaForCausalLM"],
-            "model_type": "llama",
-            "vocab_size": CONFIG.vocab_size,
-            "hidden_size": CONFIG.hidden_size,
-            "intermediate_size": CONFIG.intermediate_size,
-            "num_hidden_layers": CONFIG.layers,
-            "num_attention_heads": CONFIG.heads,
-            "num_key_value_heads": CONFIG.kv_heads,
-            "head_dim": CONFIG.head_dim,
-            "max_position_embeddings": CONFIG.context_tokens_max,
-            "rms_norm_eps": CONFIG.norm_eps,
-            "rope_theta": CONFIG.rope.theta,
-            "tie_word_embeddings": CONFIG.tied_embeddings,
-            "hidden_act": "silu",
-            "dtype": "float32",
-            "bos_token_id": end_of_text,
-            "eos_token_id": turn_end,
-        },
-    )
+    _write_json(folder / "config.json", _hf_config())
     _write_json(
         folder / "generation_config.json",
-        {"bos_token_id": end_of_text, "eos_token_id": [turn_end, end_of_text]},
+        {"bos_token_id": ID_OF[END_OF_TEXT], "eos_token_id": [ID_OF[TURN_END], ID_OF[END_OF_TEXT]]},
     )
     _write_json(
         folder / "tokenizer_config.json",
@@ -163,6 +142,28 @@ def _write_configuration(folder: Path) -> None:
         },
     )
     (folder / "chat_template.jinja").write_text(CHAT_TEMPLATE, encoding="utf-8")
+
+
+def _hf_config() -> dict[str, object]:
+    return {
+        "architectures": ["LlamaForCausalLM"],
+        "model_type": "llama",
+        "vocab_size": CONFIG.vocab_size,
+        "hidden_size": CONFIG.hidden_size,
+        "intermediate_size": CONFIG.intermediate_size,
+        "num_hidden_layers": CONFIG.layers,
+        "num_attention_heads": CONFIG.heads,
+        "num_key_value_heads": CONFIG.kv_heads,
+        "head_dim": CONFIG.head_dim,
+        "max_position_embeddings": CONFIG.context_tokens_max,
+        "rms_norm_eps": CONFIG.norm_eps,
+        "rope_theta": CONFIG.rope.theta,
+        "tie_word_embeddings": CONFIG.tied_embeddings,
+        "hidden_act": "silu",
+        "dtype": "float32",
+        "bos_token_id": ID_OF[END_OF_TEXT],
+        "eos_token_id": ID_OF[TURN_END],
+    }
 
 
 def _write_json(path: Path, values: dict[str, object]) -> None:

@@ -93,6 +93,11 @@ def test_a_long_row_does_not_pad_short_ones_to_its_length() -> None:
     assert gathered <= 2 * needed
 
 
+def test_decodes_of_like_length_share_a_tile() -> None:
+    rows = [row(start, 1, first_block=10 * n) for n, start in enumerate(range(16, 31))]
+    assert [tile.rows for tile in batch_of(rows).tiles] == [15]
+
+
 def test_a_decode_tile_gathers_a_bounded_number_of_slots() -> None:
     rows = [row(700, 1, first_block=200 * n) for n in range(40)]
     tiles = batch_of(rows).tiles

@@ -49,6 +49,11 @@ def test_a_large_file_is_sampled_from_end_to_end(tmp_path: Path) -> None:
     with file.open("wb") as sparse:
         sparse.truncate(size)
     revision = revision_of(SMALL, [file])
+    with file.open("r+b") as sparse:
+        sparse.truncate(size - 1)
+    assert revision_of(SMALL, [file]) != revision
+    with file.open("r+b") as sparse:
+        sparse.truncate(size)
     for place in (size // 3, size - (5 << 20)):
         with file.open("r+b") as sparse:
             sparse.seek(place)
