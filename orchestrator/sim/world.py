@@ -40,8 +40,6 @@ from protos.registry import ReplicaRecord
 from replicas.engine.config import EngineConfig
 from replicas.engine.engine import Engine
 
-# After the last arrival. A request that is not through by then never will be.
-PATIENCE_S = 6 * 3600.0
 # Until the last block events have reached the registry.
 SETTLE_S = 1.0
 
@@ -63,6 +61,8 @@ class WorldConfig:
     # Beyond any trace: baselines queue at the replica, however long it takes.
     waiting_max: int = 1_000_000
     context_tokens_max: int = 1 << 20
+    # After the last arrival. A request that has no end by then never will have one.
+    patience_s: float = 6 * 3600.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,8 +112,7 @@ class World:
         async with asyncio.TaskGroup() as tasks:
             serving = [tasks.create_task(replica.run()) for replica in self._replicas]
             await self._open()
-            async with asyncio.timeout(traffic.seconds + PATIENCE_S):
-                await self._serve(traffic)
+            await self._serve_in_time(traffic)
             await self._clock.sleep(SETTLE_S)
             self._checkers.at_end(traffic, self._outcomes, self._replicas, self._registry)
             history = self._history()
@@ -132,6 +131,17 @@ class World:
             len(gateway.fleet.view().accepting) < len(self._replicas) for gateway in self._gateways
         ):
             await self._clock.sleep(self._config.link_delay_s)
+
+    async def _serve_in_time(self, traffic: Traffic) -> None:
+        try:
+            async with asyncio.timeout(traffic.seconds + self._config.patience_s):
+                await self._serve(traffic)
+        except TimeoutError:
+            ended = {outcome.number for outcome in self._outcomes}
+            left = [a.number for a in traffic.arrivals if a.number not in ended]
+            raise AssertionError(
+                f"{len(left)} requests never ended, the first is r{left[0]}"
+            ) from None
 
     async def _serve(self, traffic: Traffic) -> None:
         opened_ns = self._clock.now_ns()

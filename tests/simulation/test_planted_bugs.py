@@ -1,0 +1,110 @@
+"""The checkers' power: each planted bug ends the world with the checker's words."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import replace
+
+import pytest
+
+from orchestrator.sim import executor
+from orchestrator.sim.client import Refused
+from orchestrator.sim.link import SimLink
+from orchestrator.sim.membership import RegistryLink
+from orchestrator.sim.outbox import Outbox
+from protos.messages import BlockEvent, BlockStored, Delta, SampledToken, StepEvents
+from replicas.engine.block_pool import BlockPool
+from replicas.engine.plan import BlockId, Sample
+from tests.simulation.workloads import run, small_config, small_traffic
+
+SEED = 1
+
+
+def failures(error: BaseException) -> Iterator[str]:
+    """The messages of all assertions in a tree of groups."""
+    if isinstance(error, BaseExceptionGroup):
+        for inner in error.exceptions:
+            yield from failures(inner)
+    elif isinstance(error, AssertionError):
+        yield str(error)
+
+
+def caught() -> str:
+    """What the checkers say about the world of the seed."""
+    with pytest.raises(ExceptionGroup) as raised:
+        run(small_config(SEED), small_traffic(SEED))
+    return "\n".join(failures(raised.value))
+
+
+def test_the_world_without_a_bug_passes() -> None:
+    run(small_config(SEED), small_traffic(SEED))
+
+
+def lose(monkeypatch: pytest.MonkeyPatch, is_lost: Callable[[Delta], bool]) -> None:
+    add = Outbox.add
+
+    def lossy(self: Outbox, delta: Delta) -> None:
+        if not is_lost(delta):
+            add(self, delta)
+
+    monkeypatch.setattr(Outbox, "add", lossy)
+
+
+def test_a_token_lost_inside_an_answer_is_caught(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Production's own stream notices first: its client gets an error, not a wrong answer."""
+    lose(monkeypatch, lambda delta: delta.first_index == 3 and delta.finish is None)
+    outcomes = run(small_config(SEED), small_traffic(SEED)).outcomes
+    long = [a.number for a in small_traffic(SEED).arrivals if a.output_tokens > 4]
+    refused = [outcome for outcome in outcomes if isinstance(outcome, Refused)]
+    assert sorted(outcome.number for outcome in refused) == sorted(long)
+    assert {outcome.code for outcome in refused} == {"stream_broken"}
+
+
+def test_an_end_lost_on_the_link_is_caught(monkeypatch: pytest.MonkeyPatch) -> None:
+    lose(monkeypatch, lambda delta: delta.first_index == 3 and delta.finish is not None)
+    assert "requests never ended" in caught()
+
+
+def test_a_token_that_changes_on_the_link_is_caught(monkeypatch: pytest.MonkeyPatch) -> None:
+    deal = SimLink._at_gateway
+
+    def altering(self: SimLink, events: StepEvents) -> None:
+        deltas = tuple(
+            replace(delta, tokens=(SampledToken(9), *delta.tokens[1:])) for delta in events.deltas
+        )
+        deal(self, replace(events, deltas=deltas))
+
+    monkeypatch.setattr(SimLink, "_at_gateway", altering)
+    assert "got other tokens" in caught()
+
+
+def test_tokens_of_another_request_are_caught(monkeypatch: pytest.MonkeyPatch) -> None:
+    choose = executor.choose
+
+    def mixed_up(sample: Sample) -> SampledToken:
+        return choose(replace(sample, seed=sample.seed // 2))
+
+    monkeypatch.setattr(executor, "choose", mixed_up)
+    assert "got other tokens" in caught()
+
+
+def test_a_leaked_block_is_caught(monkeypatch: pytest.MonkeyPatch) -> None:
+    release = BlockPool.release_table
+
+    def leaky(self: BlockPool, table: list[BlockId]) -> None:
+        if len(table) > 5:
+            table.pop()
+        release(self, table)
+
+    monkeypatch.setattr(BlockPool, "release_table", leaky)
+    assert "references, tables have" in caught()
+
+
+def test_an_eviction_that_nobody_is_told_of_is_caught(monkeypatch: pytest.MonkeyPatch) -> None:
+    announce = RegistryLink.announce
+
+    def hushed(self: RegistryLink, events: Iterable[BlockEvent]) -> None:
+        announce(self, [event for event in events if isinstance(event, BlockStored)])
+
+    monkeypatch.setattr(RegistryLink, "announce", hushed)
+    assert "the registry believes" in caught()

@@ -1,0 +1,104 @@
+"""Each baseline makes the choice that its source describes."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+
+import pytest
+
+from orchestrator.policy.route import Route, RouteConfig
+from orchestrator.policy.view import ClusterView, ReplicaView
+from orchestrator.sim.baselines.dynamo_like import dynamo_like
+from orchestrator.sim.baselines.load import RandomChoice, RoundRobin, least_requests, least_tokens
+from orchestrator.sim.baselines.longest_prefix import longest_prefix
+from orchestrator.sim.baselines.preble_like import WINDOW_NS, PrebleLike
+from orchestrator.sim.baselines.sglang_like import sglang_like
+from protos.messages import ReplicaId
+from tests.unit.policy.views import cluster, idle, subject
+
+A, B, C = ReplicaId("a"), ReplicaId("b"), ReplicaId("c")
+
+
+def running(name: str, count: int) -> ReplicaView:
+    return replace(idle(name), sequences_running=count)
+
+
+def choice(route: Route, view: ClusterView, hits: Mapping[ReplicaId, int] | None = None) -> str:
+    placement = route(view, subject(), hits or {}, RouteConfig())
+    assert placement is not None
+    return placement.replica_id
+
+
+THREE = cluster(idle("a"), idle("b"), idle("c"))
+
+
+def test_round_robin_takes_turns() -> None:
+    route = RoundRobin()
+    assert [choice(route, THREE) for _ in range(6)] == ["b", "c", "a"] * 2
+
+
+def test_random_is_a_function_of_its_seed_and_reaches_everybody() -> None:
+    def choices(seed: int) -> list[str]:
+        route = RandomChoice(seed)
+        return [choice(route, THREE) for _ in range(50)]
+
+    assert choices(1) == choices(1) != choices(2)
+    assert set(choices(1)) == {"a", "b", "c"}
+
+
+def test_least_requests_counts_those_on_their_way() -> None:
+    promised = replace(idle("a"), sequences_promised=3)
+    assert choice(least_requests, cluster(promised, running("b", 2))) == "b"
+
+
+def test_least_tokens_sees_one_long_prompt_where_requests_are_even() -> None:
+    busy = replace(running("a", 1), prefill_tokens_waiting=9000)
+    assert choice(least_tokens, cluster(busy, running("b", 1))) == "b"
+
+
+def test_longest_prefix_does_not_care_for_load() -> None:
+    assert choice(longest_prefix, cluster(running("a", 500), idle("b")), {A: 2, B: 1}) == "a"
+
+
+@pytest.mark.parametrize(("active", "expected"), [(10, "a"), (30, "b")])
+def test_dynamo_weighs_a_hit_against_active_blocks(active: int, expected: str) -> None:
+    holder = replace(idle("a"), blocks_used=active, blocks_free=1000 - active)
+    assert choice(dynamo_like, cluster(holder, idle("b")), {A: 20}) == expected
+
+
+@pytest.mark.parametrize(("hits", "expected"), [(20, "a"), (5, "b")])
+def test_sglang_wants_a_good_match_or_else_an_empty_cache(hits: int, expected: str) -> None:
+    holder = replace(idle("a"), blocks_cached=500, blocks_free=500)
+    assert choice(sglang_like, cluster(holder, idle("b")), {A: hits}) == expected
+
+
+def test_sglang_forgets_affinity_once_the_fleet_is_out_of_balance() -> None:
+    hits = {A: 39}
+    assert choice(sglang_like, cluster(running("a", 64), idle("b")), hits) == "a"
+    assert choice(sglang_like, cluster(running("a", 65), idle("b")), hits) == "b"
+
+
+def test_preble_exploits_a_long_match_and_explores_otherwise() -> None:
+    route = PrebleLike()
+    assert choice(route, THREE, {C: 30}) == "c"
+    assert choice(route, THREE, {C: 30}) == "c"
+    assert choice(route, THREE, {C: 10}) == "a"
+
+
+def test_preble_forgets_what_it_assigned_before_the_window() -> None:
+    route = PrebleLike()
+    assert choice(route, THREE) == "a"
+    assert choice(route, THREE) == "b"
+    later = replace(THREE, now_ns=WINDOW_NS + 1)
+    assert choice(route, later) == "a"
+
+
+@pytest.mark.parametrize(
+    "route",
+    [least_requests, least_tokens, longest_prefix, dynamo_like, sglang_like],
+    ids=lambda route: route.__name__,
+)
+def test_a_draining_replica_is_never_chosen(route: Route) -> None:
+    view = cluster(replace(idle("a"), draining=True), running("b", 9))
+    assert choice(route, view, {A: 39}) == "b"

@@ -1,0 +1,99 @@
+"""`simulate` as a person meets it: its words, its files, what it needs to run."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner
+
+from orchestrator.sim.command import command
+
+# A few requests that share a prefix, close together.
+CSV = "arrival_ms,input_tokens,output_tokens\n" + "".join(
+    f"{40 * number},{100 + 37 * number},{5 + number}\n" for number in range(30)
+)
+IMPORTS = """
+import sys
+from click.testing import CliRunner
+from orchestrator.sim.command import command
+result = CliRunner().invoke(command, ["--trace", sys.argv[1]], catch_exceptions=False)
+assert result.exit_code == 0, result.output
+print([name for name in ("ray", "torch", "redis", "grpc") if name in sys.modules])
+"""
+
+
+@pytest.fixture
+def trace(tmp_path: Path) -> Path:
+    path = tmp_path / "t.csv"
+    path.write_text(CSV)
+    return path
+
+
+def run_python(code: str, *arguments: str, **environment: str) -> str:
+    return subprocess.run(
+        [sys.executable, "-c", code, *arguments],
+        env=os.environ | environment,
+        check=True,
+        capture_output=True,
+        text=True,
+    ).stdout
+
+
+def test_it_reports_in_words_and_in_json(trace: Path, tmp_path: Path) -> None:
+    out = tmp_path / "out.json"
+    result = CliRunner().invoke(command, ["--trace", str(trace), "--json", str(out)])
+    assert result.exit_code == 0, result.output
+    assert "30 of 30 requests completed" in result.output
+    figures = json.loads(out.read_text())
+    assert figures["completed"] == 30
+    assert {"ttft_s", "tpot_s", "hit_blocks_ratio", "trace_hash", "events_per_s"} <= figures.keys()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--trace", "synthetic:nothing"], "choose one of chat, agents"),
+        (["--trace", "nowhere.jsonl.xz"], "nowhere.jsonl.xz"),
+        (["--trace", "synthetic:chat", "--cost-model", "nowhere.json"], "nowhere.json"),
+        (["--trace", "synthetic:chat", "--policy", "magic"], "'magic' is not one of"),
+    ],
+)
+def test_a_mistake_is_answered_with_a_sentence(arguments: list[str], message: str) -> None:
+    result = CliRunner().invoke(command, arguments)
+    assert result.exit_code != 0
+    assert message in result.output
+    assert "Traceback" not in result.output
+
+
+def test_without_matplotlib_it_says_what_to_install(
+    trace: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, "matplotlib", None)
+    plot = str(tmp_path / "out.png")
+    result = CliRunner().invoke(command, ["--trace", str(trace), "--plot", plot])
+    assert result.exit_code == 1
+    assert "pip install matplotlib" in result.output
+
+
+def test_it_needs_neither_ray_nor_torch_nor_redis_nor_grpc(trace: Path) -> None:
+    assert run_python(IMPORTS, str(trace)).strip() == "[]"
+
+
+def test_one_seed_makes_one_trace_whatever_python_hashes_strings_to(
+    trace: Path, tmp_path: Path
+) -> None:
+    code = "from orchestrator.sim.command import command; command()"
+    reports = []
+    for hash_seed in ("1", "2"):
+        out = tmp_path / f"{hash_seed}.json"
+        run_python(code, "--trace", str(trace), "--json", str(out), PYTHONHASHSEED=hash_seed)
+        figures = json.loads(out.read_text())
+        for measured in ("wall_s", "events_per_s"):
+            del figures[measured]
+        reports.append(json.dumps(figures))
+    assert reports[0] == reports[1]
