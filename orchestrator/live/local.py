@@ -13,6 +13,7 @@ import asyncio
 import logging
 import os
 import shutil
+import signal
 import socket
 import tempfile
 import time
@@ -164,6 +165,7 @@ class LocalCluster:
         assert "RAY_AUTH_MODE" in os.environ, "call protect_ray() before Ray is imported"
         others = frozenset(psutil.Process().children(recursive=True))
         self._undo.callback(stop_ray, others)
+        terminate = signal.getsignal(signal.SIGTERM)
         ray.init(
             address="local",
             num_cpus=self._options.replicas + 4,  # places in Ray's books, not cores
@@ -174,6 +176,7 @@ class LocalCluster:
             _temp_dir=str(folder),
             _node_ip_address="127.0.0.1",
         )
+        signal.signal(signal.SIGTERM, terminate)  # Ray takes it, and would abort
         logging.getLogger("ray.serve").setLevel(logging.ERROR)
         serve.start(
             proxy_location=ProxyLocation.Disabled,
