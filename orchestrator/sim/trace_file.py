@@ -13,14 +13,14 @@ from __future__ import annotations
 import csv
 import json
 import lzma
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from orchestrator.sim.tokens import BLOCK_SIZE_MIN
 from orchestrator.sim.traffic import NS_PER_MS, Arrival, Traffic, in_order
 
-CSV_BLOCK_SIZE = 16
+BLOCK_SIZE_WITHOUT_IDS = 16
 
 
 class BadTrace(ValueError):
@@ -39,7 +39,7 @@ def _load_csv(path: Path) -> Traffic:
     with path.open(newline="") as file:
         rows = enumerate(csv.DictReader(file))
         return Traffic(
-            in_order(_arrival(path, number, row) for number, row in rows), CSV_BLOCK_SIZE
+            in_order(_arrival(path, number, row) for number, row in rows), BLOCK_SIZE_WITHOUT_IDS
         )
 
 
@@ -47,15 +47,19 @@ def _load_trace(path: Path) -> Traffic:
     rows = list(_rows(path))
     if not rows:
         raise BadTrace(f"{path}: no requests")
+    arrivals = in_order(_arrival(path, number, row) for number, row in enumerate(rows))
+    return Traffic(arrivals, _block_size(path, rows), _tick_ms(path))
+
+
+def _block_size(path: Path, rows: Sequence[Mapping[str, Any]]) -> int:
+    """The one size of all rows; without any hash id it means nothing, and may be absent."""
     sizes = {row.get("block_size") for row in rows}
+    if sizes == {None} and not any(row.get("hash_ids") for row in rows):
+        return BLOCK_SIZE_WITHOUT_IDS
     block_size = sizes.pop()
     if sizes or not isinstance(block_size, int) or block_size < BLOCK_SIZE_MIN:
         raise BadTrace(f"{path}: block_size must be one number of at least {BLOCK_SIZE_MIN}")
-    return Traffic(
-        in_order(_arrival(path, number, row) for number, row in enumerate(rows)),
-        block_size,
-        _tick_ms(path),
-    )
+    return block_size
 
 
 def _rows(path: Path) -> Iterator[dict[str, Any]]:

@@ -97,3 +97,11 @@ def test_one_seed_makes_one_trace_whatever_python_hashes_strings_to(
             del figures[measured]
         reports.append(json.dumps(figures))
     assert reports[0] == reports[1]
+
+
+def test_it_draws_a_picture(trace: Path, tmp_path: Path) -> None:
+    pytest.importorskip("matplotlib")
+    plot = tmp_path / "out.png"
+    result = CliRunner().invoke(command, ["--trace", str(trace), "--plot", str(plot)])
+    assert result.exit_code == 0, result.output
+    assert plot.read_bytes().startswith(b"\x89PNG")

@@ -46,6 +46,11 @@ def test_a_plain_trace_needs_no_meta_file(tmp_path: Path) -> None:
     assert load_file(path).tick_ms == 0
 
 
+def test_a_trace_without_prefixes_needs_no_block_size(tmp_path: Path) -> None:
+    path = write(tmp_path / "t.jsonl.xz", ROW | {"block_size": None, "hash_ids": None})
+    assert load_file(path).arrivals[0].block_ids == ()
+
+
 def test_a_csv_has_lengths_and_no_prefixes(tmp_path: Path) -> None:
     path = tmp_path / "t.csv"
     path.write_text("arrival_ms,input_tokens,output_tokens\n0,10,1\n2.5,20,3\n")
@@ -60,6 +65,7 @@ def test_a_csv_has_lengths_and_no_prefixes(tmp_path: Path) -> None:
         ([], "no requests"),
         ([ROW, ROW | {"block_size": 32}], "block_size must be one number"),
         ([ROW | {"block_size": 1}], "block_size must be one number"),
+        ([ROW | {"block_size": None}], "block_size must be one number"),
         ([{k: v for k, v in ROW.items() if k != "output_tokens"}], "request 0: .*output_tokens"),
         ([ROW, ROW | {"input_tokens": 0}], "request 1: "),
     ],
