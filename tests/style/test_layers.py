@@ -21,6 +21,12 @@ OUTSIDE_WORLD = frozenset(
 )
 IO_LIBRARIES = frozenset({"ray", "torch", "redis"})
 PURE_PROTOS = ("protos.messages", "protos.hashing", "protos.registry")
+DECIDING = (
+    "orchestrator.policy",
+    "orchestrator.control",
+    "orchestrator.registry",
+    "orchestrator.gateway",
+)
 
 
 @dataclass(frozen=True)
@@ -55,7 +61,14 @@ RULES = {
         ("protos", "orchestrator.policy", "orchestrator.control", "orchestrator.gateway"),
         IO_LIBRARIES,
     ),
-    "orchestrator.live": Rule(("protos", "replicas", "orchestrator"), frozenset({"redis"})),
+    # The two worlds: both see everything that decides, neither sees the other.
+    "orchestrator.live": Rule(
+        ("protos", "replicas", "orchestrator.config", "orchestrator.live", *DECIDING),
+        frozenset({"redis"}),
+    ),
+    "orchestrator.sim": Rule(
+        ("protos", "replicas.engine", "orchestrator.sim", *DECIDING), IO_LIBRARIES | {"grpc"}
+    ),
 }
 
 
@@ -114,6 +127,9 @@ def test_every_import_respects_the_layers() -> None:
         ("orchestrator/policy/planted.py", "from time import monotonic"),
         ("orchestrator/gateway/planted.py", "from replicas.engine import engine"),
         ("orchestrator/gateway/planted.py", "import redis"),
+        ("orchestrator/live/planted.py", "from orchestrator.sim import world"),
+        ("orchestrator/sim/planted.py", "from orchestrator.live import clock"),
+        ("orchestrator/sim/planted.py", "from replicas.model import runner"),
     ],
 )
 def test_a_planted_violation_is_found(tmp_path: Path, module: str, line: str) -> None:
