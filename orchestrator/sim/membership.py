@@ -43,7 +43,7 @@ class RegistryLink:
     async def renew_forever(self, membership: Membership) -> None:
         while True:
             await self._clock.sleep(RENEW_S)
-            assert await self._registry.renew(membership, draining=False), "a lease ended in time"
+            assert await self._registry.renew(membership, draining=False), "a lease ended too early"
 
     async def publish_forever(self, membership: Membership) -> None:
         number = 0

@@ -36,9 +36,9 @@ def plot(history: History, path: Path) -> None:
             [answer.arrival_ns / NS_PER_S for answer in own],
             [(answer.first_ns - answer.arrival_ns) / NS_PER_S for answer in own],
             s=4,
-            label=replica_id,
         )
-    over_time.set(xlabel="arrival (s)", ylabel="TTFT (s)", title=history.config.policy)
+    title = f"{history.config.policy}, a colour for each replica"
+    over_time.set(xlabel="arrival (s)", ylabel="TTFT (s)", title=title)
     ordered = ttfts(answered)
     distribution.plot(ordered, shares(ordered))
     distribution.set(xlabel="TTFT (s)", ylabel="share of requests", xscale="log", ylim=(0, 1))
