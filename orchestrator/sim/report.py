@@ -12,6 +12,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from math import ceil
 
+from orchestrator.policy.route import RouteReason
 from orchestrator.sim.client import Answered, Outcome, Refused
 from orchestrator.sim.loop import NS_PER_S
 from orchestrator.sim.world import History
@@ -29,6 +30,7 @@ class Report:
     completed: int
     refused: int
     refused_by_code: dict[str, int]
+    placed_by_reason: dict[str, int]
     hit_blocks_ratio: float  # prompt blocks found, of all prompt blocks
     ttft_s: Figures
     ttft_s_by_tag: dict[str, Figures]
@@ -58,6 +60,7 @@ def report(history: History, *, wall_s: float) -> Report:
         completed=len(answered),
         refused=len(refused),
         refused_by_code=dict(sorted(Counter(o.code for o in refused).items())),
+        placed_by_reason={r.value: history.placed[r] for r in RouteReason if r in history.placed},
         hit_blocks_ratio=hit_blocks_ratio(answered, history.config.block_size),
         ttft_s=spread_of(ttfts(answered), (50, 90, 99), mean=True),
         ttft_s_by_tag={

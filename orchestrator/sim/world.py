@@ -12,7 +12,8 @@ the same history, to the last byte.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections import Counter
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import cast
 
@@ -20,6 +21,7 @@ from orchestrator.control.cluster import Cluster, ClusterConfig
 from orchestrator.control.seams import Clock
 from orchestrator.gateway.dispatch import Dispatch, DispatchConfig
 from orchestrator.gateway.fleet import Connect, Fleet, FleetConfig
+from orchestrator.policy.route import RouteReason
 from orchestrator.registry.config import RegistryConfig
 from orchestrator.sim.baselines.ceiling import CeilingEngine, CeilingRegistry, Computed
 from orchestrator.sim.checkers import Checkers
@@ -79,6 +81,7 @@ class History:
     outcomes: tuple[Outcome, ...]  # in the order in which they came to be
     snapshots: tuple[Snapshot, ...]  # of each replica at the end
     busy_ns: tuple[int, ...]  # of each replica
+    placed: Mapping[RouteReason, int]
     copied_blocks: int
     messages: int  # on all links
     ended_ns: int
@@ -167,6 +170,7 @@ class World:
             outcomes=tuple(self._outcomes),
             snapshots=tuple(replica.snapshot() for replica in self._replicas),
             busy_ns=tuple(executor.busy_ns for executor in self._executors),
+            placed=sum((gateway.dispatch.totals.placed for gateway in self._gateways), Counter()),
             copied_blocks=sum(executor.copied_blocks for executor in self._executors),
             messages=sum(link.messages for link in self._links),
             ended_ns=self._clock.now_ns(),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+from orchestrator.policy.route import RouteReason
 from orchestrator.sim.client import Answered, Refused
 from orchestrator.sim.report import percentile, report, trace_hash
 from orchestrator.sim.world import History, WorldConfig
@@ -48,6 +49,7 @@ HISTORY = History(
     ),
     snapshots=(SNAPSHOT, SNAPSHOT),
     busy_ns=(3 * S, S),
+    placed={RouteReason.LOAD: 2},
     copied_blocks=4,
     messages=6,
     ended_ns=9 * S,
@@ -58,6 +60,7 @@ def test_every_figure_is_what_its_name_says() -> None:
     summary = report(HISTORY, wall_s=2.0)
     assert (summary.requests, summary.completed, summary.refused) == (3, 2, 1)
     assert summary.refused_by_code == {"queue_full": 1}
+    assert summary.placed_by_reason == {"load": 2}
     assert summary.hit_blocks_ratio == 3 / 6
     assert summary.ttft_s == {"p50": 1, "p90": 3, "p99": 3, "mean": 2}
     assert summary.ttft_s_by_tag["B"]["p50"] == 3
