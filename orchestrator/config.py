@@ -21,12 +21,16 @@ class Deployment(BaseModel):
 
     model: str = "smollm2"  # a Hugging Face folder, a .gguf file, "smollm2" or "tiny"
     replicas: int = Field(default=2, ge=1)
-    redis_url: str
+    gateways: int = Field(default=1, ge=1)  # at most one on a node: their ports are fixed
+    redis_url: str  # or `env:NAME`: each process finds it in its own environment
     host: str = "127.0.0.1"  # the address that listeners bind to
     advertise_host: str | None = None  # how other nodes reach this one; None: `host`
     http_port: Port = 8000
     grpc_port: Port = 8001
     control_port: Port = 8002
+    replica_port: Port | None = None  # then at most one replica on a node; None: any free port
+    # The Ray node label that says what a node is for: `replica`, `gateway` or `control-plane`.
+    role_label: str | None = None  # None: every node is for everything
     blocks: int | None = Field(default=None, ge=1)  # for each replica; None: what memory allows
     block_size: int = Field(default=16, ge=1, le=1024)
     device: Literal["auto", "cpu", "cuda"] = "auto"

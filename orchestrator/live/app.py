@@ -2,9 +2,10 @@
 
 `blockyard up` runs it on a local Ray; a Serve config file names the same
 import path and passes the fields of Deployment as `args`.
-"""
 
-from __future__ import annotations
+Serve makes a Deployment of them when it finds the class, not its name, in
+`build`'s annotation: this module's annotations must not be postponed.
+"""
 
 from typing import Any
 
@@ -30,28 +31,36 @@ def build(deployment: Deployment) -> Application:
         ReplicaActor,
         "replica",
         deployment,
+        resources={"num_cpus": 1, "num_gpus": gpus},
         num_replicas=deployment.replicas,
-        ray_actor_options={"num_cpus": 1, "num_gpus": gpus},
+        max_replicas_per_node=None if deployment.replica_port is None else 1,
     )
     control_plane = serve_deployment(
-        ControlPlaneActor, "control-plane", deployment, ray_actor_options={"num_cpus": 0.5}
+        ControlPlaneActor, "control-plane", deployment, resources={"num_cpus": 0.5}
     )
     gateway = serve_deployment(
-        GatewayActor, "gateway", deployment, ray_actor_options={"num_cpus": 1}
+        GatewayActor,
+        "gateway",
+        deployment,
+        resources={"num_cpus": 1},
+        num_replicas=deployment.gateways,
+        max_replicas_per_node=1,
     )
     return gateway.bind(deployment, replicas.bind(deployment), control_plane.bind(deployment))
 
 
 def serve_deployment(
-    actor: type, name: str, deployment: Deployment, **options: Any
+    actor: type, name: str, deployment: Deployment, resources: dict[str, Any], **options: Any
 ) -> serve.Deployment:
-    """What all three have in common for Serve."""
+    """What all three have in common for Serve; each is pinned to the nodes of its name."""
+    role = {} if deployment.role_label is None else {deployment.role_label: name}
     decorate = serve.deployment(
         name=name,
         max_ongoing_requests=HANDLE_CALLS_MAX,
         health_check_period_s=HEALTH_PERIOD_S,
         health_check_timeout_s=HEALTH_TIMEOUT_S,
         graceful_shutdown_timeout_s=deployment.drain_s + STOP_MARGIN_S,
+        ray_actor_options={**resources, "label_selector": role},
         **options,
     )
     return decorate(actor)

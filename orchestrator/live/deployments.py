@@ -21,8 +21,7 @@ from ray import serve
 from orchestrator.config import Deployment
 from orchestrator.live.control_plane import ControlPlaneServer
 from orchestrator.live.gateway import build_gateway
-from orchestrator.registry.config import RegistryConfig
-from orchestrator.registry.redis import RedisRegistry
+from orchestrator.live.registry_url import connect_registry
 from protos.messages import ReplicaId
 from replicas.config import ReplicaConfig
 from replicas.serving.build import build_replica
@@ -42,10 +41,11 @@ class ReplicaActor:
 
     async def __init__(self, deployment: Deployment) -> None:  # type: ignore[misc]
         self._drain_s = deployment.drain_s
-        self._registry = RedisRegistry.connect(deployment.redis_url, RegistryConfig())
+        self._registry = connect_registry(deployment)
         replica_config = ReplicaConfig(
             replica_id=ReplicaId(serve.get_replica_context().replica_id.unique_id),
             host=deployment.host,
+            port=deployment.replica_port or 0,
             advertise_host=advertised_host(deployment),
         )
         # Weights load in a thread: the actor answers health checks meanwhile.
@@ -74,7 +74,7 @@ class ControlPlaneActor:
     """The cluster view fed by the replicas' reports, and the operator's verbs."""
 
     async def __init__(self, deployment: Deployment) -> None:  # type: ignore[misc]
-        self._registry = RedisRegistry.connect(deployment.redis_url, RegistryConfig())
+        self._registry = connect_registry(deployment)
         self._server = ControlPlaneServer(
             self._registry,
             host=deployment.host,

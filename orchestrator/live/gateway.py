@@ -17,8 +17,8 @@ from orchestrator.gateway.server import GatewayServer
 from orchestrator.gateway.service import Gateway
 from orchestrator.gateway.tokenizer import load_tokenizer
 from orchestrator.live.clock import OsClock
+from orchestrator.live.registry_url import connect_registry
 from orchestrator.live.replica_client import GrpcReplicaClient, LinkConfig
-from orchestrator.registry.config import RegistryConfig
 from orchestrator.registry.redis import RedisRegistry
 from replicas.model.source import resolve_model
 
@@ -50,7 +50,7 @@ class LiveGateway:
 def build_gateway(deployment: Deployment) -> LiveGateway:
     """Inside a running event loop. Raises ModelError when the tokenizer cannot be read."""
     clock = OsClock()
-    registry = RedisRegistry.connect(deployment.redis_url, RegistryConfig())
+    registry = connect_registry(deployment)
     cluster = Cluster(ClusterConfig())
     connect = partial(GrpcReplicaClient, config=LinkConfig())
     fleet = Fleet(registry, connect, cluster, clock, FleetConfig())

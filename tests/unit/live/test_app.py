@@ -1,0 +1,35 @@
+"""What Serve is told about the three deployments, without a Serve."""
+
+from __future__ import annotations
+
+import inspect
+
+from orchestrator.config import Deployment
+from orchestrator.live.app import build, serve_deployment
+from orchestrator.live.deployments import GatewayActor
+
+REDIS_URL = "redis://here:6379/0"
+
+
+def test_serve_can_make_a_deployment_of_the_args_of_a_config_file() -> None:
+    """Serve validates `args` only when the annotation is the class itself, not its name."""
+    (parameter,) = inspect.signature(build).parameters.values()
+    assert parameter.annotation is Deployment
+
+
+def test_a_role_label_pins_each_deployment_to_the_nodes_of_its_name() -> None:
+    deployment = Deployment(redis_url=REDIS_URL, role_label="yard/role")
+    pinned = serve_deployment(GatewayActor, "gateway", deployment, {"num_cpus": 1})
+    assert pinned.ray_actor_options["label_selector"] == {"yard/role": "gateway"}
+    assert pinned.ray_actor_options["num_cpus"] == 1
+
+
+def test_without_a_role_label_every_node_will_do() -> None:
+    anywhere = serve_deployment(GatewayActor, "gateway", Deployment(redis_url=REDIS_URL), {})
+    assert not anywhere.ray_actor_options.get("label_selector")
+
+
+def test_running_requests_get_the_whole_drain_before_serve_ends_an_actor() -> None:
+    deployment = Deployment(redis_url=REDIS_URL, drain_s=120)
+    gateway = serve_deployment(GatewayActor, "gateway", deployment, {})
+    assert gateway._deployment_config.graceful_shutdown_timeout_s > 120
