@@ -15,7 +15,6 @@ from prometheus_client.registry import Collector
 
 from orchestrator.gateway.dispatch import Dispatch
 
-
 Reason = TypeVar("Reason", bound=Enum)
 
 

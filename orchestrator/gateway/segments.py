@@ -23,9 +23,9 @@ from typing import Any
 
 import tokenizers
 
-# Steps that treat every piece alike. Metaspace, for one, may mark only the
-# first piece of a text.
-_BLIND_TO_NEIGHBOURS = frozenset({"ByteLevel", "Digits", "Split"})
+# Steps that see a piece and, at most, whether it begins the text. A piece cut
+# off here begins with a special token, so what follows that still does not.
+_BLIND_TO_NEIGHBOURS = frozenset({"ByteLevel", "Digits", "Metaspace", "Split"})
 
 # About 10 bytes of memory a character: some 40 MB at the bound, or the
 # histories of a few hundred long conversations.

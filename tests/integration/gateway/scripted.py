@@ -38,7 +38,7 @@ BLOCKS_TOTAL = 64  # a quarter of what the context would need
 
 @dataclass
 class ScriptedReplica:
-    """ReplicaClient whose every request gets `answer`, or a prefix of it."""
+    """ReplicaClient whose choice c answers with c full stops and `answer`."""
 
     answer: bytes = b"Hello!"
     hit_tokens: int = 0
@@ -77,22 +77,20 @@ class ScriptedReplica:
         self.on_submit(request)
         if self.refusal is not None:
             raise ReplicaRefused(Refusal(request.request_id, self.refusal, "as the script says"))
-        is_complete = False
+        unfinished = set(range(request.choices))
         try:
-            for index in range(self._length(request)):
+            for index in range(request.sampling.tokens_max):
                 await self._follow_script(index)
-                for choice in range(request.choices):
-                    yield self._delta(request, choice, index)
-            is_complete = True
+                for choice in sorted(unfinished):
+                    delta = self._delta(request, choice, index)
+                    if delta.finish is not None:
+                        unfinished.remove(choice)
+                    yield delta
         finally:
-            self.cancelled += not is_complete
+            self.cancelled += bool(unfinished)
 
     async def close(self) -> None:
         pass
-
-    def _length(self, request: Request) -> int:
-        """One more for the end token, unless the answer is cut before it."""
-        return min(len(self.answer) + 1, request.sampling.tokens_max)
 
     async def _follow_script(self, index: int) -> None:
         if index == self.held_after:
@@ -101,16 +99,17 @@ class ScriptedReplica:
             raise ReplicaLost
 
     def _delta(self, request: Request, choice: int, index: int) -> Delta:
-        ends = index == len(self.answer)
-        token = END if ends else self.answer[index]
+        """The answer's next byte, or the end token after it, or the cut before that."""
+        answer = b"." * choice + self.answer
+        ends = index == len(answer)
         finish = FinishReason.STOP if ends else None
-        if finish is None and index + 1 == self._length(request):
+        if finish is None and index + 1 == request.sampling.tokens_max:
             finish = FinishReason.LENGTH
         return Delta(
             request_id=request.request_id,
             choice=choice,
             first_index=index,
-            tokens=(sampled(token, request.sampling.logprobs),),
+            tokens=(sampled(END if ends else answer[index], request.sampling.logprobs),),
             finish=finish,
             hit_tokens=self.hit_tokens,
         )

@@ -52,10 +52,10 @@ async def test_several_prompts_are_one_answer_with_their_choices_in_order(served
         raw = await client.completions.with_raw_response.create(model="bytes", prompt=PROMPTS, n=2)
     answer = raw.parse()
     assert [(choice.index, choice.text) for choice in answer.choices] == [
-        (index, "x") for index in range(6)
+        (index, ".x" if index % 2 else "x") for index in range(6)
     ]
     assert answer.usage is not None
-    assert (answer.usage.prompt_tokens, answer.usage.completion_tokens) == (6, 12)
+    assert (answer.usage.prompt_tokens, answer.usage.completion_tokens) == (6, 3 * (2 + 3))
     assert raw.headers["x-blockyard-replica"] == REPLICA
     assert raw.headers["x-blockyard-attempts"] == "3"
     assert len({request.request_id for request in served.replica.requests}) == 3
@@ -74,9 +74,9 @@ async def test_several_prompts_are_one_stream(served: Served) -> None:
     texts = dict.fromkeys(range(6), "")
     for choice in (choice for chunk in chunks for choice in chunk.choices):
         texts[choice.index] += choice.text
-    assert texts == dict.fromkeys(range(6), "Hello!")
+    assert texts == {index: ".Hello!" if index % 2 else "Hello!" for index in range(6)}
     assert chunks[-1].usage is not None
-    assert chunks[-1].usage.completion_tokens == 6 * 7
+    assert chunks[-1].usage.completion_tokens == 3 * (7 + 8)
 
 
 async def test_one_prompt_that_fails_fails_them_all(

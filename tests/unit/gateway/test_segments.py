@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from tokenizers import AddedToken, Tokenizer, pre_tokenizers
+from tokenizers import AddedToken, Tokenizer, models, pre_tokenizers
 
 from orchestrator.gateway.segments import SegmentedEncoder
 from tests.unit.gateway.byte_model import SPECIAL, raw_tokenizer
@@ -49,13 +49,20 @@ def test_special_tokens_that_overlap_or_swallow_space_are_cut_right(parts: list[
 
 
 @settings(max_examples=100, deadline=None)
-@given(TEXTS)
-def test_a_tokenizer_that_marks_the_beginning_of_a_text_is_left_to_encode_it_whole(
-    text: str,
-) -> None:
-    raw = raw_tokenizer()
+@given(st.lists(st.sampled_from(("<s>", "a", " ", "b")), max_size=10).map("".join))
+def test_only_the_beginning_of_the_whole_text_is_marked_as_one(text: str) -> None:
+    raw = Tokenizer(models.BPE({"\u2581": 0, "a": 1, "b": 2, "<s>": 3}, []))
     raw.pre_tokenizer = pre_tokenizers.Metaspace(prepend_scheme="first")
+    raw.add_special_tokens([AddedToken("<s>", normalized=False)])
     assert SegmentedEncoder(raw).encode(text) == whole(raw, text)
+
+
+def test_a_step_that_is_not_known_sees_the_whole_text() -> None:
+    raw = raw_tokenizer()
+    raw.pre_tokenizer = pre_tokenizers.UnicodeScripts()
+    encoder = SegmentedEncoder(raw)
+    encoder.encode("a<|im_start|>b")
+    assert encoder.fresh_characters("a<|im_start|>c") == len("a<|im_start|>c")
 
 
 def test_a_shared_system_prompt_costs_nothing_the_second_time() -> None:
