@@ -37,6 +37,8 @@ def request_to_proto(request: Request) -> pb.Submit:
         sampling=sampling_to_proto(request.sampling),
         choices=request.choices,
         salt=request.salt,
+        output=request.output,
+        first_choice=request.first_choice,
     )
 
 
@@ -47,6 +49,8 @@ def request_from_proto(message: pb.Submit) -> Request:
         sampling=sampling_from_proto(message.sampling),
         choices=message.choices,
         salt=message.salt,
+        output=tuple(message.output),
+        first_choice=message.first_choice,
     )
 
 

@@ -63,13 +63,26 @@ class SamplingParams:
 
 @dataclass(frozen=True, slots=True)
 class Request:
-    """One prompt to complete `choices` times. Token ids only: replicas know no text."""
+    """One prompt to complete `choices` times. Token ids only: replicas know no text.
+
+    A request that resumes a choice elsewhere carries what its client has of it
+    already: `output` counts like any output, for penalties, limits and
+    positions, and is never delivered again. Deltas are numbered from
+    `first_choice` on, and choice i samples as choice i of the first request.
+    """
 
     request_id: RequestId
     prompt: tuple[int, ...]
     sampling: SamplingParams
     choices: int = 1
     salt: bytes = b""  # requests of another salt never share a block with this one
+    output: tuple[int, ...] = ()  # of the one choice, which goes on after it
+    first_choice: int = 0
+
+    @property
+    def given_tokens(self) -> int:
+        """Tokens there are before the next one is sampled: prompt and resumed output."""
+        return len(self.prompt) + len(self.output)
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,7 +107,7 @@ class Delta:
     first_index: int
     tokens: tuple[SampledToken, ...]
     finish: FinishReason | None = None
-    hit_tokens: int = 0  # prompt tokens whose KV was found, not computed
+    hit_tokens: int = 0  # tokens of prompt and resumed output whose KV was found, not computed
 
 
 @dataclass(frozen=True, slots=True)
@@ -127,7 +140,7 @@ class EngineCounters:
     """Totals since the replica's epoch began. They only grow."""
 
     requests_finished: int = 0
-    prompt_tokens: int = 0  # of admitted requests
+    prompt_tokens: int = 0  # of admitted requests, resumed output included
     hit_tokens: int = 0  # of those, found in the prefix cache
     prefill_tokens: int = 0  # computed for the first time
     recomputed_tokens: int = 0  # computed again after a preemption

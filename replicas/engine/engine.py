@@ -78,6 +78,8 @@ class Engine:
             arrival=self._arrivals,
             output_max=output_max(request, card),
             unforked=request.choices - 1,
+            choice=request.first_choice,
+            output=list(request.output),
         )
         self._arrivals += 1
         self._live[request.request_id] = [sequence]

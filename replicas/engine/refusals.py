@@ -23,7 +23,7 @@ def refusal(request: Request, config: EngineConfig) -> Refusal | None:
 
 
 def output_max(request: Request, card: ModelCard) -> int:
-    """Tokens that the request may generate: where the context ends before, its rest."""
+    """Tokens of a whole completion: where the context ends before, its rest."""
     return min(request.sampling.tokens_max, card.context_tokens_max - len(request.prompt))
 
 
@@ -44,7 +44,8 @@ def _fault(request: Request, config: EngineConfig) -> tuple[RefusalReason, str] 
     invalid = _invalid(request, config)
     if invalid is not None:
         return RefusalReason.INVALID, invalid
-    if min(prompt) < 0 or max(prompt) >= card.vocab_size:
+    given = (*prompt, *request.output)
+    if min(given) < 0 or max(given) >= card.vocab_size:
         return RefusalReason.TOKEN_OUT_OF_RANGE, (
             f"The prompt has a token outside the vocabulary of {card.vocab_size}."
         )
@@ -52,6 +53,10 @@ def _fault(request: Request, config: EngineConfig) -> tuple[RefusalReason, str] 
         return RefusalReason.CONTEXT_EXCEEDED, (
             f"The prompt of {len(prompt)} tokens leaves no room for a completion in the"
             f" context of {card.context_tokens_max}."
+        )
+    if len(request.output) >= output_max(request, card):
+        return RefusalReason.INVALID, (
+            f"After {len(request.output)} tokens of output there is nothing left to generate."
         )
     blocks = blocks_peak(request, card)
     if blocks > config.blocks_total:
@@ -67,6 +72,10 @@ def _invalid(request: Request, config: EngineConfig) -> str | None:
         return "The prompt is empty."
     if not 1 <= request.choices <= config.sequences_max:
         return f"choices must be from 1 to {config.sequences_max}, not {request.choices}."
+    if request.output and request.choices > 1:
+        return "A request with output resumes exactly one choice."
+    if request.first_choice < 0:
+        return "first_choice must be at least 0."
     return _invalid_sampling(request.sampling, config.card)
 
 

@@ -9,6 +9,7 @@ one token less than it holds.
 A request with several choices begins as one sequence that owes `unforked`
 siblings. When its prompt is computed, they fork: each starts with the same
 blocks and its own first token, and from then on is a sequence like any other.
+A choice that began on another replica begins here with the output it has.
 
 A sequence moves no block: it holds the table, others fill and empty it.
 """
@@ -148,7 +149,7 @@ class Sequence:
             block_size=self.block_size,
             arrival=self.arrival,
             output_max=self.output_max,
-            choice=self.request.choices - self.unforked,
+            choice=self.request.first_choice + self.request.choices - self.unforked,
             state=SequenceState.RUNNING,
             block_table=list(self.block_table),
             computed=self.computed,

@@ -23,17 +23,17 @@ class Tally:
 
     def add_admission(self, sequence: Sequence) -> None:
         """A first admission. Its choices share one prompt, which counts once."""
-        self.prompt_tokens += len(sequence.request.prompt)
+        self.prompt_tokens += sequence.request.given_tokens
         self.hit_tokens += sequence.hit_tokens
 
     def add_computed(self, sequence: Sequence, tokens: int) -> None:
         """The sequence is about to advance by so many tokens."""
         start, stop = sequence.computed, sequence.computed + tokens
         again = max(start, min(stop, sequence.recomputed_end))
-        prompt_end = max(again, min(stop, len(sequence.request.prompt)))
+        given_end = max(again, min(stop, sequence.request.given_tokens))
         self.recomputed_tokens += again - start
-        self.prefill_tokens += prompt_end - again
-        self.decode_tokens += stop - prompt_end
+        self.prefill_tokens += given_end - again
+        self.decode_tokens += stop - given_end
 
     def counters(self) -> EngineCounters:
         """The totals as a message."""

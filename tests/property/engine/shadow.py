@@ -16,7 +16,7 @@ from __future__ import annotations
 import struct
 import zlib
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from protos.hashing import BlockHash, block_hashes, reusable_blocks
 from protos.messages import (
@@ -116,8 +116,32 @@ class Client:
     """A request that was taken, and what its client was told so far."""
 
     request: Request
-    received: list[list[int]]  # by choice
+    received: dict[int, list[int]]  # by choice
     open: set[int]  # choices that have not finished
+
+    @classmethod
+    def of(cls, request: Request) -> Client:
+        """Who sent this request, and has what it resumes with."""
+        choices = range(request.first_choice, request.first_choice + request.choices)
+        return cls(request, {choice: list(request.output) for choice in choices}, set(choices))
+
+    @property
+    def was_served(self) -> bool:
+        """Whether this engine has told it anything."""
+        return any(len(said) > len(self.request.output) for said in self.received.values())
+
+    def rests(self) -> list[Request]:
+        """What is left to ask for when the replica is lost now: each open choice for itself."""
+        return [
+            replace(
+                self.request,
+                request_id=RequestId(f"{self.request.request_id}/{choice}"),
+                choices=1,
+                output=tuple(self.received[choice]),
+                first_choice=choice,
+            )
+            for choice in sorted(self.open)
+        ]
 
     def expects(self, choice: int) -> tuple[int, FinishReason | None]:
         """The next token of a choice in an undisturbed run, and whether it is the last."""
@@ -169,9 +193,11 @@ class World:
 
     def __init__(self, config: EngineConfig) -> None:
         assert config.card.context_tokens_max == CONTEXT
+        self._config = config
         self.engine = Engine(config)
         self.clients: dict[RequestId, Client] = {}  # of requests that are not over
         self.steps = 0
+        self.resumed = 0  # choices taken that had begun before
         self._size = config.card.block_size
         self._kv = ShadowKv(self._size)
         self._names = Names(config.card)
@@ -191,9 +217,9 @@ class World:
         """Offer a request to the engine, and follow it if it is taken."""
         refused = self.engine.submit(request)
         if refused is None:
-            choices = range(request.choices)
-            self.clients[request.request_id] = Client(request, [[] for _ in choices], set(choices))
-            self._names.learn(request.salt, request.prompt)
+            self.clients[request.request_id] = Client.of(request)
+            self.resumed += bool(request.output)
+            self._names.learn(request.salt, (*request.prompt, *request.output))
         self.verify()
         return refused
 
@@ -202,6 +228,23 @@ class World:
         client = self.clients.pop(request_id, None)
         assert self.engine.cancel(request_id) == (client is not None)
         self.verify()
+
+    def move(self, request_id: RequestId) -> None:
+        """Break a request off and resume it here, where its blocks may still be found."""
+        rests = self.clients[request_id].rests()
+        self.cancel(request_id)
+        for rest in rests:
+            self.submit(rest)
+
+    def crash(self) -> None:
+        """Lose the engine and whatever it computed; its clients resume on an empty one."""
+        rests = [rest for client in self.clients.values() for rest in client.rests()]
+        self.clients.clear()
+        self._plan = None
+        self._names.findable.clear()
+        self.engine = Engine(self._config)
+        for rest in rests:
+            self.submit(rest)
 
     def schedule(self) -> bool:
         """Ask for a plan and check its writes; False when there is nothing to do."""
@@ -266,7 +309,8 @@ class World:
         )
         self._check_hits(client.request, delta.hit_tokens)
         older = list(self.clients.values())[: list(self.clients).index(delta.request_id)]
-        assert said or all(one.received[0] for one in older), "an older request was overtaken"
+        overtook = not client.was_served and not all(one.was_served for one in older)
+        assert not overtook, "an older request was overtaken"
         said.extend(token.token for token in delta.tokens)
         self._names.learn(client.request.salt, (*client.request.prompt, *said))
         if delta.finish is not None:
@@ -276,9 +320,10 @@ class World:
 
     def _check_hits(self, request: Request, hit_tokens: int) -> None:
         blocks, rest = divmod(hit_tokens, self._size)
-        limit = reusable_blocks(len(request.prompt), block_size=self._size)
+        limit = reusable_blocks(request.given_tokens, block_size=self._size)
         assert rest == 0 and blocks <= limit, "a hit on the last token or on half a block"
-        found = self._names.of(request.salt, request.prompt[:hit_tokens])
+        given = (*request.prompt, *request.output)
+        found = self._names.of(request.salt, given[:hit_tokens])
         assert self._names.ever_stored.issuperset(found), "a hit on what was never stored"
 
     def _check_writes(self, plan: StepPlan) -> None:

@@ -1,9 +1,9 @@
 """Hypothesis plays client, scheduler loop and operator at once, and shrinks what it breaks.
 
 The same world as the random walk, with choices that Hypothesis can minimise:
-submissions with common prefixes, cancellations also in the middle of a step,
-a drain, and steps in any order. The runs are derandomized; at least two thousand
-steps are taken.
+submissions with common prefixes, cancellations and resumptions also in the
+middle of a step, crashes, a drain, and steps in any order. The runs are
+derandomized; at least two thousand steps are taken.
 """
 
 from __future__ import annotations
@@ -100,6 +100,16 @@ class EngineMachine(RuleBasedStateMachine):
     def cancel(self, pick: int) -> None:
         ids = list(self.running.clients)
         self.running.cancel(ids[pick % len(ids)])
+
+    @precondition(lambda self: self.world is not None and self.world.clients)
+    @rule(pick=st.integers(0, 99))
+    def move(self, pick: int) -> None:
+        ids = list(self.running.clients)
+        self.running.move(ids[pick % len(ids)])
+
+    @rule()
+    def crash(self) -> None:
+        self.running.crash()
 
     @rule()
     def cancel_a_stranger(self) -> None:

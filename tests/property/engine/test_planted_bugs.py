@@ -16,7 +16,7 @@ from protos.messages import FinishReason, Refusal, Request, RequestId, SampledTo
 from replicas.engine import prefix_cache, scheduler
 from replicas.engine.block_pool import BlockPool
 from replicas.engine.engine import Engine
-from replicas.engine.plan import BlockCopy, BlockId
+from replicas.engine.plan import BlockCopy, BlockId, Sample
 from replicas.engine.prefix_cache import PrefixCache
 from replicas.engine.scheduler import Scheduler
 from replicas.engine.sequence import Sequence
@@ -198,6 +198,28 @@ def the_head_of_the_line_is_overtaken(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(Scheduler, "_preempt", preempt)
 
 
+def a_resumed_choice_begins_anew(patch: pytest.MonkeyPatch) -> None:
+    original = Engine.submit
+
+    def submit(self: Engine, request: Request) -> Refusal | None:
+        return original(self, replace(request, output=()))
+
+    patch.setattr(Engine, "submit", submit)
+
+
+def a_resumed_choice_samples_as_the_first(patch: pytest.MonkeyPatch) -> None:
+    original = Sequence.samples
+
+    def samples(self: Sequence, stop: int) -> tuple[Sample, ...]:
+        seed = self.request.sampling.seed - self.request.first_choice
+        return tuple(
+            replace(sample, seed=seed + index)
+            for index, sample in enumerate(original(self, stop), self.choice)
+        )
+
+    patch.setattr(Sequence, "samples", samples)
+
+
 PLANTS: tuple[Plant, ...] = (
     a_table_is_released_twice,
     a_release_ignores_other_holders,
@@ -216,6 +238,8 @@ PLANTS: tuple[Plant, ...] = (
     a_stop_token_ends_too_early,
     a_finished_choice_says_one_token_more,
     the_head_of_the_line_is_overtaken,
+    a_resumed_choice_begins_anew,
+    a_resumed_choice_samples_as_the_first,
 )
 
 

@@ -24,6 +24,7 @@ def test_no_walk_finds_a_wrong_token(first: int) -> None:
     assert sum(counter.preemptions for counter in counters) > 0
     assert sum(counter.recomputed_tokens for counter in counters) > 0
     assert sum(counter.hit_tokens for counter in counters) > 0
+    assert sum(world.resumed for world in worlds) > BATCH // 2
     assert sum(counter.requests_finished for counter in counters) > BATCH
 
 

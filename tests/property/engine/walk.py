@@ -10,6 +10,8 @@ from replicas.engine.config import EngineConfig
 from tests.property.engine.shadow import VOCAB_SIZE, World, card
 
 SALTS = (b"", b"", b"", b"tenant")
+MOVES = ("submit", "cancel", "move", "crash", "step")
+WEIGHTS = (3, 0.5, 0.5, 0.1, 6)
 TRUNK = tuple(position % 3 for position in range(40))  # what prompts have in common
 
 
@@ -50,11 +52,15 @@ def walk(seed: int, moves: int = 60, make: Callable[[EngineConfig], World] = Wor
     world = make(config(rng))
     drains = rng.random() < 0.1
     for number in range(moves):
-        match rng.choices(("submit", "cancel", "step"), (3, 0.5, 6))[0]:
+        match rng.choices(MOVES, WEIGHTS)[0]:
             case "submit":
                 world.submit(request(rng, number))
             case "cancel" if world.clients:
                 world.cancel(rng.choice(list(world.clients)))
+            case "move" if world.clients:
+                world.move(rng.choice(list(world.clients)))
+            case "crash":
+                world.crash()
             case "step" if world.is_mid_step:
                 world.apply()
             case "step":

@@ -59,11 +59,13 @@ def request(
     choices: int = 1,
     seed: int = 0,
     salt: bytes = b"",
+    output: tuple[int, ...] = (),
+    first_choice: int = 0,
 ) -> Request:
     """A request; an int as the prompt means so many tokens, the same for all."""
     tokens = tuple(range(prompt)) if isinstance(prompt, int) else prompt
     sampling = SamplingParams(tokens_max, tokens_min, seed=seed, stop_token_ids=stop)
-    return Request(request_id, tokens, sampling, choices, salt)
+    return Request(request_id, tokens, sampling, choices, salt, output, first_choice)
 
 
 def outcome(plan: StepPlan, token: int = 7) -> StepOutcome:

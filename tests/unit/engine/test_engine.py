@@ -373,3 +373,36 @@ def test_check_notices(spoil: Callable[[Engine], None]) -> None:
     spoil(subject)
     with pytest.raises(AssertionError):
         subject.check()
+
+
+# ---- a choice that began elsewhere
+
+
+def test_a_resumed_choice_goes_on_with_the_next_index_and_counts_what_it_had() -> None:
+    subject = engine()
+    subject.submit(request(tokens_max=5, tokens_min=4, stop=(7,), output=(7, 8), first_choice=2))
+    deltas = list(run(subject))
+    assert [(delta.choice, delta.first_index, delta.finish) for delta in deltas] == [
+        (2, 2, None),
+        (2, 3, None),
+        (2, 4, FinishReason.STOP),
+    ]
+
+
+def test_a_resumed_choice_is_sampled_as_it_would_have_been() -> None:
+    whole, rest = engine(), engine()
+    whole.submit(request(choices=3, seed=10))
+    rest.submit(request(seed=10, output=(7,), first_choice=2))
+    step(whole)
+    (*_, undisturbed), (resumed,) = schedule(whole).rows, schedule(rest).rows
+    assert resumed.samples == undisturbed.samples
+    assert resumed.samples[0].seed == 12
+
+
+def test_a_resumed_choice_finds_its_output_too_but_computes_the_last_token() -> None:
+    subject = engine()
+    subject.submit(request(prompt=6, tokens_max=8))
+    output = tuple(delta.tokens[0].token for delta in run(subject))[:6]
+    subject.submit(request(B, prompt=6, tokens_max=8, output=output))
+    (row,) = schedule(subject).rows
+    assert (row.start, len(row.tokens)) == (8, 4)

@@ -21,6 +21,7 @@ CONFIG = EngineConfig(card(block_size=4, context=64, vocab=1000), blocks_total=8
         request(prompt=28, tokens_max=5),  # the last token needs no slot: 32 in all
         request(prompt=32, tokens_max=1),
         request(prompt=4, tokens_max=4, tokens_min=4, choices=3),
+        request(prompt=28, tokens_max=5, output=(7, 7, 7, 7), first_choice=3),
     ],
 )
 def test_what_can_run_is_taken(taken: Request) -> None:
@@ -37,6 +38,12 @@ def test_what_can_run_is_taken(taken: Request) -> None:
         (request(tokens_max=2, tokens_min=3), RefusalReason.INVALID, "tokens_min"),
         (request(prompt=(1, 1000)), RefusalReason.TOKEN_OUT_OF_RANGE, "vocabulary of 1000"),
         (request(prompt=(-1, 1)), RefusalReason.TOKEN_OUT_OF_RANGE, "vocabulary of 1000"),
+        (request(output=(1000,)), RefusalReason.TOKEN_OUT_OF_RANGE, "vocabulary of 1000"),
+        (request(tokens_max=2, output=(7, 7)), RefusalReason.INVALID, "nothing left"),
+        (request(prompt=62, tokens_max=9, output=(7, 7)), RefusalReason.INVALID, "nothing left"),
+        (request(choices=2, output=(7,)), RefusalReason.INVALID, "exactly one choice"),
+        (request(first_choice=-1), RefusalReason.INVALID, "first_choice"),
+        (request(prompt=28, tokens_max=6, output=(7,)), RefusalReason.NEVER_FITS, "9 blocks"),
         (request(prompt=64), RefusalReason.CONTEXT_EXCEEDED, "prompt of 64 tokens"),
         (request(prompt=28, tokens_max=6), RefusalReason.NEVER_FITS, "9 blocks"),
         (request(prompt=33, tokens_max=1), RefusalReason.NEVER_FITS, "9 blocks"),

@@ -35,3 +35,15 @@ def test_each_token_counts_once_as_what_it_was(
         ).counters()
     )
     assert sum(astuple(tally)) == tokens
+
+
+def test_output_that_a_request_resumes_with_is_prefilled_and_counts_as_prompt() -> None:
+    asked = request(prompt=6, output=(7, 7, 7), tokens_max=9)
+    sequence = Sequence(asked, card().scope(), 4, arrival=0, output_max=9, output=[7, 7, 7])
+    tally = Tally()
+    tally.add_admission(sequence)
+    tally.add_computed(sequence, 9)
+    sequence.computed = 9
+    tally.add_computed(sequence, 1)
+    counters = tally.counters()
+    assert (counters.prompt_tokens, counters.prefill_tokens, counters.decode_tokens) == (9, 9, 1)

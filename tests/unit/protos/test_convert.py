@@ -57,6 +57,8 @@ requests = st.builds(
     sampling=samplings,
     choices=uint32,
     salt=st.binary(max_size=32),
+    output=st.lists(uint32, max_size=20).map(tuple),
+    first_choice=uint32,
 )
 sampled_tokens = st.builds(
     SampledToken,
