@@ -20,12 +20,14 @@ def test_serve_can_make_a_deployment_of_the_args_of_a_config_file() -> None:
 def test_a_role_label_pins_each_deployment_to_the_nodes_of_its_name() -> None:
     deployment = Deployment(redis_url=REDIS_URL, role_label="yard/role")
     pinned = serve_deployment(GatewayActor, "gateway", deployment, {"num_cpus": 1})
+    assert pinned.ray_actor_options is not None
     assert pinned.ray_actor_options["label_selector"] == {"yard/role": "gateway"}
     assert pinned.ray_actor_options["num_cpus"] == 1
 
 
 def test_without_a_role_label_every_node_will_do() -> None:
     anywhere = serve_deployment(GatewayActor, "gateway", Deployment(redis_url=REDIS_URL), {})
+    assert anywhere.ray_actor_options is not None
     assert not anywhere.ray_actor_options.get("label_selector")
 
 
