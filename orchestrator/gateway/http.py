@@ -34,6 +34,9 @@ from orchestrator.gateway.request_ids import NameRequests, own_request_id
 from orchestrator.gateway.service import Gateway
 from protos.messages import ModelCard
 
+CHAT = "/v1/chat/completions"
+COMPLETIONS = "/v1/completions"
+
 
 def create_app(gateway: Gateway) -> FastAPI:
     """The ASGI app over one gateway."""
@@ -47,11 +50,11 @@ def create_app(gateway: Gateway) -> FastAPI:
 
 
 def _add_completions(app: FastAPI, gateway: Gateway) -> None:
-    @app.post("/v1/chat/completions", openapi_extra=_body_of(ChatCompletionBody))
+    @app.post(CHAT, openapi_extra=_body_of(CHAT, ChatCompletionBody))
     async def chat_completions(request: Request) -> Response:
         return await _answer(request, gateway, chat_call, ChatReply, prefix="chatcmpl")
 
-    @app.post("/v1/completions", openapi_extra=_body_of(CompletionBody))
+    @app.post(COMPLETIONS, openapi_extra=_body_of(COMPLETIONS, CompletionBody))
     async def completions(request: Request) -> Response:
         return await _answer(request, gateway, completion_call, CompletionReply, prefix="cmpl")
 
@@ -125,7 +128,8 @@ def _model(card: ModelCard) -> dict[str, Any]:
     }
 
 
-def _body_of(model: type[BaseModel]) -> dict[str, Any]:
+def _body_of(path: str, model: type[BaseModel]) -> dict[str, Any]:
     """What /docs shows of a body that the framework does not parse."""
-    schema = model.model_json_schema(ref_template="#/components/schemas/{model}")
+    place = f"#/paths/{path.replace('/', '~1')}/post/requestBody/content/application~1json/schema"
+    schema = model.model_json_schema(ref_template=f"{place}/$defs/{{model}}")
     return {"requestBody": {"required": True, "content": {"application/json": {"schema": schema}}}}

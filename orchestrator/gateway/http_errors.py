@@ -5,7 +5,6 @@ The one place where the gateway's tree of errors meets HTTP.
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Mapping
 from http import HTTPStatus
 from typing import Any
@@ -21,13 +20,12 @@ from orchestrator.gateway.errors import (
     InvalidRequest,
     NoReplica,
     NotFound,
+    PoisonRequest,
     ReplicaFailed,
     Shed,
     Unservable,
 )
 from orchestrator.gateway.running import Cancelled
-
-log = logging.getLogger(__name__)
 
 STATUS: Mapping[type[GatewayError], HTTPStatus] = {
     InvalidRequest: HTTPStatus.BAD_REQUEST,
@@ -35,6 +33,7 @@ STATUS: Mapping[type[GatewayError], HTTPStatus] = {
     Unservable: HTTPStatus.BAD_REQUEST,
     Shed: HTTPStatus.TOO_MANY_REQUESTS,
     NoReplica: HTTPStatus.SERVICE_UNAVAILABLE,
+    PoisonRequest: HTTPStatus.UNPROCESSABLE_ENTITY,
     ReplicaFailed: HTTPStatus.BAD_GATEWAY,
     Cancelled: HTTPStatus.CONFLICT,
 }

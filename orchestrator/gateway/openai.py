@@ -1,20 +1,16 @@
 """OpenAI's two request bodies, strictly read, as a protocol-free Call.
 
-A field that is null is a field left out, as OpenAI's clients send it. Types
-are exact: no number in a string, no boolean as a number. A field whose
-meaning is unknown is refused, so that a misspelt option does not pass for a
-working one; so is a known field that would change the answer and that this
-server does not have. Fields that change nothing here (bookkeeping, hints to a
-cache) are accepted and ignored.
+Types are exact: no number in a string, no boolean as a number. Ranges that
+both front doors share are checked by Options; the few that are OpenAI's alone
+are here. Which other fields may be sent at all is openai_fields.py's matter.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Annotated, Any, Literal, TypeVar
+from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, WithJsonSchema
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, WithJsonSchema
 
 from orchestrator.gateway.ask import (
     LOGPROBS_MAX,
@@ -27,44 +23,12 @@ from orchestrator.gateway.ask import (
     Tokens,
     invalid,
 )
-from orchestrator.gateway.errors import InvalidRequest
+from orchestrator.gateway.openai_fields import read_body
 
 PROMPTS_MAX = 64
 ALL_CHOICES_MAX = 128  # prompts times n
 COMPLETION_LOGPROBS_MAX = 5  # OpenAI's bound
 COMPLETION_TOKENS_DEFAULT = 16  # OpenAI's, for completions only
-
-# Accepted and ignored.
-_HARMLESS = frozenset(
-    (
-        "metadata",
-        "parallel_tool_calls",
-        "prediction",
-        "prompt_cache_key",
-        "prompt_cache_retention",
-        "safety_identifier",
-        "service_tier",
-        "store",
-        "user",
-    )
-)
-
-# Refused, unless the value says "no": field -> the values that change nothing.
-_UNSUPPORTED: Mapping[str, tuple[object, ...]] = {
-    "audio": (),
-    "echo": (False,),
-    "function_call": ("none", "auto"),
-    "functions": ([],),
-    "logit_bias": ({},),
-    "modalities": (["text"],),
-    "reasoning_effort": (),
-    "response_format": ({"type": "text"},),
-    "suffix": ("",),
-    "tool_choice": ("none", "auto"),
-    "tools": ([],),
-    "verbosity": (),
-    "web_search_options": (),
-}
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,12 +45,12 @@ class Call:
 
 def chat_call(body: object) -> Call:
     """From a parsed JSON body. Raises InvalidRequest."""
-    return _read(ChatCompletionBody, body).to_call()
+    return read_body(ChatCompletionBody, body).to_call()
 
 
 def completion_call(body: object) -> Call:
     """From a parsed JSON body. Raises InvalidRequest."""
-    return _read(CompletionBody, body).to_call()
+    return read_body(CompletionBody, body).to_call()
 
 
 def _one_or_several(value: object) -> object:
@@ -265,52 +229,3 @@ def _prompt(item: object, place: int) -> Prompt:
     if isinstance(item, list) and all(type(token) is int for token in item):
         return Tokens(tuple(item))
     raise invalid(f"prompt[{place}]", "must be a string or a list of token ids")
-
-
-_Body = TypeVar("_Body", bound=_Common)
-
-
-def _read(kind: type[_Body], body: object) -> _Body:
-    if not isinstance(body, dict):
-        raise InvalidRequest("the body must be a JSON object", code="invalid_json")
-    fields = _without_nulls(body)
-    for name, harmless in _UNSUPPORTED.items():
-        if name in fields and fields[name] not in harmless:
-            raise invalid(name, "is not supported here", code="unsupported_parameter")
-    if fields.get("best_of") not in (None, fields.get("n", 1)):
-        raise invalid("best_of", "is supported only when equal to n", code="unsupported_parameter")
-    ignored = _HARMLESS | _UNSUPPORTED.keys() | {"best_of"}
-    try:
-        return kind.model_validate(
-            {name: value for name, value in fields.items() if name not in ignored}
-        )
-    except ValidationError as error:
-        raise _refusal(error) from error
-
-
-def _without_nulls(fields: dict[str, Any]) -> dict[str, Any]:
-    """Null means left out, in the body, its messages and its nested objects."""
-    return {name: _stripped(value) for name, value in fields.items() if value is not None}
-
-
-def _stripped(value: Any) -> Any:
-    if isinstance(value, dict):
-        return _without_nulls(value)
-    if isinstance(value, list) and value and isinstance(value[0], dict):
-        return [_without_nulls(item) if isinstance(item, dict) else item for item in value]
-    return value
-
-
-def _refusal(error: ValidationError) -> InvalidRequest:
-    """The first problem, in OpenAI's notation of fields."""
-    first = error.errors(include_url=False, include_input=False)[0]
-    param = ""
-    for step in first["loc"]:
-        param += f"[{step}]" if isinstance(step, int) else f".{step}" if param else step
-    match first["type"]:
-        case "missing":
-            return invalid(param, "is required", code="missing_required_parameter")
-        case "extra_forbidden":
-            return invalid(param, "is unknown or not supported", code="unsupported_parameter")
-        case _:
-            return invalid(param, f"is invalid: {first['msg']}")

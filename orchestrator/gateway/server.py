@@ -81,7 +81,9 @@ class GatewayServer:
             raise
         await self._grpc.start()
         self._http_serving = asyncio.create_task(self._http.serve(sockets=[listener]))
-        await self._http.accepting.wait()
+        await self._http.has_started.wait()
+        if not self._http.started:
+            await self._http_serving  # raises why
         return BoundPorts(http=int(listener.getsockname()[1]), grpc=grpc_port)
 
     async def stop(self, grace_s: float) -> None:
@@ -96,15 +98,17 @@ class GatewayServer:
 
 
 class _HttpServer(uvicorn.Server):
-    """Says when it accepts, and leaves the process's signals alone."""
+    """Says when it has started or failed to, and leaves the process's signals alone."""
 
     def __init__(self, config: uvicorn.Config) -> None:
         super().__init__(config)
-        self.accepting = asyncio.Event()
+        self.has_started = asyncio.Event()
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
-        await super().startup(sockets)
-        self.accepting.set()
+        try:
+            await super().startup(sockets)
+        finally:
+            self.has_started.set()
 
     @contextmanager
     def capture_signals(self) -> Iterator[None]:
@@ -131,6 +135,7 @@ def _listen(host: str, port: int) -> socket.socket:
     listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     try:
         listener.bind((host, port))
+        listener.listen(LISTEN_BACKLOG)
     except OSError as error:
         listener.close()
         raise PortTaken(f"cannot listen on {host}:{port} for HTTP: {error.strerror}") from error

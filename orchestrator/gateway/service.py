@@ -9,6 +9,7 @@ knows nothing of HTTP or gRPC, and they know nothing of replicas.
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
@@ -23,6 +24,8 @@ from orchestrator.gateway.preparation import prepare
 from orchestrator.gateway.running import Running
 from orchestrator.gateway.tokenizer import Tokenizer
 from protos.messages import ModelCard, RequestId
+
+log = logging.getLogger(__name__)
 
 RETRY_WITHOUT_REPLICA_S = 2  # a cluster that starts has its first replica within seconds
 RETRY_ELSEWHERE_S = 1  # another gateway, or this one's successor, is there at once
@@ -93,9 +96,25 @@ class Gateway:
             raise
         finally:
             self.metrics.in_flight.dec()
-            self.metrics.ended(
-                outcome, completion_tokens=generation.completion_tokens if generation else 0
-            )
+            self._ended(ask.request_id, outcome, generation)
+
+    def _ended(self, request_id: RequestId, outcome: str, generation: Generation | None) -> None:
+        if generation is None:
+            self.metrics.ended(outcome, completion_tokens=0)
+            log.info("request=%s outcome=%s", request_id, outcome)
+            return
+        self.metrics.ended(outcome, completion_tokens=generation.completion_tokens)
+        log.info(
+            "request=%s outcome=%s replica=%s attempts=%d prompt_tokens=%d hit_tokens=%d "
+            "completion_tokens=%d",
+            request_id,
+            outcome,
+            generation.replica_id,
+            generation.attempts,
+            generation.prompt_tokens,
+            generation.hit_tokens,
+            generation.completion_tokens,
+        )
 
     @asynccontextmanager
     async def _open(

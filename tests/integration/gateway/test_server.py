@@ -96,7 +96,11 @@ async def test_probes_and_documentation_answer(served: Served) -> None:
         assert "swagger" in (await client.get("/docs")).text
         schema = (await client.get("/openapi.json")).json()
     body = schema["paths"]["/v1/chat/completions"]["post"]["requestBody"]
-    assert "messages" in body["content"]["application/json"]["schema"]["required"]
+    messages = body["content"]["application/json"]["schema"]["properties"]["messages"]
+    message = schema
+    for step in messages["items"]["$ref"].removeprefix("#/").split("/"):
+        message = message[step.replace("~1", "/")]
+    assert "role" in message["required"], "the reference leads to where it says"
 
 
 async def test_a_bug_is_an_internal_error_that_shows_nothing(
