@@ -8,6 +8,7 @@ receives what it needs.
 from __future__ import annotations
 
 from collections.abc import AsyncGenerator
+from enum import Enum
 from typing import Protocol
 
 from protos.messages import Delta, Refusal, Request, Snapshot
@@ -21,8 +22,22 @@ class Clock(Protocol):
     async def sleep(self, seconds: float) -> None: ...
 
 
+class LossReason(Enum):
+    """How a replica was lost to a request."""
+
+    BROKEN = "broken"  # it died, or the way to it was cut
+    SILENT = "silent"  # nothing came for too long: it hangs, or the way to it swallows all
+    STOPPED = "stopped"  # it ended in order, before the request did
+    UNREACHABLE = "unreachable"  # the link was down before the request was sent
+    SLOW_READER = "slow_reader"  # its tokens were not read in time
+
+
 class ReplicaLost(Exception):
     """The replica or the way to it ended while a request was on it."""
+
+    def __init__(self, reason: LossReason = LossReason.BROKEN) -> None:
+        super().__init__(reason.value)
+        self.reason = reason
 
 
 class ReplicaRefused(Exception):

@@ -46,5 +46,12 @@ class NoReplica(GatewayError):
         self.retry_after_s = retry_after_s
 
 
+class PoisonRequest(GatewayError):
+    """Replicas died one after another while they ran it, so no more are risked for it.
+
+    HTTP 422, which clients do not send again by themselves, or an error event; INTERNAL.
+    """
+
+
 class ReplicaFailed(GatewayError):
     """The replica was lost while the request ran on it. HTTP 502 or an error event, UNAVAILABLE."""

@@ -15,6 +15,7 @@ from orchestrator.gateway.errors import (
     InvalidRequest,
     NoReplica,
     NotFound,
+    PoisonRequest,
     ReplicaFailed,
     Shed,
     Unservable,
@@ -27,6 +28,7 @@ STATUS: Mapping[type[GatewayError], StatusCode] = {
     Unservable: StatusCode.RESOURCE_EXHAUSTED,
     Shed: StatusCode.RESOURCE_EXHAUSTED,
     NoReplica: StatusCode.UNAVAILABLE,
+    PoisonRequest: StatusCode.INTERNAL,
     ReplicaFailed: StatusCode.UNAVAILABLE,
     Cancelled: StatusCode.CANCELLED,
 }

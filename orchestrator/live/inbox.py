@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 from collections import deque
 
-from orchestrator.control.seams import ReplicaLost
+from orchestrator.control.seams import LossReason, ReplicaLost
 from protos.messages import Delta
 
 
@@ -28,7 +28,7 @@ class Inbox:
         if self._end is not None:
             return
         if len(self._deltas) >= self._deltas_max:
-            self.end(ReplicaLost("the request's reader is too slow"))
+            self.end(ReplicaLost(LossReason.SLOW_READER))
             return
         self._deltas.append(delta)
         self._arrived.set()

@@ -24,7 +24,7 @@ from typing import TypeAlias
 
 from grpc import aio
 
-from orchestrator.control.seams import ReplicaLost, ReplicaRefused
+from orchestrator.control.seams import LossReason, ReplicaLost, ReplicaRefused
 from orchestrator.live.inbox import Inbox
 from protos import control_pb2, control_pb2_grpc
 from protos.convert import request_to_proto, step_events_from_proto
@@ -77,10 +77,10 @@ class Attachment:
             if (inbox := self.inboxes.get(refusal.request_id)) is not None:
                 inbox.end(ReplicaRefused(refusal))
 
-    def lose(self) -> None:
+    def lose(self, reason: LossReason) -> None:
         """The stream is gone, and every request on it."""
         for inbox in self.inboxes.values():
-            inbox.end(ReplicaLost("the stream to the replica broke"))
+            inbox.end(ReplicaLost(reason))
 
 
 class GrpcReplicaClient:
@@ -107,7 +107,7 @@ class GrpcReplicaClient:
         """Run the request here. Closing the generator early cancels it at the replica."""
         attachment = self._attachment
         if attachment is None:
-            raise ReplicaLost("the link to the replica is down")
+            raise ReplicaLost(LossReason.UNREACHABLE)
         if len(attachment.inboxes) >= self._config.requests_max:
             raise ReplicaRefused(too_many(request))
         if request.request_id in attachment.inboxes:
@@ -153,10 +153,15 @@ class GrpcReplicaClient:
         async with aio.insecure_channel(self._record.address, options=CHANNEL_OPTIONS) as channel:
             call: AttachCall = control_pb2_grpc.ReplicaDataStub(channel).Attach()  # type: ignore[no-untyped-call]
             writer = asyncio.create_task(write(call, attachment.outbox))
+            reason = LossReason.BROKEN
             try:
                 await self._read(call, attachment)
+                reason = LossReason.STOPPED
+            except TimeoutError:
+                reason = LossReason.SILENT
+                raise
             finally:
-                self._lose(attachment)
+                self._lose(attachment, reason)
                 writer.cancel()
                 await asyncio.gather(writer, return_exceptions=True)
 
@@ -174,11 +179,11 @@ class GrpcReplicaClient:
             attachment.deal(events)
             self._on_change()
 
-    def _lose(self, attachment: Attachment) -> None:
+    def _lose(self, attachment: Attachment, reason: LossReason) -> None:
         """The link is down: say so before those who lost their request look elsewhere."""
         self._attachment = None
         self._snapshot = None
-        attachment.lose()
+        attachment.lose(reason)
         self._on_change()
 
 

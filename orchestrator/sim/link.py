@@ -89,7 +89,7 @@ class SimLink:
         self._snapshot = None
         self._replica.detach(self._attachment)
         for inbox in self._inboxes.values():
-            inbox.put_nowait(ReplicaLost("the link was closed"))
+            inbox.put_nowait(ReplicaLost())
 
     # ---- the ends of the pipes
 
