@@ -18,6 +18,7 @@ COMMANDS = {
     "status": "orchestrator.live.commands.status:status",
     "drain": "orchestrator.live.commands.drain:drain",
     "chat": "orchestrator.live.commands.chat:chat",
+    "bench": "orchestrator.live.commands.bench:bench",
 }
 
 

@@ -38,6 +38,7 @@ class LoadedModel:
     transformer: Transformer
     device: torch.device
     dtype: torch.dtype
+    kernels: str  # what computes it, for logs and measurements
 
     def card(self, block_size: int) -> ModelCard:
         """What a replica serving this model in blocks of this size announces."""
@@ -65,13 +66,14 @@ def load_model(source: ModelSource, *, device: str, dtype: str) -> LoadedModel:
         LOG.warning("this CPU multiplies %s slowly; float32 will be faster", of)
     weights = load_weights(config, tensors, make_linear, device=on, dtype=of)
     revision = revision_of(config, {stored.file for stored in tensors.values()})
+    kernels = "plain torch" if make_linear is PlainLinear else "oneDNN-packed"
     LOG.info(
-        "loaded %s (revision %s) on %s as %s, %s linears, in %d ms",
+        "loaded %s (revision %s) on %s as %s, %s kernels, in %d ms",
         source.name,
         revision,
         on,
         of,
-        "plain" if make_linear is PlainLinear else "oneDNN-packed",
+        kernels,
         (time.monotonic_ns() - began_ns) // 1_000_000,
     )
     return LoadedModel(
@@ -81,6 +83,7 @@ def load_model(source: ModelSource, *, device: str, dtype: str) -> LoadedModel:
         transformer=Transformer(config, weights, device=on, dtype=of),
         device=on,
         dtype=of,
+        kernels=kernels,
     )
 
 

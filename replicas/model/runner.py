@@ -7,6 +7,9 @@ with the outcome. Not reentrant: one step at a time, from any one thread.
 
 from __future__ import annotations
 
+import time
+from collections.abc import Callable
+
 import torch
 
 from replicas.engine.plan import StepOutcome, StepPlan
@@ -19,10 +22,20 @@ from replicas.model.sampler import choose
 
 
 class TorchRunner:
-    """Owns the KV cache of one replica."""
+    """Owns the KV cache of one replica. `forward_ns` is how long the model took in the last
+    step, by the clock that was given: what the rest of a step costs is host work."""
 
-    def __init__(self, model: LoadedModel, *, blocks_total: int, block_size: int) -> None:
+    def __init__(
+        self,
+        model: LoadedModel,
+        *,
+        blocks_total: int,
+        block_size: int,
+        clock_ns: Callable[[], int] = time.perf_counter_ns,
+    ) -> None:
         self._model = model
+        self._clock_ns = clock_ns
+        self.forward_ns = 0
         self.cache = KvCache(
             model.config,
             blocks_total=blocks_total,
@@ -44,7 +57,9 @@ class TorchRunner:
             device=self._model.device,
             dtype=self._model.dtype,
         )
+        began_ns = self._clock_ns()
         logits = self._model.transformer.logits(batch, self._attention)
+        self.forward_ns = self._clock_ns() - began_ns
         if not bool(torch.isfinite(logits).all()):
             raise NonFiniteLogits(f"{self._model.name} computed logits that are not finite.")
         chosen = iter(choose(logits, [row.samples for row in plan.rows if row.samples]))

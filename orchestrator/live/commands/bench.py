@@ -1,0 +1,98 @@
+"""`blockyard bench engine`: what one engine does here, next to what this machine could do.
+
+No cluster is started: the engine and the model run in this process, on one
+thread, as in a replica on a CPU. Figures go to a table, and to a JSON file
+with the conditions under which they were measured.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict
+from pathlib import Path
+
+import click
+from rich.console import Console
+from rich.table import Table
+
+from orchestrator.live.commands.status import WIDTH
+from orchestrator.live.commands.terminal import progress
+from replicas.bench.engine_bench import FULL, QUICK, Report, measure_engine
+from replicas.bench.start import load_for_bench
+from replicas.model.errors import ModelError
+
+
+@click.group()
+def bench() -> None:
+    """Measure parts of the system on this machine."""
+
+
+@bench.command()
+@click.option("--json", "out", type=click.Path(dir_okay=False, path_type=Path), metavar="OUT")
+@click.option("--model", default="smollm2", show_default=True, metavar="PATH|smollm2|tiny")
+@click.option(
+    "--dtype",
+    type=click.Choice(["auto", "float32", "bfloat16", "float16"]),
+    default="auto",
+    show_default=True,
+)
+@click.option("--quick", is_flag=True, help="Short prompts and few steps: a look, not a figure.")
+def engine(out: Path | None, model: str, dtype: str, quick: bool) -> None:
+    """Prefill, decode, floors, host share and prefix hits of one engine."""
+    try:
+        progress(f"loading {model}")
+        loaded = load_for_bench(model, dtype=dtype)
+    except ModelError as error:
+        raise click.ClickException(str(error)) from error
+    report = measure_engine(loaded, QUICK if quick else FULL, progress)
+    if out is not None:
+        out.write_text(json.dumps(asdict(report), indent=2) + "\n", encoding="utf-8")
+    console = Console(width=WIDTH)
+    console.print(batch_table(report))
+    for line in notes(report):
+        click.echo(line)
+
+
+def batch_table(report: Report) -> Table:
+    """One row per batch; x is the ratio to the floor."""
+    conditions = report.conditions
+    table = Table(title=f"{conditions.model}, {conditions.dtype}, {conditions.kernels} kernels")
+    for name in (
+        "batch",
+        "prefill tok/s",
+        "x floor",
+        "decode tok/s",
+        "step ms",
+        "floor ms",
+        "x floor",
+        "host",
+        "RSS MiB",
+    ):
+        table.add_column(name, justify="right")
+    for row in report.batches:
+        table.add_row(
+            str(row.batch),
+            f"{row.prefill_tokens_per_s:.0f}",
+            f"{row.prefill_ratio:.2f}",
+            f"{row.decode_tokens_per_s:.1f}",
+            f"{row.step_ms:.1f}",
+            f"{row.floor_ms:.1f}",
+            f"{row.ratio:.2f}",
+            f"{row.host_share:.1%}",
+            str(row.resident_mib),
+        )
+    return table
+
+
+def notes(report: Report) -> list[str]:
+    """What does not fit a row, a sentence each."""
+    prefix, conditions, rates = report.prefix, report.conditions, report.rates
+    return [
+        f"prefix hit: {prefix.hit_tokens} of {prefix.prompt_tokens} prompt tokens found, TTFT "
+        f"{prefix.cold_ttft_ms:.0f} ms cold, {prefix.hit_ttft_ms:.0f} ms with the hit "
+        f"({prefix.cold_ttft_ms / prefix.hit_ttft_ms:.1f}x)",
+        f"measured here: reads {rates.read_bytes_per_s / 1e9:.1f} GB/s, multiplies "
+        f"{rates.flop_per_s / 1e9:.0f} GFLOP/s",
+        f"on {conditions.cpu} ({conditions.cpu_capability}), {conditions.threads} thread, "
+        f"torch {conditions.torch}",
+    ]
