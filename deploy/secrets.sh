@@ -26,9 +26,12 @@ gcs="$(password)"
 registry="$(password)"
 reader="$(password)"
 
-openssl req -x509 -newkey rsa:3072 -nodes -sha256 -days 3650 -subj "/CN=blockyard redis CA" \
+key="-newkey ec -pkeyopt ec_paramgen_curve:prime256v1"
+# shellcheck disable=SC2086  # the words of ${key} are meant to be several
+openssl req -x509 ${key} -nodes -sha256 -days 3650 -subj "/CN=blockyard redis CA" \
   -keyout "${work}/ca.key" -out "${work}/ca.crt" 2>/dev/null
-openssl req -newkey rsa:3072 -nodes -sha256 -subj "/CN=${host}" \
+# shellcheck disable=SC2086
+openssl req ${key} -nodes -sha256 -subj "/CN=${host}" \
   -keyout "${work}/tls.key" -out "${work}/tls.csr" 2>/dev/null
 printf 'subjectAltName=DNS:%s,DNS:%s.%s.svc,DNS:localhost,IP:127.0.0.1\n' \
   "${host}" "${host}" "${namespace}" > "${work}/names"

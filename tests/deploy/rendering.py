@@ -1,0 +1,99 @@
+"""Objects as a cluster would get them, from kustomize and from the chart."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Iterator
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from tests.deploy.tools import DEPLOY, run, said
+
+Manifest = dict[str, Any]
+OVERLAYS = ("dev", "prod")
+CHART = DEPLOY / "helm" / "blockyard"
+CHART_VALUES = {"dev": CHART / "ci" / "dev.yaml", "prod": CHART / "values.yaml"}
+
+
+def overlay(name: str) -> list[Manifest]:
+    """A copy that the caller may spoil."""
+    return copy.deepcopy(_overlay(name))
+
+
+def chart(values: Path, *settings: str) -> list[Manifest]:
+    """The chart's objects in the namespace that the overlays use."""
+    sets = [word for setting in settings for word in ("--set", setting)]
+    verdict = run("helm", "template", "blockyard", CHART, "-n", "blockyard", "-f", values, *sets)
+    assert verdict.returncode == 0, said(verdict)
+    return parsed(verdict.stdout)
+
+
+def parsed(text: str) -> list[Manifest]:
+    return [document for document in yaml.safe_load_all(text) if document]
+
+
+def written(objects: list[Manifest], path: Path) -> Path:
+    path.write_text(yaml.safe_dump_all(objects))
+    return path
+
+
+def only(objects: list[Manifest], kind: str, name: str | None = None) -> Manifest:
+    """The one object of that kind, or of that kind and name."""
+    found = [o for o in objects if o["kind"] == kind and name in (None, o["metadata"]["name"])]
+    assert len(found) == 1, f"{len(found)} objects are {kind} {name or ''}"
+    return found[0]
+
+
+def by_name(objects: list[Manifest]) -> dict[tuple[str, str], Manifest]:
+    return {(o["kind"], o["metadata"]["name"]): o for o in objects}
+
+
+def pods(objects: list[Manifest]) -> list[Manifest]:
+    """What runs: the pod templates of Ray groups and workloads, as Pods."""
+    return [
+        {
+            "apiVersion": "v1",
+            "kind": "Pod",
+            "metadata": {
+                **template.get("metadata", {}),
+                "name": name,
+                "namespace": owner["metadata"]["namespace"],
+            },
+            "spec": template["spec"],
+        }
+        for owner in objects
+        for name, template in _templates(owner)
+    ]
+
+
+def pod(objects: list[Manifest], role: str) -> Manifest:
+    """The pod of that role."""
+    (found,) = [p for p in pods(objects) if p["metadata"]["labels"]["blockyard/role"] == role]
+    return found
+
+
+def groups(objects: list[Manifest]) -> dict[str, Manifest]:
+    """Ray's groups of workers, by name."""
+    cluster = only(objects, "RayService")["spec"]["rayClusterConfig"]
+    return {group["groupName"]: group for group in cluster["workerGroupSpecs"]}
+
+
+@cache
+def _overlay(name: str) -> list[Manifest]:
+    verdict = run("kubectl", "kustomize", DEPLOY / "overlays" / name)
+    assert verdict.returncode == 0, said(verdict)
+    return parsed(verdict.stdout)
+
+
+def _templates(owner: Manifest) -> Iterator[tuple[str, Manifest]]:
+    name = owner["metadata"]["name"]
+    if owner["kind"] == "RayService":
+        cluster = owner["spec"]["rayClusterConfig"]
+        yield f"{name}-head", cluster["headGroupSpec"]["template"]
+        for group in cluster["workerGroupSpecs"]:
+            yield f"{name}-{group['groupName']}", group["template"]
+    elif owner["kind"] in {"Deployment", "StatefulSet", "DaemonSet", "Job"}:
+        yield name, owner["spec"]["template"]

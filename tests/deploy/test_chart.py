@@ -1,0 +1,76 @@
+"""The chart renders what kustomize builds, and refuses values that mean nothing."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from tests.deploy.rendering import CHART, CHART_VALUES, OVERLAYS, by_name, chart, only, overlay
+from tests.deploy.tools import run, said
+
+# Helm's users make the namespace; deploy/README.md gives it the labels.
+NOT_IN_THE_CHART = {("Namespace", "blockyard")}
+
+
+@pytest.mark.parametrize("name", OVERLAYS)
+def test_chart_and_kustomize_render_the_same_objects(name: str) -> None:
+    from_kustomize, from_chart = by_name(overlay(name)), by_name(chart(CHART_VALUES[name]))
+    assert from_kustomize.keys() - from_chart.keys() == NOT_IN_THE_CHART
+    assert from_chart.keys() - from_kustomize.keys() == set()
+    for key, rendered in from_chart.items():
+        assert rendered == from_kustomize[key], key
+
+
+@pytest.mark.parametrize("values", CHART_VALUES.values(), ids=CHART_VALUES)
+def test_helm_has_nothing_to_say(values: Any) -> None:
+    verdict = run("helm", "lint", "--strict", CHART, "-f", values)
+    assert verdict.returncode == 0, said(verdict)
+
+
+@pytest.mark.parametrize(
+    "setting",
+    [
+        "serve.replicas=0",
+        "serve.device=tpu",
+        "serve.replica=4",
+        "image.tag=latest",
+        "redis.address=rediss://user:secret@redis:6379",
+        "replica.resources.limits.memory=lots",
+        "monitorin.enabled=true",
+        "mtls.enabled=maybe",
+    ],
+)
+def test_values_that_mean_nothing_are_refused(setting: str) -> None:
+    verdict = run("helm", "template", "blockyard", CHART, "--set", setting)
+    assert verdict.returncode != 0
+    assert "values don't meet the specifications of the schema" in said(verdict)
+
+
+@pytest.mark.parametrize(
+    "setting, kinds",
+    [
+        ("monitoring.enabled=false", {"PodMonitor", "PrometheusRule"}),
+        ("networkPolicy.enabled=false", {"NetworkPolicy"}),
+        ("routes.enabled=false", {"Gateway", "HTTPRoute", "GRPCRoute"}),
+        ("redis.enabled=false", {"StatefulSet"}),
+        ("modelVolume.enabled=false", {"PersistentVolumeClaim"}),
+        ("priorityClasses.create=false", {"PriorityClass"}),
+    ],
+)
+def test_a_toggle_takes_its_objects_and_no_others(setting: str, kinds: set[str]) -> None:
+    everything = {o["kind"] for o in chart(CHART_VALUES["prod"])}
+    left = {o["kind"] for o in chart(CHART_VALUES["prod"], setting)}
+    assert everything - left == kinds
+
+
+def test_mtls_is_rays_own() -> None:
+    service = only(chart(CHART_VALUES["prod"], "mtls.enabled=true"), "RayService")
+    assert service["spec"]["rayClusterConfig"]["tlsOptions"] == {"enabled": True}
+
+
+def test_the_grace_follows_the_drain() -> None:
+    service = only(chart(CHART_VALUES["prod"], "serve.drain_s=600"), "RayService")
+    replica = service["spec"]["rayClusterConfig"]["workerGroupSpecs"][2]["template"]["spec"]
+    assert replica["terminationGracePeriodSeconds"] == 660
+    assert service["spec"]["rayClusterDeletionDelaySeconds"] == 660

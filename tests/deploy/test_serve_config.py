@@ -1,0 +1,125 @@
+"""The application in the manifests is one that Serve and we ourselves accept."""
+
+from __future__ import annotations
+
+import pytest
+from pydantic import ValidationError
+
+from orchestrator.live.app import STOP_MARGIN_S
+from tests.deploy.rendering import OVERLAYS, Manifest, groups, only, overlay, pod
+from tests.deploy.serve_config import deployment, unknown_fields
+
+ROLES = {"gateway", "control-plane", "replica"}
+
+
+@pytest.fixture(params=OVERLAYS)
+def objects(request: pytest.FixtureRequest) -> list[Manifest]:
+    return overlay(request.param)
+
+
+def ports(objects: list[Manifest], role: str) -> dict[str, int]:
+    container = pod(objects, role)["spec"]["containers"][0]
+    return {port["name"]: port["containerPort"] for port in container["ports"]}
+
+
+def environment(objects: list[Manifest], role: str) -> dict[str, Manifest]:
+    container = pod(objects, role)["spec"]["containers"][0]
+    return {variable["name"]: variable for variable in container["env"]}
+
+
+def test_serve_knows_every_field(objects: list[Manifest]) -> None:
+    assert unknown_fields(only(objects, "RayService")) == []
+
+
+@pytest.mark.parametrize(
+    "right, wrong",
+    [("proxy_location:", "proxy_locations:"), ("route_prefix:", "route:"), ("  host:", "  hosts:")],
+)
+def test_a_field_that_serve_would_ignore_is_found(right: str, wrong: str) -> None:
+    service = only(overlay("prod"), "RayService")
+    service["spec"]["serveConfigV2"] = service["spec"]["serveConfigV2"].replace(right, wrong, 1)
+    assert len(unknown_fields(service)) == 1
+
+
+def test_an_argument_that_the_application_does_not_know_is_found() -> None:
+    service = only(overlay("prod"), "RayService")
+    text = service["spec"]["serveConfigV2"].replace("replicas: 4", "replica: 4")
+    service["spec"]["serveConfigV2"] = text
+    with pytest.raises(ValidationError, match="replica"):
+        deployment(service)
+
+
+def test_no_password_stands_in_the_serve_config(objects: list[Manifest]) -> None:
+    url = deployment(only(objects, "RayService")).redis_url
+    name = url.removeprefix("env:")
+    assert name != url
+    for role in ROLES:
+        assert "secretKeyRef" in environment(objects, role)[name]["valueFrom"]
+
+
+def test_gateways_get_a_user_that_only_reads(objects: list[Manifest]) -> None:
+    keys = {
+        role: environment(objects, role)["BLOCKYARD_REDIS_URL"]["valueFrom"]["secretKeyRef"]["key"]
+        for role in ROLES
+    }
+    assert keys == {"gateway": "url-readonly", "control-plane": "url", "replica": "url"}
+
+
+def test_every_role_has_a_group_of_workers_with_its_label(objects: list[Manifest]) -> None:
+    label = deployment(only(objects, "RayService")).role_label
+    assert label is not None
+    assert {group["labels"][label] for group in groups(objects).values()} == ROLES
+    for role, group in groups(objects).items():
+        assert group["labels"][label] == role
+        assert group["template"]["metadata"]["labels"][label] == role
+
+
+def test_there_are_pods_for_what_the_application_starts(objects: list[Manifest]) -> None:
+    wanted, by_role = deployment(only(objects, "RayService")), groups(objects)
+    assert by_role["replica"]["minReplicas"] == wanted.replicas
+    assert by_role["gateway"]["minReplicas"] == wanted.gateways
+    assert by_role["control-plane"]["minReplicas"] == 1
+
+
+def test_pods_name_the_ports_that_the_application_opens(objects: list[Manifest]) -> None:
+    opened = deployment(only(objects, "RayService"))
+    gateway = ports(objects, "gateway")
+    assert (gateway["http"], gateway["grpc"]) == (opened.http_port, opened.grpc_port)
+    assert ports(objects, "control-plane")["control"] == opened.control_port
+    assert ports(objects, "replica")["data"] == opened.replica_port
+    assert opened.host == "0.0.0.0"
+
+
+def test_no_port_of_ours_is_one_of_rays(objects: list[Manifest]) -> None:
+    taken = set(ports(objects, "head").values()) | {52365, 8076, 8077}
+    opened = deployment(only(objects, "RayService"))
+    ours = {opened.http_port, opened.grpc_port, opened.control_port, opened.replica_port}
+    assert taken & ours == set()
+    assert all(port is not None and port < 10000 for port in ours), "workers' ports begin there"
+
+
+def test_a_pod_waits_longer_than_a_drain_and_kubernetes_longer_than_the_pod(
+    objects: list[Manifest],
+) -> None:
+    drain_s = deployment(only(objects, "RayService")).drain_s
+    for role in ("gateway", "replica"):
+        waits_s = int(environment(objects, role)["DRAIN_SECONDS"]["value"])
+        spec = pod(objects, role)["spec"]
+        assert drain_s + STOP_MARGIN_S < waits_s < spec["terminationGracePeriodSeconds"]
+        assert spec["containers"][0]["lifecycle"]["preStop"]["exec"]["command"] == ["drain-pod"]
+
+
+def test_the_head_outlives_the_workers_that_it_drains(objects: list[Manifest]) -> None:
+    spec = pod(objects, "head")["spec"]
+    sleep, seconds = spec["containers"][0]["lifecycle"]["preStop"]["exec"]["command"]
+    assert sleep == "sleep"
+    assert int(seconds) >= int(environment(objects, "replica")["DRAIN_SECONDS"]["value"])
+    assert int(seconds) < spec["terminationGracePeriodSeconds"]
+
+
+def test_readiness_asks_the_port_that_serves(objects: list[Manifest]) -> None:
+    opened = deployment(only(objects, "RayService"))
+    probes = {role: pod(objects, role)["spec"]["containers"][0]["readinessProbe"] for role in ROLES}
+    assert probes["gateway"]["httpGet"] == {"path": "/readyz", "port": "http"}
+    assert probes["control-plane"]["grpc"]["port"] == opened.control_port
+    assert probes["replica"]["grpc"]["port"] == opened.replica_port
