@@ -21,7 +21,6 @@ class Deployment(BaseModel):
 
     model: str = "smollm2"  # a Hugging Face folder, a .gguf file, "smollm2" or "tiny"
     replicas: int = Field(default=2, ge=1)
-    gateways: int = Field(default=1, ge=1)  # at most one on a node: their ports are fixed
     redis_url: str  # or `env:NAME`: each process finds it in its own environment
     host: str = "127.0.0.1"  # the address that listeners bind to
     advertise_host: str | None = None  # how other nodes reach this one; None: `host`

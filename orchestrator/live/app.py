@@ -43,8 +43,7 @@ def build(deployment: Deployment) -> Application:
         "gateway",
         deployment,
         resources={"num_cpus": 1},
-        num_replicas=deployment.gateways,
-        max_replicas_per_node=1,
+        max_replicas_per_node=1,  # its ports are fixed
     )
     return gateway.bind(deployment, replicas.bind(deployment), control_plane.bind(deployment))
 

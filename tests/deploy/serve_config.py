@@ -37,6 +37,12 @@ def deployment(service: Manifest) -> Deployment:
     return Deployment.model_validate(application["args"])
 
 
+def counts(service: Manifest) -> dict[str, int]:
+    """How many actors Serve starts, by deployment, where the config says so."""
+    (application,) = serve_config(service)["applications"]
+    return {d["name"]: d["num_replicas"] for d in application["deployments"]}
+
+
 def _unknown(config: dict[str, Any], model: type[BaseModel], path: str) -> Iterator[str]:
     fields = {field.alias or name: field for name, field in model.model_fields.items()}
     for key, value in config.items():

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 import pytest
 from pydantic import ValidationError
+from ray import serve
 
-from orchestrator.live.app import STOP_MARGIN_S
+from orchestrator.live.app import STOP_MARGIN_S, build
 from tests.deploy.rendering import OVERLAYS, Manifest, groups, only, overlay, pod
-from tests.deploy.serve_config import deployment, unknown_fields
+from tests.deploy.serve_config import counts, deployment, serve_config, unknown_fields
 
 ROLES = {"gateway", "control-plane", "replica"}
 
@@ -27,6 +30,15 @@ def environment(objects: list[Manifest], role: str) -> dict[str, Manifest]:
     return {variable["name"]: variable for variable in container["env"]}
 
 
+def deployments_of(application: serve.Application) -> Iterator[serve.Deployment]:
+    """The deployment of an application, and those bound to it."""
+    bound = application._bound_deployment
+    yield bound
+    for argument in bound.init_args:
+        if isinstance(argument, serve.Application):
+            yield from deployments_of(argument)
+
+
 def test_serve_knows_every_field(objects: list[Manifest]) -> None:
     assert unknown_fields(only(objects, "RayService")) == []
 
@@ -43,10 +55,23 @@ def test_a_field_that_serve_would_ignore_is_found(right: str, wrong: str) -> Non
 
 def test_an_argument_that_the_application_does_not_know_is_found() -> None:
     service = only(overlay("prod"), "RayService")
-    text = service["spec"]["serveConfigV2"].replace("replicas: 4", "replica: 4")
+    text = service["spec"]["serveConfigV2"].replace("drain_s:", "drain:")
     service["spec"]["serveConfigV2"] = text
-    with pytest.raises(ValidationError, match="replica"):
+    with pytest.raises(ValidationError, match="drain"):
         deployment(service)
+
+
+def test_how_many_is_no_argument_so_that_scaling_restarts_nobody(objects: list[Manifest]) -> None:
+    (application,) = serve_config(only(objects, "RayService"))["applications"]
+    assert "replicas" not in application["args"]
+    assert counts(only(objects, "RayService")).keys() == {"gateway", "replica"}
+
+
+def test_the_deployments_are_those_that_the_application_builds(objects: list[Manifest]) -> None:
+    service = only(objects, "RayService")
+    application = build(deployment(service).model_copy(update={"device": "cpu"}))
+    names = {deployed.name for deployed in deployments_of(application)}
+    assert counts(service).keys() < names == ROLES
 
 
 def test_no_password_stands_in_the_serve_config(objects: list[Manifest]) -> None:
@@ -75,10 +100,8 @@ def test_every_role_has_a_group_of_workers_with_its_label(objects: list[Manifest
 
 
 def test_there_are_pods_for_what_the_application_starts(objects: list[Manifest]) -> None:
-    wanted, by_role = deployment(only(objects, "RayService")), groups(objects)
-    assert by_role["replica"]["minReplicas"] == wanted.replicas
-    assert by_role["gateway"]["minReplicas"] == wanted.gateways
-    assert by_role["control-plane"]["minReplicas"] == 1
+    wanted = {**counts(only(objects, "RayService")), "control-plane": 1}
+    assert {name: group["minReplicas"] for name, group in groups(objects).items()} == wanted
 
 
 def test_pods_name_the_ports_that_the_application_opens(objects: list[Manifest]) -> None:
