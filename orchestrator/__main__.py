@@ -18,6 +18,7 @@ COMMANDS = {
     "status": "orchestrator.live.commands.status:status",
     "drain": "orchestrator.live.commands.drain:drain",
     "chat": "orchestrator.live.commands.chat:chat",
+    "simulate": "orchestrator.sim.command:command",
     "bench": "orchestrator.live.commands.bench:bench",
 }
 
