@@ -19,7 +19,6 @@ KUBERNETES = "1.34"
 CHECKOV_SKIPS = {
     "CKV_K8S_8": "the operator adds liveness probes",
     "CKV_K8S_9": "the operator adds the head's readiness probe",
-    "CKV_K8S_14": "tags are versions",
     "CKV_K8S_15": "images are pulled by version, once",
     "CKV_K8S_35": "Ray and the registry read passwords from the environment",
     "CKV_K8S_38": "the head's autoscaler speaks to the API server",
