@@ -40,6 +40,9 @@ class DispatchCollector(Collector):
         yield CounterMetricFamily(
             "streams_lost", "Streams cut by a lost replica", totals.streams_lost
         )
+        yield _by_reason(
+            "streams_resumed", "Streams that lost a replica and went on", totals.streams_resumed
+        )
         yield CounterMetricFamily(
             "streams_broken", "Streams with a gap or a repetition", totals.streams_broken
         )

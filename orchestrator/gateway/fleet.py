@@ -83,6 +83,16 @@ class Fleet:
         member = self._members.get(replica_id)
         return self._links.get(key_of(member)) if member is not None else None
 
+    def member(self, replica_id: ReplicaId) -> Member | None:
+        """A replica as it is listed."""
+        return self._members.get(replica_id)
+
+    def others_than(self, card: ModelCard) -> frozenset[ReplicaId]:
+        """Replicas that serve something else: during an update, another revision."""
+        return frozenset(
+            replica_id for replica_id, member in self._members.items() if member.record.card != card
+        )
+
     def on_change(self, callback: Callable[[], None]) -> None:
         """Be told, by one callback, whenever the view may have changed."""
         self._on_change = callback

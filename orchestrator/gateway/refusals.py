@@ -9,6 +9,7 @@ from orchestrator.gateway.errors import (
     GatewayError,
     InvalidRequest,
     NoReplica,
+    PoisonRequest,
     ReplicaFailed,
     Shed,
     Unservable,
@@ -31,6 +32,22 @@ def lost() -> Setback:
     """The replica was lost before its first delta."""
     error = ReplicaFailed("the replica was lost before it answered", code="replica_lost")
     return Setback(error, RetryReason.LOST)
+
+
+def cut() -> GatewayError:
+    """The replica was lost in the middle, and no other one went on."""
+    return ReplicaFailed(
+        "the replica was lost while it answered, and no other one took over in time",
+        code="replica_lost",
+    )
+
+
+def poison(losses: int) -> GatewayError:
+    """The request may be what replicas die of."""
+    return PoisonRequest(
+        f"{losses} replicas were lost while they ran this request; it is not tried again",
+        code="poison_request",
+    )
 
 
 def refused(refusal: Refusal) -> Setback:

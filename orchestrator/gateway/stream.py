@@ -1,9 +1,9 @@
 """A running request, as its front door follows it: deltas, and where they come from.
 
 Promise: the tokens of a choice arrive with indices 0, 1, 2, ... without a gap
-or a repetition, and the iteration ends after the finish of every choice, or
-raises. Whoever holds a stream closes it (`async with`): closing an unfinished
-one cancels the request at its replica.
+or a repetition, however many replicas they come from, and the iteration ends
+after the finish of every choice, or raises. Whoever holds a stream closes it
+(`async with`): closing an unfinished one cancels the request wherever it is.
 """
 
 from __future__ import annotations
@@ -13,8 +13,7 @@ from dataclasses import dataclass
 from types import TracebackType
 from typing import Self
 
-from orchestrator.control.seams import ReplicaLost
-from orchestrator.gateway.errors import ReplicaFailed
+from orchestrator.gateway.errors import GatewayError, ReplicaFailed
 from orchestrator.gateway.totals import Totals
 from protos.messages import Delta, ReplicaId, Request
 
@@ -71,7 +70,7 @@ class Stream:
         timing: Timing,
         totals: Totals,
     ) -> None:
-        self.replica_id = replica_id
+        self.replica_id = replica_id  # the first one that answered
         self.hit_tokens = first.hit_tokens  # prompt tokens whose KV the replica found
         self.attempts = attempts  # replicas tried, the one that answered included
         self.timing = timing
@@ -81,7 +80,7 @@ class Stream:
         self._totals = totals
 
     def __aiter__(self) -> Self:
-        """All deltas, the first included. Raises ReplicaFailed when the replica is lost."""
+        """All deltas, the first included. Raises ReplicaFailed or PoisonRequest."""
         return self
 
     async def __anext__(self) -> Delta:
@@ -91,13 +90,9 @@ class Stream:
         try:
             delta = await self._next_from_source()
             self._continuity.take(delta)
-        except ReplicaLost as error:
-            # A stream that outlives its replica would begin here: the same
-            # request, with the tokens delivered so far, on another replica.
+        except GatewayError:
             self._totals.streams_lost += 1
-            raise ReplicaFailed(
-                "the replica was lost while it answered", code="replica_lost"
-            ) from error
+            raise
         except BrokenStream as error:
             self._totals.streams_broken += 1
             await self.close()

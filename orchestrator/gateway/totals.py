@@ -6,6 +6,7 @@ from collections import Counter
 from dataclasses import dataclass, field
 from enum import Enum
 
+from orchestrator.control.seams import LossReason
 from orchestrator.policy.admit import AdmitReason
 from orchestrator.policy.route import RouteReason
 
@@ -27,5 +28,6 @@ class Totals:
     turned_away: Counter[AdmitReason] = field(default_factory=Counter)
     retried: Counter[RetryReason] = field(default_factory=Counter)
     registry_missed: int = 0  # requests routed by load alone, for want of the registry
-    streams_lost: int = 0  # after their first token
+    streams_resumed: Counter[LossReason] = field(default_factory=Counter)
+    streams_lost: int = 0  # after their first token, and not resumed
     streams_broken: int = 0  # a gap, a repetition or a missing end: somebody has a bug

@@ -8,17 +8,17 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
 from functools import partial
 
 import pytest
 
+from orchestrator.control.seams import LossReason
 from orchestrator.gateway.dispatch import DispatchConfig
 from orchestrator.gateway.errors import (
     GatewayError,
     InvalidRequest,
     NoReplica,
+    PoisonRequest,
     ReplicaFailed,
     Shed,
     Unservable,
@@ -26,32 +26,14 @@ from orchestrator.gateway.errors import (
 from orchestrator.gateway.totals import RetryReason
 from orchestrator.policy.admit import AdmitConfig, AdmitReason
 from orchestrator.policy.route import RouteReason
-from protos.messages import Delta, RefusalReason, Request
+from protos.messages import RefusalReason
 from tests.unit.dispatch.virtual_time import run
-from tests.unit.dispatch.world import Answer, ScriptedReplica, World, request, world
+from tests.unit.dispatch.world import Answer, ScriptedReplica, World, request, tidy, tokens
 
 LOST_AT_ONCE = Answer(lost_before=0)
 DRAINING = Answer(refusal=RefusalReason.DRAINING)
 FULL = Answer(refusal=RefusalReason.QUEUE_FULL)
 SECOND = 1_000_000_000
-
-
-@asynccontextmanager
-async def tidy(
-    *replicas: ScriptedReplica, config: DispatchConfig | None = None
-) -> AsyncIterator[World]:
-    async with world(*replicas, config=config) as made:
-        yield made
-        assert list(made.cluster.debits) == []
-        assert made.dispatch.waiting == 0
-        for replica in replicas:
-            snapshot = replica.snapshot()
-            assert snapshot is None or snapshot.blocks_used == 0
-
-
-async def tokens(made: World, what: Request) -> list[int]:
-    async with await made.dispatch.start(what) as stream:
-        return [sampled.token async for delta in stream for sampled in delta.tokens]
 
 
 # ---- the good case
@@ -130,7 +112,8 @@ def test_a_replica_that_does_not_answer_costs_the_client_nothing(
     [
         (DRAINING, NoReplica, "draining"),
         (FULL, Shed, "overloaded"),
-        (LOST_AT_ONCE, ReplicaFailed, "replica_lost"),
+        (Answer(lost_before=0, lost_how=LossReason.STOPPED), ReplicaFailed, "replica_lost"),
+        (LOST_AT_ONCE, PoisonRequest, "poison_request"),
     ],
 )
 def test_attempts_are_bounded(setback: Answer, error: type[GatewayError], code: str) -> None:
@@ -178,21 +161,6 @@ def test_a_request_that_fails_everywhere_is_not_tried_again(
 
 
 # ---- after the first delta
-
-
-def test_a_replica_lost_in_the_middle_ends_the_stream_after_what_had_come() -> None:
-    async def scenario() -> None:
-        async with tidy(ScriptedReplica("a", Answer(lost_before=2))) as made:
-            seen: list[Delta] = []
-            with pytest.raises(ReplicaFailed) as caught:
-                async with await made.dispatch.start(request()) as stream:
-                    async for delta in stream:
-                        seen.append(delta)
-            assert [delta.first_index for delta in seen] == [0, 1]
-            assert caught.value.code == "replica_lost"
-            assert made.dispatch.totals.streams_lost == 1
-
-    run(scenario())
 
 
 @pytest.mark.parametrize("fault", [Answer(skipped=1), Answer(ends_before=2)])

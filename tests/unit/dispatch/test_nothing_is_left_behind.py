@@ -1,7 +1,8 @@
 """Whatever happens to requests, the request path gives everything back.
 
 Goal: no outcome leaks a debit, a place in the line or a request at a replica,
-and nobody is forgotten in the line. Method: any mixture of requests (patient
+nobody is forgotten in the line, and a stream that ends well has said every
+token once, whatever it lost on its way. Method: any mixture of requests (patient
 ones, cancelled ones, closed early), replica faults, links that break and come
 back, and a registry that is missing, in virtual time. Power: releasing the
 debit only on success, leaving the line only when admitted, or not waking the
@@ -11,11 +12,13 @@ next one in `Line.leave` each fail here within a second.
 from __future__ import annotations
 
 import asyncio
+from collections import Counter
 from dataclasses import dataclass
 
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from orchestrator.control.seams import LossReason
 from orchestrator.gateway.dispatch import DispatchConfig
 from orchestrator.gateway.errors import GatewayError
 from orchestrator.policy.admit import AdmitConfig
@@ -33,6 +36,7 @@ class Client:
     begins_s: float
     prompt_tokens: int
     tokens_max: int
+    choices: int
     leaves_after_s: float | None  # cancels the call
     reads_max: int | None  # closes the stream after so many deltas
     patience_s: float | None
@@ -53,6 +57,7 @@ clients = st.builds(
     begins_s=moments,
     prompt_tokens=st.integers(1, 1700),
     tokens_max=st.integers(1, 60),
+    choices=st.sampled_from([1, 1, 2, 3]),
     leaves_after_s=st.none() | moments,
     reads_max=st.none() | st.integers(0, 5),
     patience_s=st.none() | moments,
@@ -63,6 +68,8 @@ answers = st.sampled_from(
         Answer(first_after_s=1.0),
         Answer(lost_before=0),
         Answer(lost_before=3),
+        Answer(lost_before=4, lost_choice=1, lost_how=LossReason.STOPPED),
+        Answer(lost_before=5, dies=True),
         Answer(skipped=1),
         Answer(ends_before=0),
         *(Answer(refusal=reason) for reason in RefusalReason),
@@ -76,7 +83,12 @@ troubles = st.builds(
 async def behave(client: Client, name: str, made: World) -> None:
     """Live one client's life; a stream that is read to its end is complete."""
     await asyncio.sleep(client.begins_s)
-    what = request(name, prompt_tokens=client.prompt_tokens, tokens_max=client.tokens_max)
+    what = request(
+        name,
+        prompt_tokens=client.prompt_tokens,
+        tokens_max=client.tokens_max,
+        choices=client.choices,
+    )
     now_ns = round(asyncio.get_running_loop().time() * SECOND)
     deadline_ns = None if client.patience_s is None else now_ns + int(client.patience_s * SECOND)
     try:
@@ -84,13 +96,14 @@ async def behave(client: Client, name: str, made: World) -> None:
             asyncio.timeout(client.leaves_after_s),
             await made.dispatch.start(what, deadline_ns=deadline_ns) as stream,
         ):
-            seen = 0
+            seen = Counter[int]()
             async for delta in stream:
-                assert delta.first_index == seen
-                seen += 1
-                if seen == client.reads_max:
+                (sampled,) = delta.tokens
+                assert sampled.token == 100 * delta.choice + seen[delta.choice]
+                seen[delta.choice] += 1
+                if seen.total() == client.reads_max:
                     return
-            assert seen == client.tokens_max
+            assert seen == dict.fromkeys(range(client.choices), client.tokens_max)
     except (GatewayError, TimeoutError):
         pass
 
@@ -128,6 +141,7 @@ def test_nothing_is_left_behind_whatever_happens(
             assert list(made.cluster.debits) == []
             assert made.dispatch.waiting == 0
             for replica in (a, b):
+                replica.is_up = True
                 snapshot = replica.snapshot()
                 assert snapshot is not None
                 assert snapshot.blocks_used == 0

@@ -1,7 +1,8 @@
 """A gateway's inner half with scripted replicas: the request path without a network.
 
 A scripted replica answers each request as its next `Answer` says (by default:
-well), keeps a plain account of blocks, and reports after every change.
+well), keeps a plain account of blocks, and reports after every change. The
+token of a choice at an index is the same on every replica.
 """
 
 from __future__ import annotations
@@ -12,7 +13,7 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 
 from orchestrator.control.cluster import Cluster, ClusterConfig
-from orchestrator.control.seams import ReplicaLost, ReplicaRefused
+from orchestrator.control.seams import LossReason, ReplicaLost, ReplicaRefused
 from orchestrator.gateway.dispatch import Dispatch, DispatchConfig
 from orchestrator.gateway.fleet import Fleet, FleetConfig
 from orchestrator.registry.config import RegistryConfig
@@ -43,6 +44,9 @@ class Answer:
 
     refusal: RefusalReason | None = None
     lost_before: int | None = None  # the token index at which the replica is lost
+    lost_how: LossReason = LossReason.BROKEN
+    lost_choice: int | None = None  # the choice whose token of this index was due; None: any
+    dies: bool = False  # when it is lost, its link breaks too
     skipped: int | None = None  # a token index that is never sent
     ends_before: int | None = None  # the token index at which the stream just stops
     first_after_s: float = 0.01
@@ -54,10 +58,12 @@ WELL = Answer()
 class ScriptedReplica:
     """ReplicaClient in memory."""
 
-    def __init__(self, name: str, *answers: Answer, blocks_total: int = 100) -> None:
-        self.record = ReplicaRecord(ReplicaId(name), f"{name}:1", CARD, blocks_total)
+    def __init__(
+        self, name: str, *answers: Answer, blocks_total: int = 100, card: ModelCard = CARD
+    ) -> None:
+        self.record = ReplicaRecord(ReplicaId(name), f"{name}:1", card, blocks_total)
         self.answers = list(answers)
-        self.served: list[RequestId] = []  # every request that arrived
+        self.asked: list[Request] = []  # every request that arrived
         self.cancelled: list[RequestId] = []
         self.is_up = True
         self.is_draining = False
@@ -66,6 +72,10 @@ class ScriptedReplica:
         self._number = 0
         self._blocks: dict[RequestId, int] = {}
         self._on_change: Callable[[], None] = lambda: None
+
+    @property
+    def served(self) -> list[RequestId]:
+        return [request.request_id for request in self.asked]
 
     def connect(self, on_change: Callable[[], None]) -> ScriptedReplica:
         self._on_change = on_change
@@ -102,26 +112,28 @@ class ScriptedReplica:
     async def submit(self, request: Request) -> AsyncGenerator[Delta, None]:
         answer = self.answers.pop(0) if self.answers else WELL
         request_id = request.request_id
-        self.served.append(request_id)
+        self.asked.append(request)
         if answer.refusal is not None:
             await asyncio.sleep(answer.first_after_s)
             raise ReplicaRefused(Refusal(request_id, answer.refusal, "no"))
-        self._blocks[request_id] = -(-len(request.prompt) // CARD.block_size)
+        self._blocks[request_id] = -(-request.given_tokens // CARD.block_size)
         self.report()
         is_over = False
         try:
             await asyncio.sleep(answer.first_after_s)
-            for index in range(request.sampling.tokens_max):
-                if not self.is_up or index == answer.lost_before:
-                    is_over = True
-                    raise ReplicaLost
-                if index == answer.ends_before:
-                    is_over = True
-                    return
-                if index != answer.skipped:
-                    is_last = index == request.sampling.tokens_max - 1
-                    is_over = is_last
-                    yield delta(request_id, index, FinishReason.LENGTH if is_last else None)
+            for index in range(len(request.output), request.sampling.tokens_max):
+                for choice in range(request.first_choice, request.first_choice + request.choices):
+                    is_over = not self.is_up or self._ends(answer, index, choice)
+                    if is_over and answer.ends_before is not None:
+                        return
+                    if is_over:
+                        raise ReplicaLost(answer.lost_how)
+                    is_over = (index, choice) == (
+                        request.sampling.tokens_max - 1,
+                        request.first_choice + request.choices - 1,
+                    )
+                    if index != answer.skipped:
+                        yield delta(request, index, choice)
                 await asyncio.sleep(0.01)
         finally:
             del self._blocks[request_id]
@@ -129,19 +141,34 @@ class ScriptedReplica:
                 self.cancelled.append(request_id)
             self.report()
 
+    def _ends(self, answer: Answer, index: int, choice: int) -> bool:
+        """Whether something ends here that was not to end yet."""
+        if index == answer.lost_before and answer.lost_choice in (None, choice):
+            if answer.dies:
+                self.break_link()
+            return True
+        return index == answer.ends_before
+
     async def close(self) -> None:
         self.closed += 1
 
 
-def delta(request_id: RequestId, index: int, finish: FinishReason | None = None) -> Delta:
-    return Delta(request_id, 0, index, (SampledToken(index),), finish, hit_tokens=0)
+def delta(request: Request, index: int, choice: int = 0) -> Delta:
+    finish = FinishReason.LENGTH if index == request.sampling.tokens_max - 1 else None
+    token = SampledToken(100 * choice + index)
+    return Delta(request.request_id, choice, index, (token,), finish, hit_tokens=0)
 
 
 def request(
-    name: str = "r", *, prompt_tokens: int = 64, tokens_max: int = 4, token_first: int = 0
+    name: str = "r",
+    *,
+    prompt_tokens: int = 64,
+    tokens_max: int = 4,
+    token_first: int = 0,
+    choices: int = 1,
 ) -> Request:
     prompt = tuple(range(token_first, token_first + prompt_tokens))
-    return Request(RequestId(name), prompt, SamplingParams(tokens_max=tokens_max))
+    return Request(RequestId(name), prompt, SamplingParams(tokens_max=tokens_max), choices)
 
 
 class FlakyRegistry(MemoryRegistry):
@@ -219,6 +246,25 @@ async def world(
     finally:
         reporting.cancel()
         await fleet.stop()
+
+
+@asynccontextmanager
+async def tidy(
+    *replicas: ScriptedReplica, config: DispatchConfig | None = None
+) -> AsyncIterator[World]:
+    """A world that is left as it was found: no debit, nobody in the line, no request anywhere."""
+    async with world(*replicas, config=config) as made:
+        yield made
+        assert list(made.cluster.debits) == []
+        assert made.dispatch.waiting == 0
+        for replica in replicas:
+            snapshot = replica.snapshot()
+            assert snapshot is None or snapshot.blocks_used == 0
+
+
+async def tokens(made: World, what: Request) -> list[int]:
+    async with await made.dispatch.start(what) as stream:
+        return [sampled.token async for delta in stream for sampled in delta.tokens]
 
 
 async def report_forever(replicas: Sequence[ScriptedReplica]) -> None:
