@@ -44,6 +44,7 @@ class ScriptedReplica:
     hit_tokens: int = 0
     refusal: RefusalReason | None = None
     lost_after: int | None = None  # tokens, then the replica is gone
+    losses_left: int | None = None  # then it stays; None: it is lost every time
     held_after: int | None = None  # tokens, then nothing until `release` is set
     release: asyncio.Event = field(default_factory=asyncio.Event)
     on_submit: Callable[[Request], None] = lambda _: None
@@ -77,9 +78,9 @@ class ScriptedReplica:
         self.on_submit(request)
         if self.refusal is not None:
             raise ReplicaRefused(Refusal(request.request_id, self.refusal, "as the script says"))
-        unfinished = set(range(request.choices))
+        unfinished = set(range(request.first_choice, request.first_choice + request.choices))
         try:
-            for index in range(request.sampling.tokens_max):
+            for index in range(len(request.output), request.sampling.tokens_max):
                 await self._follow_script(index)
                 for choice in sorted(unfinished):
                     delta = self._delta(request, choice, index)
@@ -95,7 +96,8 @@ class ScriptedReplica:
     async def _follow_script(self, index: int) -> None:
         if index == self.held_after:
             await self.release.wait()
-        if index == self.lost_after:
+        if index == self.lost_after and self.losses_left != 0:
+            self.losses_left = None if self.losses_left is None else self.losses_left - 1
             raise ReplicaLost
 
     def _delta(self, request: Request, choice: int, index: int) -> Delta:

@@ -63,7 +63,25 @@ async def test_a_client_that_leaves_within_its_body_is_nothing(served: Served) -
     assert reader.at_eof()
 
 
-async def test_a_replica_lost_within_the_answer_ends_the_stream_with_an_error(
+@pytest.mark.parametrize("after", range(1, 6))
+async def test_a_client_does_not_notice_that_its_replica_was_lost(
+    served: Served, after: int
+) -> None:
+    """A stop string and a character of several bytes may be cut in two."""
+    served.replica.answer = "é‼ stop it".encode()
+    served.replica.lost_after = after
+    body = {"prompt": "a", "stop": ["stop"], "n": 2}
+    async with served.http() as client:
+        served.replica.losses_left = 0
+        undisturbed = (await client.post(COMPLETIONS, json=body)).json()["choices"]
+        served.replica.losses_left = 1
+        resumed = (await client.post(COMPLETIONS, json=body)).json()["choices"]
+    assert [choice["text"] for choice in undisturbed] == ["é‼ ", ".é‼ "]
+    assert resumed == undisturbed
+    assert any(request.output for request in served.replica.requests)
+
+
+async def test_a_replica_lost_again_and_again_ends_the_stream_with_an_error(
     served: Served,
 ) -> None:
     served.replica.lost_after = 3
