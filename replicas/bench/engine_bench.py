@@ -176,5 +176,5 @@ def _conditions(model: LoadedModel) -> Conditions:
         torch=torch.__version__,
         model=model.name,
         dtype=str(model.dtype).removeprefix("torch."),
-        kernels=model.kernels,
+        kernels=model.kernels.name,
     )

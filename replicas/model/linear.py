@@ -11,13 +11,9 @@ The two oneDNN operators are private to torch, so they are tried before use.
 
 from __future__ import annotations
 
-from collections.abc import Callable
-
 import torch
 from torch import Tensor
 from torch.nn import functional
-
-Linear = Callable[[Tensor], Tensor]
 
 # Hint for the layout, not a bound: one packing serves every number of rows.
 ROWS_HINT = 32

@@ -16,7 +16,8 @@ from replicas.model.errors import UnsupportedModel
 from replicas.model.fingerprint import revision_of
 from replicas.model.gguf_file import open_gguf
 from replicas.model.hf_config import read_hf_config
-from replicas.model.linear import PlainLinear, choose_linear
+from replicas.model.kernels.choice import choose_kernels
+from replicas.model.kernels.seam import Kernels
 from replicas.model.safetensors_files import open_safetensors
 from replicas.model.source import ModelSource
 from replicas.model.stored import StoredTensor
@@ -38,7 +39,7 @@ class LoadedModel:
     transformer: Transformer
     device: torch.device
     dtype: torch.dtype
-    kernels: str  # what computes it, for logs and measurements
+    kernels: Kernels
 
     def card(self, block_size: int) -> ModelCard:
         """What a replica serving this model in blocks of this size announces."""
@@ -52,38 +53,41 @@ class LoadedModel:
         )
 
 
-def load_model(source: ModelSource, *, device: str, dtype: str) -> LoadedModel:
+def load_model(
+    source: ModelSource, *, device: str, dtype: str, kernels: str | None = None
+) -> LoadedModel:
     """Load the model; raises a `ModelError` if it cannot be, or not on this device.
 
     `dtype` is float32, bfloat16, float16 or auto: bfloat16 on CUDA, float32 on a CPU.
+    `kernels` is torch or auto, which are native ones where they can be built; what is not
+    said here is taken from the environment variable BLOCKYARD_KERNELS.
     """
     began_ns = time.monotonic_ns()
     on = _device(device)
     of = _dtype(dtype, on)
     config, tensors = open_model(source.path)
-    make_linear = choose_linear(on, of)
-    if on.type == "cpu" and of != torch.float32 and make_linear is PlainLinear:
+    chosen = choose_kernels(config, asked=kernels, device=on, dtype=of)
+    if on.type == "cpu" and of != torch.float32 and chosen.name == "torch":
         LOG.warning("this CPU multiplies %s slowly; float32 will be faster", of)
-    weights = load_weights(config, tensors, make_linear, device=on, dtype=of)
+    weights = load_weights(config, tensors, chosen, device=on, dtype=of)
     revision = revision_of(config, {stored.file for stored in tensors.values()})
-    kernels = "plain torch" if make_linear is PlainLinear else "oneDNN-packed"
     LOG.info(
         "loaded %s (revision %s) on %s as %s, %s kernels, in %d ms",
         source.name,
         revision,
         on,
         of,
-        kernels,
+        chosen.name,
         (time.monotonic_ns() - began_ns) // 1_000_000,
     )
     return LoadedModel(
         name=source.name,
         revision=revision,
         config=config,
-        transformer=Transformer(config, weights, device=on, dtype=of),
+        transformer=Transformer(config, weights, chosen, device=on),
         device=on,
         dtype=of,
-        kernels=kernels,
+        kernels=chosen,
     )
 
 

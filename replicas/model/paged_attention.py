@@ -14,13 +14,41 @@ could promise them too.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from dataclasses import dataclass
+
 import torch
 from torch import Tensor
 from torch.nn import functional
 
-from replicas.model.batch import StepBatch, Tile
+from replicas.engine.plan import Row
+from replicas.model.batch import StepBatch, Tile, build_batch
 from replicas.model.config import ModelConfig
 from replicas.model.kv_cache import KvCache
+
+
+@dataclass(frozen=True, slots=True)
+class TiledStep:
+    """A step laid out in tiles."""
+
+    batch: StepBatch
+    attention: PagedAttention
+
+    @property
+    def tokens(self) -> Tensor:
+        return self.batch.tokens
+
+    @property
+    def positions(self) -> Tensor:
+        return self.batch.positions
+
+    @property
+    def last(self) -> Tensor:
+        return self.batch.last
+
+    def attend(self, layer: int, queries: Tensor, keys: Tensor, values: Tensor) -> Tensor:
+        """Store the tokens' keys and values, then attend."""
+        return self.attention.attend(layer, queries, keys, values, self.batch)
 
 
 class PagedAttention:
@@ -31,6 +59,17 @@ class PagedAttention:
         self._cache = cache
         self._keys = cache.pool.new_empty((0, *cache.pool.shape[3:]))
         self._values = torch.empty_like(self._keys)
+
+    def lay_out(self, rows: Sequence[Row]) -> TiledStep:
+        """The rows in tiles."""
+        batch = build_batch(
+            rows,
+            block_size=self._cache.block_size,
+            group=self._config.group,
+            device=self._cache.pool.device,
+            dtype=self._cache.pool.dtype,
+        )
+        return TiledStep(batch, self)
 
     def attend(
         self, layer: int, queries: Tensor, keys: Tensor, values: Tensor, batch: StepBatch

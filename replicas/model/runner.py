@@ -13,11 +13,9 @@ from collections.abc import Callable
 import torch
 
 from replicas.engine.plan import StepOutcome, StepPlan
-from replicas.model.batch import build_batch
 from replicas.model.errors import NonFiniteLogits
 from replicas.model.kv_cache import KvCache
 from replicas.model.loading import LoadedModel
-from replicas.model.paged_attention import PagedAttention
 from replicas.model.sampler import choose
 
 
@@ -43,22 +41,16 @@ class TorchRunner:
             device=model.device,
             dtype=model.dtype,
         )
-        self._attention = PagedAttention(model.config, self.cache)
+        self._attention = model.kernels.attention(self.cache)
 
     @torch.inference_mode()
     def run(self, plan: StepPlan) -> StepOutcome:
         """Compute the step. Any exception means that the KV can no longer be trusted."""
         assert plan.rows, "a step without rows"
         self.cache.copy(plan.copies)
-        batch = build_batch(
-            plan.rows,
-            block_size=self.cache.block_size,
-            group=self._model.config.group,
-            device=self._model.device,
-            dtype=self._model.dtype,
-        )
+        step = self._attention.lay_out(plan.rows)
         began_ns = self._clock_ns()
-        logits = self._model.transformer.logits(batch, self._attention)
+        logits = self._model.transformer.logits(step)
         self.forward_ns = self._clock_ns() - began_ns
         if not bool(torch.isfinite(logits).all()):
             raise NonFiniteLogits(f"{self._model.name} computed logits that are not finite.")

@@ -14,10 +14,8 @@ import torch
 from torch import Tensor
 
 from replicas.model.config import ModelConfig
-from replicas.model.linear import Linear
+from replicas.model.kernels.seam import Kernels, Linear
 from replicas.model.stored import EMBEDDING, HEAD, NORM, StoredTensor, check_tensors, layer_prefix
-
-MakeLinear = Callable[[Tensor, Tensor | None], Linear]
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,8 +24,7 @@ class LayerWeights:
 
     input_norm: Tensor
     qkv: Linear
-    query_norm: Tensor | None
-    key_norm: Tensor | None
+    head_norms: tuple[Tensor, Tensor] | None  # of queries, of keys
     output: Linear
     post_norm: Tensor
     gate_up: Linear
@@ -47,30 +44,32 @@ class Weights:
 def load_weights(
     config: ModelConfig,
     tensors: Mapping[str, StoredTensor],
-    make_linear: MakeLinear,
+    kernels: Kernels,
     *,
     device: torch.device,
     dtype: torch.dtype,
 ) -> Weights:
-    """Check all tensors against the configuration, then read them."""
+    """Check all tensors against the configuration, then read them: norms in the type of the
+    activations, all that is large in `dtype`."""
     check_tensors(config, tensors)
 
     def read(name: str) -> Tensor:
         # Copied even if nothing changes: a view would tie the model to the mapped file.
-        return tensors[name].read().to(device=device, dtype=dtype, copy=True)
+        kind = kernels.dtype if name.endswith("norm.weight") else dtype
+        return tensors[name].read().to(device=device, dtype=kind, copy=True)
 
     embedding = read(EMBEDDING)
     head = embedding if config.tied_embeddings else read(HEAD)
     return Weights(
         embedding=embedding,
-        layers=tuple(_load_layer(config, n, read, make_linear) for n in range(config.layers)),
+        layers=tuple(_load_layer(config, n, read, kernels) for n in range(config.layers)),
         norm=read(NORM),
-        head=make_linear(head, None),
+        head=kernels.linear(head, None),
     )
 
 
 def _load_layer(
-    config: ModelConfig, layer: int, read: Callable[[str], Tensor], make_linear: MakeLinear
+    config: ModelConfig, layer: int, read: Callable[[str], Tensor], kernels: Kernels
 ) -> LayerWeights:
     prefix = layer_prefix(layer)
 
@@ -78,13 +77,14 @@ def _load_layer(
         return torch.cat([read(f"{prefix}{part}_proj.{kind}") for part in parts])
 
     qkv = ("self_attn.q", "self_attn.k", "self_attn.v")
+    bias = merged("bias", *qkv) if config.qkv_bias else None
+    norms = [prefix + f"self_attn.{which}_norm.weight" for which in ("q", "k")]
     return LayerWeights(
         input_norm=read(prefix + "input_layernorm.weight"),
-        qkv=make_linear(merged("weight", *qkv), merged("bias", *qkv) if config.qkv_bias else None),
-        query_norm=read(prefix + "self_attn.q_norm.weight") if config.qk_norm else None,
-        key_norm=read(prefix + "self_attn.k_norm.weight") if config.qk_norm else None,
-        output=make_linear(merged("weight", "self_attn.o"), None),
+        qkv=kernels.linear(merged("weight", *qkv), bias),
+        head_norms=(read(norms[0]), read(norms[1])) if config.qk_norm else None,
+        output=kernels.linear(merged("weight", "self_attn.o"), None),
         post_norm=read(prefix + "post_attention_layernorm.weight"),
-        gate_up=make_linear(merged("weight", "mlp.gate", "mlp.up"), None),
-        down=make_linear(merged("weight", "mlp.down"), None),
+        gate_up=kernels.linear(merged("weight", "mlp.gate", "mlp.up"), None),
+        down=kernels.linear(merged("weight", "mlp.down"), None),
     )

@@ -72,8 +72,9 @@ def randomise(model: torch.nn.Module) -> None:
             torch.nn.init.normal_(parameter, mean=float("norm" in name), std=0.3)
 
 
-def load(folder: Path) -> LoadedModel:
-    return load_model(ModelSource("random", folder), device="cpu", dtype="float32")
+def load(folder: Path, kernels: str = "auto") -> LoadedModel:
+    source = ModelSource("random", folder)
+    return load_model(source, device="cpu", dtype="float32", kernels=kernels)
 
 
 @pytest.fixture(autouse=True)
@@ -112,15 +113,17 @@ def check_against(reference: Reference, model: LoadedModel, block_size: int) -> 
     assert reference.ties <= 1
 
 
-@pytest.mark.parametrize("block_size", [4, 16])
+@pytest.mark.parametrize(("block_size", "kernels"), [(4, "auto"), (16, "auto"), (16, "torch")])
 @pytest.mark.parametrize("family", FAMILIES)
-def test_a_family_says_what_transformers_says(family: str, block_size: int, tmp_path: Path) -> None:
+def test_a_family_says_what_transformers_says(
+    family: str, block_size: int, kernels: str, tmp_path: Path
+) -> None:
     torch.manual_seed(4)
     model = FAMILIES[family]()
     randomise(model)
     model.save_pretrained(tmp_path, max_shard_size="100KB")
     assert (tmp_path / "model.safetensors.index.json").is_file()
-    check_against(Reference(model), load(tmp_path), block_size)
+    check_against(Reference(model), load(tmp_path, kernels), block_size)
 
 
 def test_the_tiny_model_says_what_transformers_says(tmp_path: Path) -> None:

@@ -1,0 +1,78 @@
+"""What the decoder asks of whoever computes for it.
+
+`TorchKernels` is the reference and runs on every device; `NativeKernels` runs
+on a CPU for which a compiler was found, and is faster. Both give the same
+results up to rounding. Activations are of the kernels' `dtype`, which need not
+be that of weights and KV in memory.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Protocol
+
+import torch
+from torch import Tensor
+
+from replicas.engine.plan import Row
+from replicas.model.kv_cache import KvCache
+from replicas.model.rope import Rotation
+
+Linear = Callable[[Tensor], Tensor]
+
+
+class ModelStep(Protocol):
+    """A step laid out as one run of tokens over one KV cache."""
+
+    @property
+    def tokens(self) -> Tensor: ...
+
+    @property
+    def positions(self) -> Tensor: ...
+
+    @property
+    def last(self) -> Tensor:
+        """Where the last token of each sampled row is, in the plan's order."""
+        ...
+
+    def attend(self, layer: int, queries: Tensor, keys: Tensor, values: Tensor) -> Tensor:
+        """Store the tokens' keys and values, then attend; all are [tokens, heads, head_dim]."""
+        ...
+
+
+class Attention(Protocol):
+    """Attends over one KV cache."""
+
+    def lay_out(self, rows: Sequence[Row]) -> ModelStep:
+        """The rows of a plan as a step. Valid until the next one."""
+        ...
+
+
+class Kernels(Protocol):
+    """The arithmetic of one model."""
+
+    name: str
+    dtype: torch.dtype
+
+    def linear(self, weight: Tensor, bias: Tensor | None) -> Linear:
+        """x @ weight.T + bias for many x; the weight may be kept in another layout."""
+        ...
+
+    def norm(self, x: Tensor, weight: Tensor) -> Tensor:
+        """Root mean square norm of each row."""
+        ...
+
+    def turn(
+        self, heads: Tensor, rotation: Rotation, norms: tuple[Tensor, Tensor] | None
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        """Queries, keys and values of [tokens, all heads, head_dim], the first two normed, if
+        there are norms for them, and rotated. `heads` is consumed."""
+        ...
+
+    def gate(self, gate_up: Tensor) -> Tensor:
+        """silu(gate) * up, where each row is its gates followed by its ups."""
+        ...
+
+    def attention(self, cache: KvCache) -> Attention:
+        """Attention over this cache."""
+        ...
