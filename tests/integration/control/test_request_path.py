@@ -17,6 +17,7 @@ import pytest
 from grpc import aio
 
 from orchestrator.control.cluster import Cluster, ClusterConfig
+from orchestrator.control.seams import LossReason
 from orchestrator.gateway.dispatch import Dispatch, DispatchConfig
 from orchestrator.gateway.errors import NoReplica, ReplicaFailed
 from orchestrator.gateway.fleet import Fleet, FleetConfig
@@ -30,7 +31,7 @@ from protos.hashing import BlockHash, block_hashes
 from protos.messages import ReplicaId, Request, RequestId
 from tests.integration.control.until import until, until_true
 from tests.integration.replica.gateway import Running, running
-from tests.unit.serving.counting import CARD, CONFIG, request
+from tests.unit.serving.counting import CARD, CONFIG, answer, request
 
 
 @dataclass(slots=True)
@@ -56,12 +57,13 @@ class Gateway:
 
 
 @asynccontextmanager
-async def gateway(*names: str) -> AsyncIterator[Gateway]:
+async def gateway(*names: str, patience_s: float = 20.0) -> AsyncIterator[Gateway]:
     registry = MemoryRegistry(time.monotonic_ns, RegistryConfig())
     clock, cluster = OsClock(), Cluster(ClusterConfig())
     connect = partial(GrpcReplicaClient, config=LinkConfig())
     fleet = Fleet(registry, connect, cluster, clock, FleetConfig(refresh_s=0.02))
-    dispatch = Dispatch(fleet, cluster, registry, clock, DispatchConfig())
+    patient = DispatchConfig(queue_ns_max=int(patience_s * 1e9))
+    dispatch = Dispatch(fleet, cluster, registry, clock, patient)
     made = Gateway(registry, cluster, fleet, dispatch, {}, {})
     async with AsyncExitStack() as stack:
         for name in names:
@@ -107,18 +109,38 @@ async def test_a_spike_is_answered_completely_by_all_replicas() -> None:
         assert made.dispatch.totals.streams_broken == 0
 
 
-async def test_a_request_on_a_replica_that_ends_fails_and_the_next_one_does_not() -> None:
+@pytest.mark.parametrize("choices", [1, 3])
+@pytest.mark.parametrize("reason", [LossReason.STOPPED, LossReason.BROKEN])
+async def test_an_answer_outlives_the_replica_that_began_it(
+    choices: int, reason: LossReason
+) -> None:
     async with gateway("a", "b") as made:
-        long = request("long", tokens_max=200)
-        with pytest.raises(ReplicaFailed):
-            async with await made.dispatch.start(long) as stream:
-                await made.stops[stream.replica_id].aclose()
-                async for _ in stream:
-                    pass
+        long = request("long", tokens_max=60, choices=choices)
+        said: dict[int, list[int]] = {choice: [] for choice in range(choices)}
+        async with await made.dispatch.start(long) as stream:
+            async for delta in stream:
+                said[delta.choice] += [sampled.token for sampled in delta.tokens]
+                if delta.first_index == 10 and not made.dispatch.totals.streams_resumed:
+                    if reason is LossReason.STOPPED:
+                        await made.stops[stream.replica_id].aclose()
+                    else:
+                        made.replicas[stream.replica_id].executor.failure = RuntimeError("burnt")
+        assert said == dict.fromkeys(range(choices), answer(long))
+        assert made.dispatch.totals.streams_resumed == {reason: 1}
         other = {ReplicaId("a"), ReplicaId("b")} - {stream.replica_id}
         for number in range(5):
             replica_id, _ = await made.ask(request(f"{number}"))
             assert {replica_id} == other
+
+
+async def test_an_answer_ends_when_nobody_is_left_to_go_on() -> None:
+    async with gateway("a", patience_s=1.0) as made:
+        with pytest.raises(ReplicaFailed) as caught:
+            async with await made.dispatch.start(request("long", tokens_max=200)) as stream:
+                await made.stops[stream.replica_id].aclose()
+                async for _ in stream:
+                    pass
+        assert caught.value.code == "replica_lost"
 
 
 async def test_an_operators_drain_moves_traffic_and_cuts_no_stream() -> None:
