@@ -3,8 +3,9 @@
 It follows every attached replica through one small table of states and keeps
 repeating what was ordered until a report shows that it happened. Commands
 name the epoch they are meant for and may arrive twice. A replica whose stream
-ended, or that fell silent, is forgotten after a bound: a reconnect in between
-finds its state again.
+ended is forgotten after a bound: a reconnect in between finds its state again.
+One that is silent on a stream that lives is kept as it last reported; to end
+such a stream is its owner's matter.
 
 An ordered drain survives a new epoch while it is under way, since losing a
 lease does not empty a replica. A drained replica that comes back under a new
@@ -83,7 +84,7 @@ Command = SendDrain
 @dataclass(frozen=True, slots=True)
 class OrchestratorConfig:
     drain_resend_ns: int = 1_000_000_000
-    silence_ns_max: int = 3_000_000_000  # without a report, attached or not: forgotten
+    absence_ns_max: int = 3_000_000_000  # without a stream: forgotten
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,7 +103,7 @@ class Tracked:
     stream: StreamId | None  # None: between two streams
     record: ReplicaRecord
     snapshot: Snapshot
-    reported_ns: int
+    detached_ns: int | None = None  # when its stream ended
     phase: ReplicaPhase = ReplicaPhase.ACTIVE
     drain_sent_ns: int | None = None
 
@@ -125,7 +126,7 @@ class Orchestrator:
         """Take in what happened and say what to send now, by replica id."""
         for event in events:
             self._apply(event, now_ns)
-        self._forget_silent(now_ns)
+        self._forget_absent(now_ns)
         due = [
             command
             for _, tracked in sorted(self._replicas.items())
@@ -145,37 +146,39 @@ class Orchestrator:
     def _apply(self, event: Event, now_ns: int) -> None:
         match event:
             case ReplicaAttached():
-                self._attach(event, now_ns)
+                self._attach(event)
             case ReportReceived(stream, snapshot):
                 tracked = self._replicas.get(snapshot.replica_id)
                 if tracked is not None and tracked.stream == stream:
-                    observe(tracked, snapshot, now_ns)
+                    observe(tracked, snapshot)
             case ReplicaDetached(stream, replica_id):
                 tracked = self._replicas.get(replica_id)
                 if tracked is not None and tracked.stream == stream:
                     tracked.stream = None
+                    tracked.detached_ns = now_ns
             case DrainRequested(replica_id):
                 tracked = self._replicas.get(replica_id)
                 if tracked is not None and tracked.phase is ReplicaPhase.ACTIVE:
                     tracked.enter(ReplicaPhase.DRAINING)
 
-    def _attach(self, event: ReplicaAttached, now_ns: int) -> None:
+    def _attach(self, event: ReplicaAttached) -> None:
         replica_id = event.record.replica_id
         known = self._replicas.get(replica_id)
         if known is not None and event.snapshot.epoch < known.snapshot.epoch:
             return  # a ghost of an earlier epoch
-        fresh = Tracked(event.stream, event.record, event.snapshot, now_ns)
+        fresh = Tracked(event.stream, event.record, event.snapshot)
         renewed = known is not None and event.snapshot.epoch > known.snapshot.epoch
         if known is not None and not (renewed and known.phase is ReplicaPhase.DRAINED):
             fresh.phase = known.phase
         self._replicas[replica_id] = fresh
         follow(fresh)
 
-    def _forget_silent(self, now_ns: int) -> None:
+    def _forget_absent(self, now_ns: int) -> None:
         self._replicas = {
             replica_id: tracked
             for replica_id, tracked in self._replicas.items()
-            if now_ns - tracked.reported_ns <= self._config.silence_ns_max
+            if tracked.detached_ns is None
+            or now_ns - tracked.detached_ns <= self._config.absence_ns_max
         }
 
     def _drain_due(self, tracked: Tracked, now_ns: int) -> SendDrain | None:
@@ -191,12 +194,11 @@ class Orchestrator:
         return SendDrain(tracked.stream, tracked.record.replica_id, tracked.snapshot.epoch)
 
 
-def observe(tracked: Tracked, snapshot: Snapshot, now_ns: int) -> None:
+def observe(tracked: Tracked, snapshot: Snapshot) -> None:
     """Take in a report, unless a newer one was seen."""
     last = tracked.snapshot
     if (snapshot.epoch, snapshot.number) > (last.epoch, last.number):
         tracked.snapshot = snapshot
-        tracked.reported_ns = now_ns
         follow(tracked)
 
 

@@ -155,7 +155,7 @@ async def test_draining_a_stranger_is_not_found() -> None:
 
 
 async def test_a_drain_of_a_replica_that_goes_away_ends_with_an_error() -> None:
-    forgetful = replace(QUICK, orchestrator=OrchestratorConfig(silence_ns_max=200_000_000))
+    forgetful = replace(QUICK, orchestrator=OrchestratorConfig(absence_ns_max=200_000_000))
     async with control_plane(forgetful) as channel:
         replica = await attached(channel)
         operator = control_pb2_grpc.OperatorStub(channel)  # type: ignore[no-untyped-call]

@@ -21,7 +21,7 @@ from protos.messages import ReplicaId
 from tests.unit.control.reports import SECOND, A, B, draining_report, record, report
 
 S1, S2 = StreamId(1), StreamId(2)
-CONFIG = OrchestratorConfig(drain_resend_ns=SECOND, silence_ns_max=10 * SECOND)
+CONFIG = OrchestratorConfig(drain_resend_ns=SECOND, absence_ns_max=10 * SECOND)
 
 
 @pytest.fixture
@@ -118,15 +118,32 @@ def test_reports_count_once_in_order_and_on_their_own_stream(orchestrator: Orche
     assert status.snapshot.blocks_used == 50
 
 
-@pytest.mark.parametrize("detached", [True, False])
-def test_a_silent_replica_is_forgotten_after_a_bound(
-    orchestrator: Orchestrator, detached: bool
+def test_a_replica_without_a_stream_is_forgotten_after_a_bound(
+    orchestrator: Orchestrator,
 ) -> None:
-    events = [ReplicaDetached(S1, A)] if detached else []
-    orchestrator.tick(10 * SECOND, events)
+    """Counted from the end of its stream, however long it had been silent on it."""
+    orchestrator.tick(30 * SECOND, [ReplicaDetached(S1, A)])
+    orchestrator.tick(40 * SECOND)
     assert phase(orchestrator) is ReplicaPhase.ACTIVE
-    orchestrator.tick(10 * SECOND + 1)
+    orchestrator.tick(40 * SECOND + 1)
     assert orchestrator.status() == ()
+
+
+def test_a_replica_that_stalls_on_a_live_stream_is_still_there_when_it_reports_again(
+    orchestrator: Orchestrator,
+) -> None:
+    orchestrator.tick(1_000 * SECOND)
+    assert orchestrator.replica(A) is not None
+    orchestrator.tick(1_000 * SECOND, [ReportReceived(S1, report(number=1, used=50))])
+    status = orchestrator.replica(A)
+    assert status is not None
+    assert status.snapshot.blocks_used == 50
+
+
+def test_a_drain_ordered_before_a_stall_is_ordered_on(orchestrator: Orchestrator) -> None:
+    order = SendDrain(S1, A, epoch=1)
+    assert orchestrator.tick(0, [DrainRequested(A)]) == (order,)
+    assert orchestrator.tick(1_000 * SECOND) == (order,)
 
 
 def test_commands_and_status_come_by_replica_id() -> None:
