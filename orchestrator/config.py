@@ -34,4 +34,5 @@ class Deployment(BaseModel):
     block_size: int = Field(default=16, ge=1, le=1024)
     device: Literal["auto", "cpu", "cuda"] = "auto"
     dtype: Literal["auto", "float32", "bfloat16", "float16"] = "auto"
+    log_level: Literal["debug", "info", "warning", "error"] = "info"
     drain_s: float = Field(default=20.0, ge=0)  # how long running requests may finish at shutdown

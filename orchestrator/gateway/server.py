@@ -86,6 +86,11 @@ class GatewayServer:
             await self._http_serving  # raises why
         return BoundPorts(http=int(listener.getsockname()[1]), grpc=grpc_port)
 
+    def check_health(self) -> None:
+        """RuntimeError when a door has closed by itself: then it should be replaced."""
+        if self._http_serving is None or self._http_serving.done():
+            raise RuntimeError("nobody listens for HTTP any more")
+
     async def stop(self, grace_s: float) -> None:
         """No new work; what runs may finish within `grace_s`, then it is told to come back."""
         self._http.config.timeout_graceful_shutdown = math.ceil(grace_s + FAREWELL_S)

@@ -89,6 +89,12 @@ class ControlPlaneServer:
         ]
         return address
 
+    def check_health(self) -> None:
+        """RuntimeError when a heartbeat has died: then it should be replaced."""
+        for task in self._tasks:
+            if task.done():
+                raise RuntimeError("the control plane stands still") from task.exception()
+
     async def stop(self) -> None:
         """End every stream; replicas look for the next control plane."""
         for task in self._tasks:

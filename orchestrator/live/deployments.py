@@ -13,6 +13,7 @@ one runs, answers with the very same routes.
 from __future__ import annotations
 
 import asyncio
+import logging
 
 import ray
 from fastapi import FastAPI
@@ -26,6 +27,8 @@ from protos.messages import ReplicaId
 from replicas.config import ReplicaConfig
 from replicas.serving.build import build_replica
 
+LOG_FORMAT = "%(asctime)s %(levelname)s %(name)s: %(message)s"
+
 
 def advertised_host(deployment: Deployment) -> str:
     """How other processes reach this node: loopback on a laptop, the node's address elsewhere."""
@@ -36,10 +39,16 @@ def advertised_host(deployment: Deployment) -> str:
     return str(ray.util.get_node_ip_address())  # type: ignore[no-untyped-call]
 
 
+def log_to_stderr(deployment: Deployment) -> None:
+    """Ray gathers what an actor writes there. Prompts are never logged, at no level."""
+    logging.basicConfig(level=deployment.log_level.upper(), format=LOG_FORMAT)
+
+
 class ReplicaActor:
     """One engine on one GPU (or one CPU thread)."""
 
     async def __init__(self, deployment: Deployment) -> None:  # type: ignore[misc]
+        log_to_stderr(deployment)
         self._drain_s = deployment.drain_s
         self._registry = connect_registry(deployment)
         replica_config = ReplicaConfig(
@@ -74,6 +83,7 @@ class ControlPlaneActor:
     """The cluster view fed by the replicas' reports, and the operator's verbs."""
 
     async def __init__(self, deployment: Deployment) -> None:  # type: ignore[misc]
+        log_to_stderr(deployment)
         self._registry = connect_registry(deployment)
         self._server = ControlPlaneServer(
             self._registry,
@@ -82,6 +92,9 @@ class ControlPlaneActor:
             advertise_host=advertised_host(deployment),
         )
         await self._server.start()
+
+    async def check_health(self) -> None:
+        self._server.check_health()
 
     async def __del__(self) -> None:
         await self._server.stop()
@@ -93,12 +106,16 @@ class GatewayActor:
     """HTTP and gRPC front doors on ports of their own, and the same app as Serve's ingress."""
 
     async def __init__(self, deployment: Deployment, *_dependencies: object) -> None:  # type: ignore[misc]
+        log_to_stderr(deployment)
         self._drain_s = deployment.drain_s
         self._gateway = build_gateway(deployment)
         await self._gateway.start()
 
     def __serve_build_asgi_app__(self) -> FastAPI:
         return self._gateway.app
+
+    async def check_health(self) -> None:
+        self._gateway.server.check_health()
 
     async def __del__(self) -> None:
         await self._gateway.stop(self._drain_s)

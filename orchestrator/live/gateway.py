@@ -48,7 +48,7 @@ class LiveGateway:
 
 
 def build_gateway(deployment: Deployment) -> LiveGateway:
-    """Inside a running event loop. Raises ModelError when the tokenizer cannot be read."""
+    """Inside a running event loop. Raises ModelError or UnsupportedTokenizer."""
     clock = OsClock()
     registry = connect_registry(deployment)
     cluster = Cluster(ClusterConfig())

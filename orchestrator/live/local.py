@@ -1,38 +1,30 @@
 """The real system on one machine: Valkey, Ray, Serve and the cluster's processes.
 
 Everything that is started here is stopped here, whatever ends it: an
-exception half-way through starting, Ctrl-C, SIGTERM. Ray lives in a folder of
-its own with a token of its own, so that it meets no other Ray of the machine;
-what outlives an orderly stop is ended by PID, and only descendants of this
-process are ever looked at.
+exception half-way through starting, Ctrl-C, SIGTERM. What cannot work is said
+before Ray starts where it can be known, and in one sentence everywhere.
 """
 
 from __future__ import annotations
 
 import asyncio
-import logging
-import os
-import shutil
-import signal
 import socket
-import tempfile
 import time
 from collections.abc import Callable
-from contextlib import ExitStack, suppress
+from contextlib import ExitStack
 from dataclasses import dataclass
-from pathlib import Path
 from types import TracebackType
-from typing import Self
+from typing import Literal, Self
+from urllib.parse import urlsplit
 
 import httpx
-import psutil
 import ray
 from ray import serve
-from ray.serve.config import HTTPOptions, ProxyLocation
 from ray.serve.schema import ApplicationStatus
 
 from orchestrator.config import Deployment
 from orchestrator.live.app import build
+from orchestrator.live.local_ray import local_ray
 from orchestrator.live.operator_client import replica_states
 from orchestrator.live.valkey import EmbeddedValkey
 from orchestrator.registry.config import RegistryConfig
@@ -44,7 +36,10 @@ from replicas.model.source import resolve_model
 APPLICATION = "blockyard"
 START_TIMEOUT_S = 300.0  # loading a large model from a slow disk; progress is shown meanwhile
 POLL_S = 0.2
-OBJECT_STORE_BYTES = 100 * 1024 * 1024  # tokens never travel through Ray objects
+PLACES_BESIDE_REPLICAS = 4  # in Ray's books: gateway, control plane, Serve's own
+QUIET_LEVELS = ("warning", "error")
+
+Device = Literal["auto", "cpu", "cuda"]
 
 
 class StartFailed(Exception):
@@ -63,7 +58,9 @@ class LocalOptions:
     redis_url: str | None = None  # None: an embedded Valkey
     blocks: int | None = None
     block_size: int = 16
+    device: Device = "auto"  # cuda where there is a GPU for each replica, else cpu
     dtype: str = "auto"
+    log_level: str = "warning"  # what is below is not shown
 
 
 class LocalCluster:
@@ -122,67 +119,56 @@ class LocalCluster:
         except ModelError as error:
             raise StartFailed(str(error)) from error
         self._redis_url = self._start_registry()
-        config = Deployment.model_validate(
-            {
-                "model": self._options.model,
-                "replicas": self._options.replicas,
-                "redis_url": self._redis_url,
-                "http_port": self._options.http_port,
-                "grpc_port": self._options.grpc_port,
-                "control_port": self._options.control_port,
-                "blocks": self._options.blocks,
-                "block_size": self._options.block_size,
-                "dtype": self._options.dtype,
-            }
-        )
         self._start_ray()
-        self._progress(f"loading {source.name} on {config.replicas} replicas")
+        device = choose_device(self._options.device, self._options.replicas, gpus())
+        self._progress(f"loading {source.name} on {self._options.replicas} replicas ({device})")
         serve.run_many(
-            [serve.RunTarget(build(config), name=APPLICATION, route_prefix="/")],
+            [serve.RunTarget(build(self._deployment(device)), name=APPLICATION, route_prefix="/")],
             wait_for_ingress_deployment_creation=False,
             wait_for_applications_running=False,
         )
         self._wait_until_serving()
 
+    def _deployment(self, device: Device) -> Deployment:
+        return Deployment.model_validate(
+            {
+                "model": self._options.model,
+                "replicas": self._options.replicas,
+                "redis_url": self.redis_url,
+                "http_port": self._options.http_port,
+                "grpc_port": self._options.grpc_port,
+                "control_port": self._options.control_port,
+                "blocks": self._options.blocks,
+                "block_size": self._options.block_size,
+                "device": device,
+                "dtype": self._options.dtype,
+                "log_level": self._options.log_level,
+            }
+        )
+
     def _start_registry(self) -> str:
         """An embedded Valkey, or proof that the given server answers. Returns its URL."""
-        if self._options.redis_url is None:
+        url = self._options.redis_url
+        if url is None:
             self._progress("starting Valkey")
             try:
                 return self._undo.enter_context(EmbeddedValkey()).url
             except RuntimeError as error:
                 raise StartFailed(str(error)) from error
         try:
-            asyncio.run(ping(self._options.redis_url))
+            asyncio.run(ping(url))
         except (RegistryUnavailable, ValueError) as error:
-            raise StartFailed(f"Redis at {self._options.redis_url}: {error}") from error
-        return self._options.redis_url
+            raise StartFailed(f"no registry at {without_password(url)}: {error}") from error
+        return url
 
     def _start_ray(self) -> None:
         self._progress("starting Ray")
-        folder = Path(tempfile.mkdtemp(prefix="blockyard-"))
-        self._undo.callback(shutil.rmtree, folder, ignore_errors=True)
-        assert "RAY_AUTH_MODE" in os.environ, "call protect_ray() before Ray is imported"
-        others = frozenset(psutil.Process().children(recursive=True))
-        self._undo.callback(stop_ray, others)
-        terminate = signal.getsignal(signal.SIGTERM)
-        ray.init(
-            address="local",
-            num_cpus=self._options.replicas + 4,  # places in Ray's books, not cores
-            include_dashboard=False,
-            object_store_memory=OBJECT_STORE_BYTES,
-            log_to_driver=False,
-            logging_level=logging.ERROR,
-            _temp_dir=str(folder),
-            _node_ip_address="127.0.0.1",
+        running = local_ray(
+            application=APPLICATION,
+            places=self._options.replicas + PLACES_BESIDE_REPLICAS,
+            shows_logs=self._options.log_level not in QUIET_LEVELS,
         )
-        signal.signal(signal.SIGTERM, terminate)  # Ray takes it, and would abort
-        logging.getLogger("ray.serve").setLevel(logging.ERROR)
-        serve.start(
-            proxy_location=ProxyLocation.Disabled,
-            http_options=HTTPOptions(host="127.0.0.1"),
-            logging_config={"log_level": "WARNING", "enable_access_log": False},
-        )
+        self._undo.enter_context(running)
 
     def _wait_until_serving(self) -> None:
         deadline = time.monotonic() + START_TIMEOUT_S
@@ -197,6 +183,30 @@ class LocalCluster:
                 return
             time.sleep(POLL_S)
         raise StartFailed(f"not ready after {START_TIMEOUT_S:.0f} s")
+
+
+def gpus() -> int:
+    """GPUs that the running Ray has to give."""
+    resources: dict[str, float] = ray.cluster_resources()  # type: ignore[no-untyped-call]
+    return int(resources.get("GPU", 0))
+
+
+def choose_device(wanted: Device, replicas: int, gpus: int) -> Device:
+    """A GPU for each replica, or the CPU for all. StartFailed where `cuda` cannot be had."""
+    if wanted == "cuda" and gpus < replicas:
+        raise StartFailed(
+            f"{replicas} replicas need a GPU each and there are {gpus}; "
+            "use fewer --replicas or --device cpu"
+        )
+    if wanted == "auto":
+        return "cuda" if gpus >= replicas else "cpu"
+    return wanted
+
+
+def without_password(url: str) -> str:
+    """Where a URL points, without who may go there."""
+    parts = urlsplit(url)
+    return f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}{parts.path}"
 
 
 def require_free(port: int) -> None:
@@ -240,28 +250,14 @@ def raise_if_failed() -> None:
     if application is None or application.status is not ApplicationStatus.DEPLOY_FAILED:
         return
     causes = [
-        deployment.message
-        for deployment in application.deployments.values()
+        f"{name}: {last_line(deployment.message)}"
+        for name, deployment in application.deployments.items()
         if deployment.status.name == "DEPLOY_FAILED"
     ]
-    raise StartFailed(last_line(causes[0] if causes else application.message))
+    raise StartFailed("; ".join(causes) or last_line(application.message))
 
 
 def last_line(message: str) -> str:
     """The error itself, without the actor's traceback above it."""
     lines = [line.strip() for line in message.splitlines() if line.strip()]
     return lines[-1] if lines else "a deployment failed without a message"
-
-
-def stop_ray(others: frozenset[psutil.Process]) -> None:
-    """Orderly first; then whatever Ray started and left. `others` are not Ray's."""
-    family = [p for p in psutil.Process().children(recursive=True) if p not in others]
-    if ray.is_initialized():
-        with suppress(Exception):  # whatever state Serve is in, Ray goes next
-            serve.delete(APPLICATION)
-        ray.shutdown()
-    _, alive = psutil.wait_procs(family, timeout=1)
-    for process in alive:
-        with suppress(psutil.NoSuchProcess):
-            process.kill()
-    psutil.wait_procs(alive, timeout=5)

@@ -87,10 +87,14 @@ def batch_table(report: Report) -> Table:
 def notes(report: Report) -> list[str]:
     """What does not fit a row, a sentence each."""
     prefix, conditions, rates = report.prefix, report.conditions, report.rates
+    cascade = report.cascade
     return [
         f"prefix hit: {prefix.hit_tokens} of {prefix.prompt_tokens} prompt tokens found, TTFT "
         f"{prefix.cold_ttft_ms:.0f} ms cold, {prefix.hit_ttft_ms:.0f} ms with the hit "
         f"({prefix.cold_ttft_ms / prefix.hit_ttft_ms:.1f}x)",
+        f"attention of {cascade.sharing}, ms a step: {cascade.shared_ms:.1f} sharing, "
+        f"{cascade.apart_ms:.1f} each row alone, {cascade.copies_ms:.1f} with no block in common, "
+        f"{cascade.torch_ms:.1f} in torch",
         f"measured here: reads {rates.read_bytes_per_s / 1e9:.1f} GB/s, multiplies "
         f"{rates.flop_per_s / 1e9:.0f} GFLOP/s",
         f"on {conditions.cpu} ({conditions.cpu_capability}), {conditions.threads} thread, "

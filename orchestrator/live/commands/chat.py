@@ -30,10 +30,12 @@ def chat(text: str, http_port: int, system: str | None, max_tokens: int) -> None
     try:
         for piece in stream_chat(f"http://127.0.0.1:{http_port}", body):
             click.echo(piece, nl=False)
-    except httpx.TransportError as error:
+    except httpx.ConnectError as error:
         raise click.ClickException(
             f"nobody answers at port {http_port} ({error}); start one with: blockyard up"
         ) from error
+    except httpx.TransportError as error:
+        raise click.ClickException(f"the connection was lost ({error})") from error
     click.echo()
 
 

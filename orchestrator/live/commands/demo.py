@@ -52,6 +52,8 @@ def demo(**values: Any) -> None:
         raise click.ClickException(str(error)) from error
     except (RequestFailed, httpx.TransportError) as error:
         raise click.ClickException(f"a request failed: {error}") from error
+    except (ConnectionError, TimeoutError) as error:
+        raise click.ClickException(f"the control plane did not report: {error}") from error
 
 
 def chat_prompts() -> list[Prompt]:

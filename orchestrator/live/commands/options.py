@@ -28,11 +28,25 @@ CLUSTER = (
     click.option("--blocks", type=click.IntRange(1), help="KV blocks of each replica."),
     click.option("--block-size", type=click.IntRange(1, 1024), default=16, show_default=True),
     click.option(
+        "--device",
+        type=click.Choice(["auto", "cpu", "cuda"]),
+        default="auto",
+        show_default=True,
+        help="auto: a GPU for each replica where there are enough, else the CPU.",
+    ),
+    click.option(
         "--dtype",
         type=click.Choice(["auto", "float32", "bfloat16", "float16"]),
         default="auto",
         show_default=True,
         help="auto: bfloat16 on a GPU, float32 on a CPU.",
+    ),
+    click.option(
+        "--log-level",
+        type=click.Choice(["debug", "info", "warning", "error"]),
+        default="warning",
+        show_default=True,
+        help="info: a line for each request, from every process.",
     ),
 )
 

@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import os
+import shutil
 import signal
 import socket
 import subprocess
 import sys
 import tempfile
+from itertools import takewhile
 from pathlib import Path
 
 import psutil
 import pytest
 
+from replicas.model.tiny import write_tiny
 from tests.ports import free_ports
 from tests.waiting import wait_for
 
@@ -29,10 +32,16 @@ def up_command(ports: list[int], *more: str) -> list[str]:
     ]
 
 
-@pytest.mark.parametrize("stop", [signal.SIGINT, signal.SIGTERM], ids=["ctrl-c", "sigterm"])
-def test_stopping_leaves_no_process_no_port_and_no_folder(
-    stop: signal.Signals, tmp_path: Path
-) -> None:
+@pytest.mark.parametrize(
+    ("stop", "stage"),
+    [
+        (signal.SIGINT, "Ctrl-C"),  # the last line that `up` prints: it serves
+        (signal.SIGTERM, "Ctrl-C"),
+        (signal.SIGTERM, "loading"),  # Ray runs, the replicas are being built
+    ],
+    ids=["ctrl-c", "sigterm", "sigterm-while-loading"],
+)
+def test_stopping_leaves_no_process_no_port_and_no_folder(stop: signal.Signals, stage: str) -> None:
     ports = free_ports(3)
     temporary = tempfile.mkdtemp(dir="/tmp", prefix="by")  # short: Ray's sockets live below it
     running = subprocess.Popen(
@@ -43,16 +52,12 @@ def test_stopping_leaves_no_process_no_port_and_no_folder(
         text=True,
     )
     assert running.stdout is not None
-    lines = []
-    for line in running.stdout:
-        lines.append(line)
-        if "Ctrl-C" in line:
-            break
-    assert running.poll() is None, "".join(lines)
+    seen = list(takewhile(lambda line: stage not in line, running.stdout))
+    assert running.poll() is None, "".join(seen)
     family = psutil.Process(running.pid).children(recursive=True)
-    assert any("ServeReplica" in " ".join(p.cmdline()) for p in family)
+    assert any("raylet" in " ".join(p.cmdline()) for p in family)
     running.send_signal(stop)
-    running.communicate(timeout=60)
+    running.communicate(timeout=90)
     assert running.returncode == 0
     wait_for(lambda: not psutil.wait_procs(family, 0)[1], within_s=10, what="every process ended")
     for port in ports:
@@ -62,8 +67,9 @@ def test_stopping_leaves_no_process_no_port_and_no_folder(
     os.rmdir(temporary)
 
 
-def fails_with(command: list[str]) -> str:
-    done = subprocess.run(command, capture_output=True, text=True, timeout=120)
+def fails_with(command: list[str], temporary: str | None = None) -> str:
+    environment = {**os.environ, "TMPDIR": temporary} if temporary else None
+    done = subprocess.run(command, capture_output=True, text=True, timeout=180, env=environment)
     assert done.returncode == 1
     assert "Traceback" not in done.stderr
     return done.stderr
@@ -75,16 +81,25 @@ def test_a_taken_port_is_named() -> None:
         assert f"port {ports[1]} is taken" in fails_with(up_command(ports))
 
 
-def test_an_unreachable_redis_is_named() -> None:
+def test_an_unreachable_redis_is_named_without_its_password() -> None:
     *ports, nobody = free_ports(4)
-    url = f"redis://127.0.0.1:{nobody}"
-    assert url in fails_with(up_command(ports, "--redis", url))
+    error = fails_with(up_command(ports, "--redis", f"redis://:hunter2@127.0.0.1:{nobody}"))
+    assert f"redis://127.0.0.1:{nobody}" in error
+    assert "hunter2" not in error
 
 
 def test_a_missing_model_is_named() -> None:
     assert "/no/such/model" in fails_with(up_command(free_ports(3), "--model", "/no/such/model"))
 
 
-def test_corrupt_weights_are_named(tmp_path: Path) -> None:
-    (tmp_path / "config.json").write_text("{not json")
-    assert "config.json" in fails_with(up_command(free_ports(3), "--model", str(tmp_path)))
+def test_corrupt_weights_are_named_and_nothing_stays(tmp_path: Path) -> None:
+    model = tmp_path / "model"
+    shutil.copytree(write_tiny(), model)
+    weights = model / "model.safetensors"
+    weights.write_bytes(weights.read_bytes()[:1000])
+    temporary = tempfile.mkdtemp(dir="/tmp", prefix="by")
+    assert "model.safetensors" in fails_with(
+        up_command(free_ports(3), "--model", str(model)), temporary
+    )
+    assert os.listdir(temporary) == []
+    os.rmdir(temporary)

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import inspect
+from typing import Any, Literal
+
+import pytest
 
 from orchestrator.config import Deployment
 from orchestrator.live.app import build, serve_deployment
@@ -35,3 +38,13 @@ def test_running_requests_get_the_whole_drain_before_serve_ends_an_actor() -> No
     deployment = Deployment(redis_url=REDIS_URL, drain_s=120)
     gateway = serve_deployment(GatewayActor, "gateway", deployment, {})
     assert gateway._deployment_config.graceful_shutdown_timeout_s > 120
+
+
+@pytest.mark.parametrize(("device", "gpus"), [("cuda", 1), ("cpu", 0)])
+def test_a_replica_asks_for_a_gpu_exactly_when_it_runs_on_one(
+    device: Literal["cuda", "cpu"], gpus: int
+) -> None:
+    bound: Any = build(Deployment(redis_url=REDIS_URL, device=device))._bound_deployment
+    replicas = bound.init_args[1]._bound_deployment
+    assert replicas.name == "replica"
+    assert replicas.ray_actor_options["num_gpus"] == gpus

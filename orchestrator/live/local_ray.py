@@ -1,0 +1,77 @@
+"""A Ray of our own on this machine, with Serve in it, for as long as a block of code runs.
+
+It lives in a folder of its own under a token of its own, so that it meets no
+other Ray of the machine. Leaving is orderly first; what outlives that is ended
+by PID, and only descendants of this process are ever looked at.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import shutil
+import signal
+import tempfile
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager, suppress
+from pathlib import Path
+
+import psutil
+import ray
+from ray import serve
+from ray.serve.config import HTTPOptions, ProxyLocation
+
+OBJECT_STORE_BYTES = 100 * 1024 * 1024  # tokens never travel through Ray objects
+STOP_S = 5.0
+
+
+@contextmanager
+def local_ray(*, application: str, places: int, shows_logs: bool) -> Iterator[None]:
+    """Ray and Serve, without a proxy. On leaving, `application` is deleted before Ray stops.
+
+    `places` is how many CPUs Ray may book, whatever the machine has.
+    `protect_ray` must have been called before Ray was imported.
+    """
+    assert "RAY_AUTH_MODE" in os.environ, "call protect_ray() before Ray is imported"
+    with ExitStack() as undo:
+        folder = Path(tempfile.mkdtemp(prefix="blockyard-"))
+        undo.callback(shutil.rmtree, folder, ignore_errors=True)
+        others = frozenset(psutil.Process().children(recursive=True))
+        undo.callback(stop_ray, application, others)
+        start_ray(folder, places=places, shows_logs=shows_logs)
+        yield
+
+
+def start_ray(folder: Path, *, places: int, shows_logs: bool) -> None:
+    terminate = signal.getsignal(signal.SIGTERM)
+    ray.init(
+        address="local",
+        num_cpus=places,
+        include_dashboard=False,
+        object_store_memory=OBJECT_STORE_BYTES,
+        log_to_driver=shows_logs,
+        logging_level=logging.ERROR,
+        _temp_dir=str(folder),
+        _node_ip_address="127.0.0.1",
+    )
+    signal.signal(signal.SIGTERM, terminate)  # Ray takes it, and would abort
+    logging.getLogger("ray.serve").setLevel(logging.ERROR)
+    serve.start(
+        proxy_location=ProxyLocation.Disabled,
+        http_options=HTTPOptions(host="127.0.0.1"),
+        logging_config={"log_level": "WARNING", "enable_access_log": False},
+    )
+
+
+def stop_ray(application: str, others: frozenset[psutil.Process]) -> None:
+    """Orderly first; then whatever Ray started and left. `others` are not Ray's."""
+    family = [p for p in psutil.Process().children(recursive=True) if p not in others]
+    if ray.is_initialized():
+        with suppress(Exception):  # whatever state Serve is in, Ray goes next
+            serve.delete(application)
+        ray.shutdown()
+    _, alive = psutil.wait_procs(family, timeout=1)
+    for process in alive:
+        with suppress(psutil.NoSuchProcess):
+            process.kill()
+    psutil.wait_procs(alive, timeout=STOP_S)

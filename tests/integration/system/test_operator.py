@@ -1,0 +1,96 @@
+"""A cluster with choices of its own: a Redis by URL, small blocks, one replica drained."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from collections.abc import Iterator
+
+import httpx
+import pytest
+
+from orchestrator.live.local import LocalCluster, LocalOptions
+from orchestrator.live.valkey import EmbeddedValkey
+from tests.integration.system.conftest import System
+from tests.ports import free_ports
+from tests.waiting import wait_for
+
+pytestmark = pytest.mark.ray
+
+BLOCKS = 300
+BLOCK_SIZE = 8
+
+
+@pytest.fixture(scope="module")
+def system() -> Iterator[System]:
+    http_port, grpc_port, control_port = free_ports(3)
+    with EmbeddedValkey() as valkey:
+        options = LocalOptions(
+            model="tiny",
+            replicas=2,
+            http_port=http_port,
+            grpc_port=grpc_port,
+            control_port=control_port,
+            redis_url=valkey.url,
+            blocks=BLOCKS,
+            block_size=BLOCK_SIZE,
+            dtype="bfloat16",
+        )
+        with LocalCluster(options, lambda _message: None) as cluster:
+            yield System(options, cluster.redis_url)
+
+
+def command(system: System, verb: str, *words: str) -> str:
+    port = str(system.options.control_port)
+    line = [sys.executable, "-m", "orchestrator", verb, *words, "--control-port", port]
+    return subprocess.run(line, capture_output=True, check=True, text=True, timeout=60).stderr
+
+
+def replica_of_a_request(system: System) -> str:
+    answer = httpx.post(
+        f"{system.url}/v1/completions", json={"prompt": "Who?", "max_tokens": 3}, timeout=60
+    )
+    assert answer.status_code == 200, answer.text
+    return answer.headers["x-blockyard-replica"]
+
+
+def test_the_choices_of_the_command_line_reach_the_replicas(system: System) -> None:
+    for state in system.replicas():
+        card = state.record.card
+        assert (state.snapshot.blocks_total, card.block_size) == (BLOCKS, BLOCK_SIZE)
+        assert card.dtype == "bfloat16"
+    assert system.members() == {state.record.replica_id for state in system.replicas()}
+
+
+def test_blocks_of_every_replica_are_in_the_metrics(system: System) -> None:
+    text = httpx.get(f"{system.url}/metrics").text
+    for state in system.replicas():
+        for gauge in ("kv_blocks_free", "kv_blocks_cached", "kv_blocks_used"):
+            assert f'{gauge}{{replica="{state.record.replica_id}"}}' in text
+
+
+def test_a_request_without_max_tokens_is_served_by_a_pool_smaller_than_the_context(
+    system: System,
+) -> None:
+    body = {"messages": [{"role": "user", "content": "hi"}], "stream": True}
+    with httpx.stream(
+        "POST", f"{system.url}/v1/chat/completions", json=body, timeout=60
+    ) as response:
+        assert response.status_code == 200
+        first = next(line for line in response.iter_lines() if line)
+    assert "error" not in json.loads(first.removeprefix("data: "))
+
+
+def test_a_drained_replica_gets_no_more_requests_and_the_other_serves(system: System) -> None:
+    drained, kept = sorted(state.record.replica_id for state in system.replicas())
+    said = command(system, "drain", drained)
+    assert "drained, 0 sequences left" in said
+    states = {state.record.replica_id: state.state for state in system.replicas()}
+    assert states[drained] == "drained"
+    assert states[kept] == "active"
+    wait_for(
+        lambda: {replica_of_a_request(system) for _ in range(4)} == {kept},
+        within_s=10,
+        what="every request goes to the replica that is left",
+    )
