@@ -1,4 +1,4 @@
-"""The measurements of one engine: batches of 1, 8 and 32, and a prefix found or not.
+"""The measurements of one engine: batches of 1, 8 and 32, a prefix found or not, or shared.
 
 A batch is measured in two passes over the same unique prompts. The first asks
 for one token each: all its steps are prefill. The second finds the prompts in
@@ -17,6 +17,7 @@ from dataclasses import dataclass
 import torch
 
 from protos.messages import Request, RequestId, SamplingParams
+from replicas.bench.cascade import CascadeFigures, Sharing, measure_cascade
 from replicas.bench.floor import step_work, total_floor_ns
 from replicas.bench.machine import Conditions, Rates, cpu_name, measure_rates, resident_bytes
 from replicas.bench.stopwatch import Stopwatch, TimedStep
@@ -34,10 +35,11 @@ class Extent:
     decode_steps: dict[int, int]  # by batch
     shared_tokens: int  # leading tokens of the prefix pair
     suffix_tokens: int
+    sharing: Sharing
 
 
-FULL = Extent(512, {1: 24, 8: 12, 32: 8}, shared_tokens=600, suffix_tokens=64)
-QUICK = Extent(128, {1: 6, 8: 4, 32: 3}, shared_tokens=128, suffix_tokens=16)
+FULL = Extent(512, {1: 24, 8: 12, 32: 8}, 600, 64, Sharing(32, 592, 700))
+QUICK = Extent(128, {1: 6, 8: 4, 32: 3}, 128, 16, Sharing(8, 320, 400))
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,6 +75,7 @@ class Report:
     rates: Rates
     batches: tuple[BatchFigures, ...]
     prefix: PrefixFigures
+    cascade: CascadeFigures
 
 
 def measure_engine(model: LoadedModel, extent: Extent, progress: Progress) -> Report:
@@ -84,11 +87,14 @@ def measure_engine(model: LoadedModel, extent: Extent, progress: Progress) -> Re
         progress(f"batch {batch}: prefill of {extent.prompt_tokens} tokens each, {steps} decodes")
         batches.append(_measure_batch(model, extent, rates, batch))
     progress(f"time to first token with and without {extent.shared_tokens} tokens in the cache")
+    prefix = _measure_prefix(model, extent)
+    progress(f"attention of {extent.sharing} with and without sharing")
     return Report(
         conditions=_conditions(model),
         rates=rates,
         batches=tuple(batches),
-        prefix=_measure_prefix(model, extent),
+        prefix=prefix,
+        cascade=measure_cascade(model, extent.sharing),
     )
 
 

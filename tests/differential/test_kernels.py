@@ -7,6 +7,7 @@ import random
 import pytest
 import torch
 
+from replicas.model.kernels.native_attention import NativeAttention
 from replicas.model.rope import Rope
 from tests.differential.kernels import (
     CONFIG,
@@ -137,6 +138,48 @@ def test_attention_has_the_same_bits_alone_together_and_in_chunks(dtype: torch.d
         assert torch.equal(output, whole[done : done + chunk]), (done, chunk)
         done += chunk
     assert done == tokens
+
+
+@pytest.mark.parametrize("dtype", TYPES)
+@pytest.mark.parametrize("block_size", [4, 7, 16, 32])
+@pytest.mark.parametrize("seed", range(3))
+def test_sharing_a_prefix_changes_no_bit(seed: int, block_size: int, dtype: torch.dtype) -> None:
+    """Random groups, some too small or too short to share, between prefills and lone decodes."""
+    config = shaped(6, 2, 16)
+    rng = random.Random(seed)
+    scene = Scene(config, block_size, seed=seed)
+    rows = [scene.row(rng.randint(0, 100), rng.randint(1, 30)) for _ in range(3)]
+    for prefix, size in ((100, 5), (260, 3), (270, 4), (333, 6)):
+        shared = scene.row(0, prefix).block_table[: prefix // block_size]
+        begin = len(shared) * block_size
+        rows += [scene.row(begin + rng.randint(0, 150), 1, shared=shared) for _ in range(size)]
+    rng.shuffle(rows)
+    rows = numbered(rows)
+    heads = scene.heads(sum(len(row.tokens) for row in rows))
+    kernels, plain = both(config)
+    attention = kernels.attention(scene.cache(dtype))
+    apart, together = (len(attention.lay_out(rows, sharing_rows=n).visits) for n in (99, 4))
+    assert together == apart + 2, "two groups are large and long enough"
+    found = attend(kernels, config, scene.cache(dtype), rows, heads)
+    for row, mine, n in zip(rows, found, range(len(rows)), strict=True):
+        first = sum(len(each.tokens) for each in rows[:n])
+        own = heads[first : first + len(row.tokens)]
+        assert torch.equal(mine, attend(kernels, config, scene.cache(dtype), [row], own)[0])
+    if dtype is torch.float32:
+        expected = attend(plain, config, scene.cache(dtype), rows, heads)
+        assert torch.allclose(torch.cat(found), torch.cat(expected), atol=2e-5)
+
+
+def test_sampled_rows_are_found_behind_a_group() -> None:
+    """Sharing moves rows; the last tokens follow the plan."""
+    config = shaped(6, 2, 16)
+    scene = Scene(config, 16, seed=1)
+    shared = scene.row(0, 320).block_table
+    rows = [scene.row(5, 7), *(scene.row(320, 1, shared=shared) for _ in range(4))]
+    rows = numbered([rows[1], rows[0], *rows[2:]])
+    step = NativeAttention(native_library(), config, scene.cache(torch.float32)).lay_out(rows)
+    assert step.tokens[step.last].tolist() == [row.tokens[-1] for row in rows]
+    assert step.tokens.tolist() != [token for row in rows for token in row.tokens]
 
 
 def test_extreme_scores_do_not_overflow() -> None:

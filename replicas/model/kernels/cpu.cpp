@@ -20,6 +20,10 @@
 #include <cstring>
 #include <limits>
 
+#if defined(__AVX2__)
+#include <immintrin.h>
+#endif
+
 namespace {
 
 #if defined(__AVX512F__)
@@ -38,7 +42,6 @@ constexpr int KEYS = 4;
 typedef float Vec __attribute__((vector_size(4 * LANES)));
 typedef uint32_t Bits __attribute__((vector_size(4 * LANES)));
 typedef int32_t Ints __attribute__((vector_size(4 * LANES)));
-typedef uint16_t Halves __attribute__((vector_size(2 * LANES)));
 typedef float Four __attribute__((vector_size(16)));
 
 struct bfloat16 {
@@ -51,10 +54,18 @@ inline Vec load(const float* from) {
   return vec;
 }
 
+// One instruction widens, where compilers see several in the general way to say it.
 inline Vec load(const bfloat16* from) {
-  Halves halves;
+#if defined(__AVX512F__)
+  const Bits bits = (Bits)_mm512_cvtepu16_epi32(_mm256_loadu_si256((const __m256i*)from));
+#elif defined(__AVX2__)
+  const Bits bits = (Bits)_mm256_cvtepu16_epi32(_mm_loadu_si128((const __m128i*)from));
+#else
+  uint16_t halves __attribute__((vector_size(2 * LANES)));
   std::memcpy(&halves, from, sizeof halves);
-  return (Vec)(__builtin_convertvector(halves, Bits) << 16);
+  const Bits bits = __builtin_convertvector(halves, Bits);
+#endif
+  return (Vec)(bits << 16);
 }
 
 inline void store(float* to, Vec vec) { std::memcpy(to, &vec, sizeof vec); }
@@ -236,8 +247,22 @@ struct Tile {
   const Stored* keys;
   const Stored* values;
   const int64_t* offsets;  // of the tile's slots
+  const int64_t* ahead;  // those of the tile to be visited next, or null
   int64_t head_dim;
   float scale;
+
+  // Measured on decodes of 8 and 32 rows over scattered blocks: twice as fast in bfloat16, and
+  // up to a fifth slower in float32, whose tiles are as large as the cache next to the core.
+  static constexpr bool FETCHES = sizeof(Stored) < sizeof(float);
+
+  // Ask for what the next tile needs of this head while this one is computed: blocks lie
+  // scattered, so no hardware foresees them.
+  void fetch(int64_t slot) const {
+    for (int64_t d = 0; d < head_dim; d += 64 / static_cast<int64_t>(sizeof(Stored))) {
+      __builtin_prefetch(keys + ahead[slot] + d, 0, 2);
+      __builtin_prefetch(values + ahead[slot] + d, 0, 2);
+    }
+  }
 
   // Scores of R rows for the tile's first slots, as many as the farthest-seeing row needs.
   template <int R>
@@ -248,6 +273,8 @@ struct Tile {
       Vec acc[R][KEYS] = {};
       const Stored* key[KEYS];
       for (int j = 0; j < KEYS; j++) key[j] = keys + offsets[slot + j];
+      if (FETCHES && ahead)
+        for (int j = 0; j < KEYS; j++) fetch(slot + j);
       for (int64_t d = 0; d < head_dim; d += LANES) {
         Vec query[R];
         for (int r = 0; r < R; r++) query[r] = load(rows[r].query + d);
@@ -338,24 +365,36 @@ struct Attention {
   int64_t table_width, block_size, heads, kv_heads, head_dim;
   float scale;
 
-  // Tokens `begin` to `stop - 1` visit one tile of the keys of one table.
-  void visit_tile(int64_t begin, int64_t stop, int64_t sequence, int64_t tile) const {
-    const int64_t first = tile * TILE, group = heads / kv_heads;
-    int64_t farthest = 0;
-    for (int64_t t = begin; t < stop; t++) farthest = std::max(farthest, positions[t] + 1 - first);
-    const int64_t slots = std::min<int64_t>(TILE, farthest);
-    int64_t offsets[TILE];
-    for (int64_t slot = 0; slot < TILE; slot++) {
-      // Past the last slot anything readable will do: nobody sees it.
-      const int64_t position = first + (slot < slots ? slot : 0);
-      const int64_t block = tables[sequence * table_width + position / block_size];
-      offsets[slot] = (block * block_size + position % block_size) * kv_heads * head_dim;
+  // Where the slots of a tile of a sequence begin, the first `slots` of them: past these anything
+  // readable will do, for nobody sees it.
+  void locate(int64_t sequence, int64_t tile, int64_t slots, int64_t* offsets) const {
+    const int32_t* table = tables + sequence * table_width;
+    const int64_t width = kv_heads * head_dim;
+    int64_t block = tile * TILE / block_size, within = tile * TILE % block_size;
+    for (int64_t slot = 0; slot < slots; slot++) {
+      offsets[slot] = (table[block] * block_size + within) * width;
+      if (++within == block_size) block++, within = 0;
     }
+    std::fill(offsets + slots, offsets + TILE, offsets[0]);
+  }
+
+  // Slots of a tile that some token of a visit may see.
+  int64_t seen(const int32_t* visit, int64_t tile) const {
+    int64_t farthest = 0;
+    for (int64_t t = visit[0]; t < visit[1]; t++) farthest = std::max(farthest, positions[t]);
+    return std::min<int64_t>(TILE, farthest + 1 - tile * TILE);
+  }
+
+  // The visit's tokens meet one tile, whose slots are at `offsets`.
+  void meet(const int32_t* visit, int64_t tile, const int64_t* offsets,
+            const int64_t* ahead) const {
+    const int64_t first = tile * TILE, group = heads / kv_heads;
     for (int64_t kv = 0; kv < kv_heads; kv++) {
-      const Tile<Stored> of{keys + kv * head_dim, values + kv * head_dim, offsets, head_dim, scale};
+      Tile<Stored> of{keys + kv * head_dim, values + kv * head_dim, offsets, ahead, head_dim,
+                      scale};
       Row rows[QUERIES];
       int count = 0;
-      for (int64_t t = begin; t < stop; t++) {
+      for (int64_t t = visit[0]; t < visit[1]; t++) {
         const int64_t visible = std::min<int64_t>(TILE, positions[t] + 1 - first);
         if (visible <= 0) continue;
         for (int64_t head = kv * group; head < (kv + 1) * group; head++) {
@@ -364,6 +403,7 @@ struct Attention {
                               best + at, total + at, visible};
           if (count == QUERIES) {
             of.template visit<QUERIES>(rows);
+            of.ahead = nullptr;  // the first rows have asked for all of it
             count = 0;
           }
         }
@@ -377,11 +417,22 @@ struct Attention {
     std::fill(out, out + tokens * heads * head_dim, 0.0f);
     std::fill(best, best + tokens * heads, -std::numeric_limits<float>::infinity());
     std::fill(total, total + tokens * heads, 0.0f);
-    for (int64_t n = 0; n < visits_count; n++) {
-      const int32_t* visit = visits + 5 * n;
-      for (int64_t tile = visit[3]; tile < visit[4]; tile++)
-        visit_tile(visit[0], visit[1], visit[2], tile);
-    }
+    int64_t offsets[2][TILE];
+    bool is_located = false;
+    int turn = 0;
+    for (const int32_t* visit = visits; visit < visits + 5 * visits_count; visit += 5)
+      for (int64_t tile = visit[3]; tile < visit[4]; tile++) {
+        if (!is_located) locate(visit[2], tile, seen(visit, tile), offsets[turn]);
+        const bool is_last_tile = tile + 1 == visit[4];
+        const int32_t* next = is_last_tile ? visit + 5 : visit;
+        is_located = next < visits + 5 * visits_count;
+        if (is_located) {
+          const int64_t next_tile = is_last_tile ? next[3] : tile + 1;
+          locate(next[2], next_tile, seen(next, next_tile), offsets[1 - turn]);
+        }
+        meet(visit, tile, offsets[turn], is_located ? offsets[1 - turn] : nullptr);
+        turn = 1 - turn;
+      }
     for (int64_t row = 0; row < tokens * heads; row++)
       for (int64_t d = 0; d < head_dim; d += LANES)
         store(out + row * head_dim + d, load(out + row * head_dim + d) / total[row]);
@@ -457,8 +508,8 @@ void blockyard_turn(float* x, int64_t stride, const float* cosine, const float* 
 }
 
 // Write the tokens' keys and values to their slots, then attend. A visit is (first token, token
-// after the last, table, first tile, tile after the last); a token's visits come in order of
-// tiles and cover all that it sees. `state` has room for two floats per token and head.
+// after the last, table, first tile, tile after the last) and never empty; a token's visits come
+// in order of tiles and cover all that it sees. `state` has room for two floats per token and head.
 #define BLOCKYARD_ATTEND(name, Stored)                                                          \
   void name(const float* queries, const float* keys, const float* values, int64_t stride,       \
             void* key_pool, void* value_pool, const int64_t* slots, const int64_t* positions,   \

@@ -11,6 +11,7 @@ from click.testing import CliRunner
 
 from orchestrator.live.commands.bench import bench
 from protos.messages import Request
+from replicas.bench.cascade import Sharing
 from replicas.bench.engine_bench import Extent, measure_engine, request_of, unique_prompts
 from replicas.bench.machine import measure_rates
 from replicas.bench.stopwatch import Stopwatch
@@ -18,7 +19,7 @@ from replicas.model.loading import LoadedModel, load_model
 from replicas.model.source import ModelSource
 from tests.unit.model.checkpoints import random_tensors, write_folder
 
-SHORT = Extent(20, {1: 2, 3: 2}, shared_tokens=32, suffix_tokens=5)
+SHORT = Extent(20, {1: 2, 3: 2}, 32, 5, Sharing(4, 32, 40))
 
 
 @pytest.fixture(scope="module")
@@ -40,7 +41,8 @@ def test_a_report_has_every_batch_and_the_prefix_pair(model: LoadedModel) -> Non
     assert report.prefix.prompt_tokens == 37
     assert report.prefix.hit_tokens == 32
     assert report.conditions.dtype == "float32"
-    assert len(said) == 4
+    assert report.cascade.shared_ms > 0
+    assert len(said) == 5
 
 
 def test_steps_are_told_apart_and_all_of_them_are_timed(model: LoadedModel) -> None:

@@ -1,0 +1,159 @@
+"""Memory decides when a request is computed, never what it says.
+
+The real engine and the real runner on the tiny model: a pool far too small, so
+that sequences lose their blocks and compute them again; salts; choices that
+fork. An undisturbed run is what is compared with. The native kernels promise
+the same bits in any company; torch's round differently in another batch, so
+there a token may be another one where two score the same, which is counted.
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import pytest
+import torch
+from transformers import LlamaForCausalLM
+
+from protos.messages import Request, RequestId, SamplingParams
+from replicas.engine.config import EngineConfig
+from replicas.engine.refusals import blocks_peak
+from replicas.model.loading import LoadedModel, load_model
+from replicas.model.runner import TorchRunner
+from replicas.model.source import ModelSource
+from replicas.model.tiny import write_tiny
+from tests.differential.reference import Reference
+from tests.differential.served import Served, count_ties
+
+BLOCK_SIZE = 4
+VOCAB = 256
+ALL = 259  # log-probabilities: of the whole vocabulary, so that a tie can be proved
+GREEDY = SamplingParams(tokens_max=1, temperature=0.0, logprobs=ALL)
+SEEDED = SamplingParams(
+    tokens_max=1,
+    temperature=0.9,
+    repetition_penalty=1.2,
+    presence_penalty=0.3,
+    frequency_penalty=0.2,
+    logprobs=ALL,
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Bench:
+    """The tiny model on one kind of kernels."""
+
+    folder: Path
+    model: LoadedModel
+
+    @property
+    def ties_max(self) -> int:
+        """In one test: none where the bits are promised."""
+        return 0 if self.model.kernels.name == "native" else 1
+
+    def served(self, blocks_total: int = 1024, step_tokens_max: int = 64) -> Served:
+        config = EngineConfig(self.model.card(BLOCK_SIZE), blocks_total, step_tokens_max)
+        runner = TorchRunner(self.model, blocks_total=blocks_total, block_size=BLOCK_SIZE)
+        return Served(config, runner)
+
+
+@pytest.fixture(scope="module", params=["auto", "torch"])
+def bench(
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Bench]:
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    folder = write_tiny(tmp_path_factory.mktemp("models"))
+    source = ModelSource("tiny", folder)
+    yield Bench(folder, load_model(source, device="cpu", dtype="float32", kernels=request.param))
+    torch.set_num_threads(threads)
+
+
+def words(rng: random.Random, count: int) -> tuple[int, ...]:
+    return tuple(rng.randrange(VOCAB) for _ in range(count))
+
+
+def crowd(sampling: SamplingParams) -> list[Request]:
+    """24 requests of 1 to 170 tokens behind a few beginnings, every third with two choices."""
+    rng = random.Random(5)
+    beginnings = [words(rng, length) for length in (0, 16, 40, 110)]
+    return [
+        Request(
+            RequestId(str(n)),
+            (*rng.choice(beginnings), *words(rng, rng.randint(1, 60))),
+            replace(sampling, tokens_max=rng.randint(10, 50), seed=100 * n),
+            choices=2 if n % 3 == 0 else 1,
+        )
+        for n in range(24)
+    ]
+
+
+def a_tenth_of_demand(bench: Bench, requests: list[Request]) -> int:
+    """Blocks, next to all that the requests would hold if they ran at once and shared nothing."""
+    card = bench.model.card(BLOCK_SIZE)
+    return sum(blocks_peak(request, card) for request in requests) // 10
+
+
+@pytest.mark.parametrize("sampling", [GREEDY, SEEDED], ids=["greedy", "seeded"])
+def test_a_pool_far_too_small_changes_no_token(bench: Bench, sampling: SamplingParams) -> None:
+    requests = crowd(sampling)
+    scarce = bench.served(a_tenth_of_demand(bench, requests))
+    ample = bench.served()
+    found, expected = scarce.serve(requests), ample.serve(requests)
+    assert ample.snapshot().counters.preemptions == 0
+    counters = scarce.snapshot().counters
+    assert counters.preemptions > 0
+    assert counters.recomputed_tokens > 0
+    assert counters.hit_tokens > 0
+    assert sum(len(plan.copies) for plan in scarce.plans) > 0
+    assert count_ties(expected, found) <= bench.ties_max
+
+
+def test_greedy_requests_under_pressure_say_what_transformers_says(bench: Bench) -> None:
+    requests = crowd(GREEDY)
+    served = bench.served(a_tenth_of_demand(bench, requests))
+    model = LlamaForCausalLM.from_pretrained(bench.folder, attn_implementation="eager")
+    reference = Reference(model)
+    for completion in served.serve(requests):
+        reference.check(completion.line)
+    assert served.snapshot().counters.preemptions > 0
+    assert reference.ties <= 1
+
+
+def test_salts_share_nothing_and_say_the_same(bench: Bench) -> None:
+    """One after the other, then together: hits are only behind the own salt."""
+    prompt = words(random.Random(1), 53)
+    sampling = replace(SEEDED, tokens_max=12)
+    served = bench.served()
+    salts = (b"red", b"blue", b"")
+    rounds = [
+        [Request(RequestId(f"{salt!r} {n}"), prompt, sampling, salt=salt) for salt in salts]
+        for n in range(2)
+    ]
+    cold = [completion for request in rounds[0] for completion in served.serve([request])]
+    warm = served.serve(rounds[1])
+    assert [each.hit_tokens for each in (*cold, *warm)] == [0, 0, 0, 52, 52, 52]
+    assert len({each.output for each in cold}) == 1, "the same steps, on other blocks"
+    assert count_ties(cold, warm) <= bench.ties_max
+
+
+@pytest.mark.parametrize("prompt_tokens", [1, 15, 16, 37])
+def test_choices_on_shared_blocks_say_what_single_requests_say(
+    bench: Bench, prompt_tokens: int
+) -> None:
+    """All but one of the siblings write to a copy of the last block, unless it is full."""
+    prompt = words(random.Random(2), prompt_tokens)
+    sampling = replace(SEEDED, tokens_max=24, seed=70)
+    together = bench.served()
+    siblings = together.serve([Request(RequestId("all"), prompt, sampling, choices=3)])
+    copies = [copy for plan in together.plans for copy in plan.copies]
+    assert len(copies) == (2 if prompt_tokens % BLOCK_SIZE else 0)
+    singles = [
+        bench.served().serve([Request(RequestId(str(n)), prompt, replace(sampling, seed=70 + n))])
+        for n in range(3)
+    ]
+    assert len({each.output for each in siblings}) == 3
+    assert count_ties([each for (each,) in singles], siblings) <= bench.ties_max
