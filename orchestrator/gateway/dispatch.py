@@ -93,6 +93,10 @@ class Dispatch:
         """What the live replicas serve; None before any was seen."""
         return self._fleet.card()
 
+    def pools(self) -> tuple[int, ...]:
+        """The total blocks of each live replica that takes work."""
+        return tuple(replica.blocks_total for replica in self._fleet.view().accepting)
+
     @property
     def waiting(self) -> int:
         """Requests in the line."""

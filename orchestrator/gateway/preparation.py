@@ -14,6 +14,7 @@ from hashlib import blake2b
 from orchestrator.gateway.ask import Ask, Conversation, Options, Prompt, Text, Tokens, invalid
 from orchestrator.gateway.errors import InvalidRequest, NotFound
 from orchestrator.gateway.tokenizer import Tokenizer
+from orchestrator.policy.room import tokens_room
 from protos.messages import ModelCard, Request, RequestId, SamplingParams
 
 # Encoding runs at about 1 MB/s: beyond this it would hold up every stream of
@@ -23,8 +24,15 @@ INLINE_CHARACTERS_MAX = 16_000
 _SEED_RANGE = 2**62  # leaves room for the choices' own seeds in a signed 64-bit integer
 
 
-async def prepare(ask: Ask, *, card: ModelCard, tokenizer: Tokenizer) -> Request:
-    """The request to dispatch. `ask.options` have been checked. Raises InvalidRequest, NotFound."""
+async def prepare(
+    ask: Ask, *, card: ModelCard, tokenizer: Tokenizer, pools: Sequence[int]
+) -> Request:
+    """The request to dispatch. `ask.options` have been checked. Raises InvalidRequest, NotFound.
+
+    `pools` are the total blocks of the live replicas: they bound the length
+    of a completion that the client left open. One that it gave stays, to be
+    refused where it never fits.
+    """
     if ask.model is not None and ask.model != card.name:
         raise NotFound(
             f"there is no model {ask.model!r} here; {card.name!r} is served",
@@ -37,7 +45,7 @@ async def prepare(ask: Ask, *, card: ModelCard, tokenizer: Tokenizer) -> Request
     return Request(
         request_id=ask.request_id,
         prompt=prompt,
-        sampling=_sampling(ask, tokenizer, room=card.context_tokens_max - len(prompt)),
+        sampling=_sampling(ask, tokenizer, tokens_max=_tokens_max(ask, len(prompt), card, pools)),
         choices=ask.options.n,
         salt=ask.salt,
     )
@@ -85,9 +93,21 @@ def _check_ids(ids: Sequence[int], card: ModelCard, *, param: str) -> None:
         )
 
 
-def _sampling(ask: Ask, tokenizer: Tokenizer, *, room: int) -> SamplingParams:
+def _tokens_max(ask: Ask, prompt_tokens: int, card: ModelCard, pools: Sequence[int]) -> int:
+    rest = card.context_tokens_max - prompt_tokens
+    asked = ask.options.max_tokens
+    if asked is None:
+        asked = tokens_room(
+            pools,
+            prompt_tokens=prompt_tokens,
+            choices=ask.options.n,
+            block_size=card.block_size,
+        )
+    return rest if asked is None else min(asked, rest)
+
+
+def _sampling(ask: Ask, tokenizer: Tokenizer, *, tokens_max: int) -> SamplingParams:
     options = ask.options
-    tokens_max = min(options.max_tokens or room, room)
     return SamplingParams(
         tokens_max=tokens_max,
         tokens_min=min(options.min_tokens, tokens_max),

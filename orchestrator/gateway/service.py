@@ -127,7 +127,9 @@ class Gateway:
                 code="no_replica",
                 retry_after_s=RETRY_WITHOUT_REPLICA_S,
             )
-        request = await prepare(ask, card=card, tokenizer=self._tokenizer)
+        request = await prepare(
+            ask, card=card, tokenizer=self._tokenizer, pools=self._dispatch.pools()
+        )
         prepared_ns = self.clock.now_ns()
         async with await self._dispatch.start(request, deadline_ns=deadline_ns) as stream:
             self.metrics.started(

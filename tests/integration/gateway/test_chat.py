@@ -8,7 +8,7 @@ import openai
 from openai.types.chat import ChatCompletionMessageParam
 
 from tests.integration.gateway.conftest import Served
-from tests.integration.gateway.scripted import REPLICA
+from tests.integration.gateway.scripted import BLOCKS_TOTAL, CARD, REPLICA
 from tests.unit.gateway.byte_model import END, START
 
 QUESTION: list[ChatCompletionMessageParam] = [{"role": "user", "content": "Hi"}]
@@ -163,3 +163,11 @@ async def test_tokens_are_sent_as_they_come(served: Served) -> None:
                 assert not served.replica.release.is_set()
                 served.replica.release.set()
     assert "".join(texts) == "Hello!"
+
+
+async def test_a_length_left_open_is_what_the_replicas_memory_holds(served: Served) -> None:
+    async with served.openai() as client:
+        await client.chat.completions.create(model="bytes", messages=QUESTION)
+    (request,) = served.replica.requests
+    # The token that is sampled last needs no slot.
+    assert len(PROMPT) + request.sampling.tokens_max - 1 == BLOCKS_TOTAL * CARD.block_size

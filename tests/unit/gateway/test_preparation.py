@@ -20,6 +20,7 @@ from tests.unit.gateway.byte_model import (
 
 CARD = ModelCard("m", "r", "float32", 16, 64, VOCAB_SIZE)
 LONG_CARD = ModelCard("m", "r", "float32", 16, 1_000_000, VOCAB_SIZE)
+POOLS = (100,)  # more than the context
 
 
 @pytest.fixture
@@ -32,9 +33,15 @@ def ask(prompt: Prompt, options: Options | None = None, *, name: str = "r-1") ->
 
 
 async def prepared(
-    tokenizer: Tokenizer, prompt: Prompt, options: Options | None = None, *, name: str = "r-1"
+    tokenizer: Tokenizer,
+    prompt: Prompt,
+    options: Options | None = None,
+    *,
+    name: str = "r-1",
+    pools: tuple[int, ...] = POOLS,
 ) -> Request:
-    return await prepare(ask(prompt, options, name=name), card=CARD, tokenizer=tokenizer)
+    what = ask(prompt, options, name=name)
+    return await prepare(what, card=CARD, tokenizer=tokenizer, pools=pools)
 
 
 async def test_a_completion_may_fill_the_context_and_no_more(tokenizer: Tokenizer) -> None:
@@ -42,6 +49,31 @@ async def test_a_completion_may_fill_the_context_and_no_more(tokenizer: Tokenize
     assert request.sampling.tokens_max == 1
     request = await prepared(tokenizer, Text("a"), Options(max_tokens=1000, min_tokens=1000))
     assert (request.sampling.tokens_max, request.sampling.tokens_min) == (63, 63)
+
+
+@pytest.mark.parametrize(
+    ("pools", "n", "tokens_max"),
+    [
+        pytest.param((3,), 1, 48, id="the pool, and the last token needs no slot"),
+        pytest.param((3,), 2, 16, id="two choices, a block each"),
+        pytest.param((3,), 16, 1, id="never less than one token"),
+        pytest.param((5, 3), 1, 48, id="what fits everywhere"),
+        pytest.param((100,), 1, 63, id="the context"),
+        pytest.param((), 1, 63, id="nobody lives"),
+    ],
+)
+async def test_a_length_left_open_is_what_replicas_can_hold(
+    tokenizer: Tokenizer, pools: tuple[int, ...], n: int, tokens_max: int
+) -> None:
+    request = await prepared(tokenizer, Text("a"), Options(n=n), pools=pools)
+    assert request.sampling.tokens_max == tokens_max
+
+
+async def test_a_length_that_was_asked_for_stays_though_nobody_can_hold_it(
+    tokenizer: Tokenizer,
+) -> None:
+    request = await prepared(tokenizer, Text("a"), Options(max_tokens=60, n=4), pools=(3,))
+    assert request.sampling.tokens_max == 60
 
 
 async def test_a_prompt_that_leaves_no_room_is_refused(tokenizer: Tokenizer) -> None:
@@ -86,9 +118,10 @@ async def test_an_empty_prompt_is_refused(tokenizer: Tokenizer) -> None:
 async def test_another_model_is_not_found(tokenizer: Tokenizer) -> None:
     other = Ask(RequestId("r"), Text("a"), Options(), model="gpt-9")
     with pytest.raises(NotFound, match=r"'gpt-9'.*'m' is served"):
-        await prepare(other, card=CARD, tokenizer=tokenizer)
+        await prepare(other, card=CARD, tokenizer=tokenizer, pools=POOLS)
     unnamed = Ask(RequestId("r"), Text("a"), Options())
-    assert (await prepare(unnamed, card=CARD, tokenizer=tokenizer)).prompt == (ord("a"),)
+    request = await prepare(unnamed, card=CARD, tokenizer=tokenizer, pools=POOLS)
+    assert request.prompt == (ord("a"),)
 
 
 async def test_without_a_seed_requests_differ_and_a_retry_does_not(tokenizer: Tokenizer) -> None:
@@ -104,7 +137,7 @@ async def test_without_a_seed_requests_differ_and_a_retry_does_not(tokenizer: To
 
 async def test_a_long_text_is_encoded_the_same_in_a_thread(tokenizer: Tokenizer) -> None:
     text = "ab" * INLINE_CHARACTERS_MAX
-    request = await prepare(ask(Text(text)), card=LONG_CARD, tokenizer=tokenizer)
+    request = await prepare(ask(Text(text)), card=LONG_CARD, tokenizer=tokenizer, pools=POOLS)
     assert request.prompt == tuple(text.encode())
 
 
