@@ -7,9 +7,6 @@ call that ends, for whatever reason, ends its request.
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
-from typing import Any
-
-import grpc
 
 from orchestrator.gateway.ask import (
     REQUEST_ID_CHARACTERS_MAX,
@@ -23,18 +20,15 @@ from orchestrator.gateway.ask import (
     invalid,
 )
 from orchestrator.gateway.choice import Piece
-from orchestrator.gateway.errors import GatewayError
 from orchestrator.gateway.generation import Generation
-from orchestrator.gateway.grpc_errors import STATUS, trailing_metadata
+from orchestrator.gateway.grpc_errors import NO_REQUEST, Context, errors_as_status
 from orchestrator.gateway.request_ids import new_request_id
 from orchestrator.gateway.service import Gateway
 from protos import inference_pb2 as pb
 from protos import inference_pb2_grpc
-from protos.messages import RequestId
+from protos.messages import ModelCard, RequestId
 
 NS_PER_S = 1_000_000_000
-
-Context = grpc.aio.ServicerContext[Any, Any]
 
 _ROLES = frozenset({"system", "developer", "user", "assistant", "tool"})
 
@@ -49,12 +43,11 @@ class InferenceService(inference_pb2_grpc.InferenceServicer):
         self, request: pb.GenerateRequest, context: Context
     ) -> AsyncIterator[pb.GenerateEvent]:
         arrived_ns = self._gateway.clock.now_ns()
-        try:
-            run = self._gateway.run(
-                _ask(request),
-                arrived_ns=arrived_ns,
-                deadline_ns=_deadline_ns(arrived_ns, context.time_remaining()),
-            )
+        deadline_ns = _deadline_ns(arrived_ns, context.time_remaining())
+        request_id = RequestId(request.request_id) if request.request_id else new_request_id()
+        async with errors_as_status(context, request_id):
+            ask = _ask(request, request_id)
+            run = self._gateway.run(ask, arrived_ns=arrived_ns, deadline_ns=deadline_ns)
             async with run as generation:
                 yield _started(generation)
                 async for piece in generation:
@@ -63,34 +56,30 @@ class InferenceService(inference_pb2_grpc.InferenceServicer):
                     if piece.finish is not None:
                         yield _finished(piece.choice, piece.finish.value)
                 yield _usage(generation)
-        except GatewayError as error:
-            await context.abort(STATUS[type(error)], error.message, trailing_metadata(error))
 
     async def Cancel(self, request: pb.CancelRequest, context: Context) -> pb.CancelResponse:
-        return pb.CancelResponse(found=self._gateway.cancel(RequestId(request.request_id)))
+        async with errors_as_status(context, request.request_id):
+            found = self._gateway.cancel(RequestId(request.request_id))
+        return pb.CancelResponse(found=found)
 
     async def ListModels(
         self, request: pb.ListModelsRequest, context: Context
     ) -> pb.ListModelsResponse:
-        card = self._gateway.card()
-        if card is None:
-            return pb.ListModelsResponse()
-        model = pb.Model(
-            id=card.name, context_tokens_max=card.context_tokens_max, block_size=card.block_size
-        )
-        return pb.ListModelsResponse(models=[model])
+        async with errors_as_status(context, NO_REQUEST):
+            card = self._gateway.card()
+        return pb.ListModelsResponse(models=[] if card is None else [_model(card)])
 
 
-def _ask(request: pb.GenerateRequest) -> Ask:
+def _ask(request: pb.GenerateRequest, request_id: RequestId) -> Ask:
     """Raises InvalidRequest."""
-    if len(request.request_id) > REQUEST_ID_CHARACTERS_MAX:
+    if len(request_id) > REQUEST_ID_CHARACTERS_MAX:
         raise invalid("request_id", f"is longer than {REQUEST_ID_CHARACTERS_MAX} characters")
     if len(request.cache_salt) > SALT_CHARACTERS_MAX:
         raise invalid("cache_salt", f"is longer than {SALT_CHARACTERS_MAX} characters")
     options = _options(request.sampling)
     options.check("sampling.")
     return Ask(
-        request_id=RequestId(request.request_id) if request.request_id else new_request_id(),
+        request_id=request_id,
         prompt=_prompt(request),
         options=options,
         model=request.model or None,
@@ -143,6 +132,12 @@ def _options(sampling: pb.SamplingOptions) -> Options:
 
 def _deadline_ns(arrived_ns: int, remaining_s: float | None) -> int | None:
     return None if remaining_s is None else arrived_ns + int(remaining_s * NS_PER_S)
+
+
+def _model(card: ModelCard) -> pb.Model:
+    return pb.Model(
+        id=card.name, context_tokens_max=card.context_tokens_max, block_size=card.block_size
+    )
 
 
 def _started(generation: Generation) -> pb.GenerateEvent:

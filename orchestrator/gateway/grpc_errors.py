@@ -1,13 +1,20 @@
 """Errors as gRPC shows them: a status code with the sentence HTTP would show.
 
 The one place where the gateway's tree of errors meets gRPC. The stable code
-and the offending field travel as trailing metadata.
+and the offending field travel as trailing metadata. What is no GatewayError is
+a bug: its client learns nothing of our insides, and the log shows where it
+happened without its words, which may quote a prompt.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import logging
+import traceback
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
+from typing import Any
 
+import grpc
 from grpc import StatusCode
 
 from orchestrator.gateway.errors import (
@@ -22,6 +29,11 @@ from orchestrator.gateway.errors import (
 )
 from orchestrator.gateway.running import Cancelled
 
+log = logging.getLogger(__name__)
+
+NO_REQUEST = "-"  # in the log, of a call that concerns none
+Context = grpc.aio.ServicerContext[Any, Any]
+
 STATUS: Mapping[type[GatewayError], StatusCode] = {
     InvalidRequest: StatusCode.INVALID_ARGUMENT,
     NotFound: StatusCode.NOT_FOUND,
@@ -32,6 +44,19 @@ STATUS: Mapping[type[GatewayError], StatusCode] = {
     ReplicaFailed: StatusCode.UNAVAILABLE,
     Cancelled: StatusCode.CANCELLED,
 }
+
+
+@asynccontextmanager
+async def errors_as_status(context: Context, request_id: str) -> AsyncIterator[None]:
+    """Whatever goes wrong within ends the call with a status."""
+    try:
+        yield
+    except GatewayError as error:
+        await context.abort(STATUS[type(error)], error.message, trailing_metadata(error))
+    except Exception as bug:
+        where = "".join(traceback.format_tb(bug.__traceback__))
+        log.error("request=%s bug=%s\n%s", request_id, type(bug).__name__, where)
+        await context.abort(StatusCode.INTERNAL, "internal error")
 
 
 def trailing_metadata(error: GatewayError) -> tuple[tuple[str, str], ...]:

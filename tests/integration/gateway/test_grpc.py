@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from typing import Any
 
 import grpc
@@ -15,9 +15,11 @@ from grpc_reflection.v1alpha.proto_reflection_descriptor_database import (
     ProtoReflectionDescriptorDatabase,
 )
 
+from orchestrator.gateway.dispatch import Dispatch
+from orchestrator.gateway.stream import Stream
 from protos import inference_pb2 as pb
 from protos.inference_pb2_grpc import InferenceStub
-from protos.messages import RefusalReason
+from protos.messages import RefusalReason, Request
 from tests.integration.gateway.conftest import Served
 from tests.integration.gateway.scripted import CARD, REPLICA
 from tests.unit.gateway.byte_model import END, START
@@ -166,6 +168,63 @@ async def test_what_may_pass_and_what_broke_have_their_own_codes(served: Served,
     assert dict(lost.trailing_metadata() or ())["error-code"] == "replica_lost"
     served.replica.lost_after = None
     await assert_still_serves(stub)
+
+
+@pytest.mark.parametrize("method", ["Generate", "Cancel", "ListModels"])
+async def test_a_bug_is_an_internal_error_that_shows_nothing(
+    served: Served,
+    stub: Any,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+    method: str,
+) -> None:
+    words = "secret prompt text"
+
+    def broken(*_: object) -> None:
+        raise ZeroDivisionError(words)
+
+    monkeypatch.setattr(served.gateway, "card", broken)
+    monkeypatch.setattr(served.gateway, "cancel", broken)
+    served.replica.on_submit = broken
+    calls: dict[str, Callable[[], Any]] = {
+        "Generate": lambda: generate(stub, text="a", request_id="mine"),
+        "Cancel": lambda: stub.Cancel(pb.CancelRequest(request_id="mine")),
+        "ListModels": lambda: stub.ListModels(pb.ListModelsRequest()),
+    }
+    with pytest.raises(grpc.aio.AioRpcError) as failed:
+        await calls[method]()
+    assert failed.value.code() is grpc.StatusCode.INTERNAL
+    assert failed.value.details() == "internal error"
+    request_id = "-" if method == "ListModels" else "mine"
+    assert f"request={request_id} bug=ZeroDivisionError" in caplog.text
+    assert "in broken" in caplog.text, "the log says where"
+    assert words not in caplog.text
+
+
+@pytest.mark.parametrize("timeout_s", [1000, None])
+async def test_a_calls_deadline_is_its_requests_deadline(
+    served: Served, stub: Any, monkeypatch: pytest.MonkeyPatch, timeout_s: int | None
+) -> None:
+    """On the gateway's clock. With gRPC's own cancellation alone it would queue for nobody."""
+    seen: list[int | None] = []
+    start = Dispatch.start
+
+    async def watched(
+        self: Dispatch, request: Request, *, deadline_ns: int | None = None
+    ) -> Stream:
+        seen.append(deadline_ns)
+        return await start(self, request, deadline_ns=deadline_ns)
+
+    monkeypatch.setattr(Dispatch, "start", watched)
+    async for _ in stub.Generate(pb.GenerateRequest(text="a"), timeout=timeout_s):
+        pass
+    (deadline_ns,) = seen
+    if timeout_s is None:
+        assert deadline_ns is None
+    else:
+        assert deadline_ns is not None
+        left_s = (deadline_ns - served.gateway.clock.now_ns()) / 1e9
+        assert timeout_s - 100 < left_s < timeout_s + 1
 
 
 @pytest.mark.parametrize("held_after", [0, 2])
