@@ -10,8 +10,10 @@ A hung peer is noticed by its silence: replicas report several times a second
 even when idle, so a stream without a message for `silence_s_max` is broken,
 whatever the transport believes.
 
-Bounds: requests on the link, deltas in an inbox, and with them the outbox: a
-request sends at most two messages.
+Bounds: requests on the link, deltas in an inbox, messages in the outbox. A
+request sends two at most, so an outbox for twice the requests overflows only
+where the replica reports but does not read. Then the link is broken, at the
+next report, and nothing more is sent on it until then.
 """
 
 from __future__ import annotations
@@ -60,13 +62,30 @@ class LinkConfig:
     requests_max: int = 4096
     inbox_deltas_max: int = 8192
 
+    @property
+    def outbox_messages_max(self) -> int:
+        """A submission and a cancellation of every request."""
+        return 2 * self.requests_max
+
+
+class NotRead(Exception):
+    """The replica reports, but what is sent to it stays unread."""
+
 
 class Attachment:
     """One open stream and the requests on it. Dies with the stream."""
 
-    def __init__(self) -> None:
+    def __init__(self, outbox_messages_max: int) -> None:
         self.inboxes: dict[RequestId, Inbox] = {}
-        self.outbox: asyncio.Queue[control_pb2.GatewayMessage] = asyncio.Queue()
+        self.outbox: asyncio.Queue[control_pb2.GatewayMessage] = asyncio.Queue(outbox_messages_max)
+        self.is_overfull = False
+
+    def post(self, message: control_pb2.GatewayMessage) -> None:
+        """Send it, after those that wait. One that finds no room dooms the stream."""
+        if self.outbox.full():
+            self.is_overfull = True
+        else:
+            self.outbox.put_nowait(message)
 
     def deal(self, events: StepEvents) -> None:
         """Hand what came to whom it concerns; strangers have been cancelled."""
@@ -106,7 +125,7 @@ class GrpcReplicaClient:
     async def submit(self, request: Request) -> AsyncGenerator[Delta, None]:
         """Run the request here. Closing the generator early cancels it at the replica."""
         attachment = self._attachment
-        if attachment is None:
+        if attachment is None or attachment.is_overfull:
             raise ReplicaLost(LossReason.UNREACHABLE)
         if len(attachment.inboxes) >= self._config.requests_max:
             raise ReplicaRefused(too_many(request))
@@ -114,7 +133,7 @@ class GrpcReplicaClient:
             raise ReplicaRefused(duplicate(request))
         inbox = Inbox(self._config.inbox_deltas_max)
         attachment.inboxes[request.request_id] = inbox
-        attachment.outbox.put_nowait(control_pb2.GatewayMessage(submit=request_to_proto(request)))
+        attachment.post(control_pb2.GatewayMessage(submit=request_to_proto(request)))
         choices_left = request.choices
         try:
             while choices_left:
@@ -127,9 +146,7 @@ class GrpcReplicaClient:
         finally:
             del attachment.inboxes[request.request_id]
             if choices_left:
-                attachment.outbox.put_nowait(
-                    control_pb2.GatewayMessage(cancel_request_id=request.request_id)
-                )
+                attachment.post(control_pb2.GatewayMessage(cancel_request_id=request.request_id))
 
     async def close(self) -> None:
         """End the link and with it every request on it."""
@@ -142,14 +159,14 @@ class GrpcReplicaClient:
         while True:
             try:
                 await self._attach()
-            except (aio.AioRpcError, TimeoutError, ValueError) as error:
+            except (aio.AioRpcError, TimeoutError, ValueError, NotRead) as error:
                 log.info("link to %s: %s", self._record.replica_id, describe(error))
             await asyncio.sleep(self._retry_s)
             self._retry_s = min(2 * self._retry_s, self._config.retry_s_max)
 
     async def _attach(self) -> None:
         """One stream, from its first message to its end."""
-        attachment = Attachment()
+        attachment = Attachment(self._config.outbox_messages_max)
         async with aio.insecure_channel(self._record.address, options=CHANNEL_OPTIONS) as channel:
             call: AttachCall = control_pb2_grpc.ReplicaDataStub(channel).Attach()  # type: ignore[no-untyped-call]
             writer = asyncio.create_task(write(call, attachment.outbox))
@@ -178,6 +195,8 @@ class GrpcReplicaClient:
             self._retry_s = self._config.retry_s_first
             attachment.deal(events)
             self._on_change()
+            if attachment.is_overfull:
+                raise NotRead("it reports but does not read")
 
     def _lose(self, attachment: Attachment, reason: LossReason) -> None:
         """The link is down: say so before those who lost their request look elsewhere."""

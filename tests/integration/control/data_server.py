@@ -41,6 +41,8 @@ class DataServer(control_pb2_grpc.ReplicaDataServicer):
         self.cancelled: list[RequestId] = []
         self.attached = 0
         self.reports_interval_s = 0.05
+        self.reads = asyncio.Event()  # what it is sent, once this is set
+        self.reads.set()
         self.address = ""
         self._number = 0
         self._outbox: asyncio.Queue[StepEvents] = asyncio.Queue()
@@ -78,6 +80,7 @@ class DataServer(control_pb2_grpc.ReplicaDataServicer):
             await asyncio.gather(reader, writer, ended, return_exceptions=True)
 
     async def _read(self, messages: AsyncIterator[control_pb2.GatewayMessage]) -> None:
+        await self.reads.wait()
         async for message in messages:
             if message.HasField("submit"):
                 self.submitted.append(request_from_proto(message.submit))
@@ -109,8 +112,10 @@ async def serving(server: DataServer, port: int = 0) -> AsyncIterator[DataServer
         await grpc_server.stop(None)
 
 
-def request(name: str, tokens_max: int = 3, choices: int = 1) -> Request:
-    return Request(RequestId(name), (1, 2, 3), SamplingParams(tokens_max=tokens_max), choices)
+def request(
+    name: str, tokens_max: int = 3, choices: int = 1, prompt: tuple[int, ...] = (1, 2, 3)
+) -> Request:
+    return Request(RequestId(name), prompt, SamplingParams(tokens_max=tokens_max), choices)
 
 
 def delta(name: str, index: int, *, choice: int = 0, last: bool = False) -> Delta:

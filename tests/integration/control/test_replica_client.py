@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from dataclasses import replace
 
 import pytest
 
@@ -12,7 +13,7 @@ from orchestrator.control.seams import ReplicaLost, ReplicaRefused
 from orchestrator.live.replica_client import GrpcReplicaClient, LinkConfig
 from protos.messages import Delta, Refusal, RefusalReason, Request, RequestId
 from tests.integration.control.data_server import DataServer, delta, request, serving
-from tests.integration.control.until import until
+from tests.integration.control.until import until, until_true
 
 PATIENT = LinkConfig(silence_s_max=30.0, retry_s_first=0.01, retry_s_max=0.05)
 
@@ -197,6 +198,34 @@ async def test_a_bound_on_requests_refuses_so_that_another_replica_is_tried() ->
         assert caught.value.refusal.reason is RefusalReason.QUEUE_FULL
         server.send(delta("one", 0, last=True))
         await reading
+
+
+async def test_a_replica_that_reports_but_does_not_read_is_lost_at_a_bound() -> None:
+    """Its clients come and go: only cancelled requests pile up in the outbox."""
+    config = replace(PATIENT, requests_max=4)
+    server = DataServer()
+    server.reads.clear()
+    async with serving(server), linked(server, config) as client:
+        waiting = asyncio.create_task(read(client, request("waits")))
+
+        async def come_and_go() -> bool:
+            prompt = (1,) * 100_000  # more than what the transport buffers, soon
+            visit = asyncio.create_task(read(client, request("goes", prompt=prompt)))
+            await asyncio.sleep(0)
+            visit.cancel()
+            await asyncio.gather(visit, return_exceptions=True)
+            return waiting.done()
+
+        await until_true(come_and_go, "the link was broken")
+        with pytest.raises(ReplicaLost):
+            await waiting
+        server.reads.set()
+        await until(lambda: server.attached == 2 and client.snapshot(), "the link is up again")
+        server.submitted.clear()
+        reading = asyncio.create_task(read(client, request("r")))
+        await until(lambda: server.submitted, "the request arrived")
+        server.send(delta("r", 0, last=True))
+        assert len(await reading) == 1
 
 
 async def test_closing_the_link_loses_its_requests() -> None:
