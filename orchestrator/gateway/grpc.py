@@ -6,8 +6,6 @@ call that ends, for whatever reason, ends its request.
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
-
 from orchestrator.gateway.ask import (
     REQUEST_ID_CHARACTERS_MAX,
     SALT_CHARACTERS_MAX,
@@ -39,9 +37,9 @@ class InferenceService(inference_pb2_grpc.InferenceServicer):
     def __init__(self, gateway: Gateway) -> None:
         self._gateway = gateway
 
-    async def Generate(
-        self, request: pb.GenerateRequest, context: Context
-    ) -> AsyncIterator[pb.GenerateEvent]:
+    # Writes instead of yields: a request that is ended from elsewhere may be waiting to
+    # send, and a wait inside `yield` is grpc.aio's, where cancelling would end nothing.
+    async def Generate(self, request: pb.GenerateRequest, context: Context) -> None:
         arrived_ns = self._gateway.clock.now_ns()
         deadline_ns = _deadline_ns(arrived_ns, context.time_remaining())
         request_id = RequestId(request.request_id) if request.request_id else new_request_id()
@@ -49,13 +47,13 @@ class InferenceService(inference_pb2_grpc.InferenceServicer):
             ask = _ask(request, request_id)
             run = self._gateway.run(ask, arrived_ns=arrived_ns, deadline_ns=deadline_ns)
             async with run as generation:
-                yield _started(generation)
+                await context.write(_started(generation))
                 async for piece in generation:
                     if piece.tokens or piece.text:
-                        yield _chunk(piece)
+                        await context.write(_chunk(piece))
                     if piece.finish is not None:
-                        yield _finished(piece.choice, piece.finish.value)
-                yield _usage(generation)
+                        await context.write(_finished(piece.choice, piece.finish.value))
+                await context.write(_usage(generation))
 
     async def Cancel(self, request: pb.CancelRequest, context: Context) -> pb.CancelResponse:
         async with errors_as_status(context, request.request_id):
