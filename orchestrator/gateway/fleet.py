@@ -10,6 +10,7 @@ the reports that arrive on links feed the Cluster.
   fleet. After that it gets no new requests, and its link closes once it is
   down; a process that still streams is left to finish.
 - While the registry is unavailable the last listing stands.
+- A member that serves another model gets no requests; the log says so once.
 """
 
 from __future__ import annotations
@@ -21,6 +22,7 @@ from dataclasses import dataclass, replace
 
 from orchestrator.control.cluster import Cluster
 from orchestrator.control.seams import Clock, ReplicaClient
+from orchestrator.gateway.own_model import OwnModel
 from orchestrator.policy.view import ClusterView
 from protos.messages import ModelCard, ReplicaId
 from protos.registry import Member, RegistryReader, RegistryUnavailable, ReplicaRecord
@@ -56,12 +58,16 @@ class Fleet:
         cluster: Cluster,
         clock: Clock,
         config: FleetConfig,
+        model: OwnModel | None = None,
     ) -> None:
+        """Without a `model` of its own it serves what the first member does."""
         self._registry = registry
         self._connect = connect
         self._cluster = cluster
         self._clock = clock
         self._config = config
+        self._model = model
+        self._strangers: dict[ReplicaId, ModelCard] = {}  # listed, and serving another model
         self._members: dict[ReplicaId, Member] = {}
         self._listed_ns: dict[ReplicaId, int] = {}  # when a listing last had it
         self._links: dict[LinkKey, ReplicaClient] = {}
@@ -132,7 +138,7 @@ class Fleet:
 
     async def _follow(self, listed: tuple[Member, ...]) -> None:
         now_ns = self._clock.now_ns()
-        members = serving_one_model(listed, self.card())
+        members = self._of_one_model(listed)
         present = {member.record.replica_id: member for member in members}
         self._listed_ns |= dict.fromkeys(present, now_ns)
         missed = {
@@ -153,6 +159,23 @@ class Fleet:
             self._observe(key_of(member))
         await self._close_departed()
         self._on_change()
+
+    def _of_one_model(self, listed: tuple[Member, ...]) -> tuple[Member, ...]:
+        """Members that serve what this gateway does; strangers are named in the log."""
+        model = self._model
+        ours = tuple(m for m in listed if model is None or model.is_served_by(m.record.card))
+        members = serving_one_model(ours, self.card())
+        strangers = {m.record.replica_id: m.record.card for m in listed if m not in members}
+        for replica_id, card in strangers.items():
+            if self._strangers.get(replica_id) != card:
+                log.warning(
+                    "replica %s gets no requests: it serves %s, this gateway %s",
+                    replica_id,
+                    card,
+                    members[0].record.card if members else model,
+                )
+        self._strangers = strangers
+        return members
 
     def _is_graced(self, member: Member, now_ns: int) -> bool:
         """Whether a member that was not listed still counts."""

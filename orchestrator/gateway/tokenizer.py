@@ -8,7 +8,6 @@ gets no others. Decoding goes through a table of bytes and never fails.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from pathlib import Path
 
 import tokenizers
@@ -43,16 +42,13 @@ class Tokenizer:
             else None
         )
         self._encoder = SegmentedEncoder(parts.raw)
+        # Without what was added to it later: some models never learned those tokens.
+        self.vocab_size = parts.raw.get_vocab_size(with_added_tokens=False)
         self._opening = _opening(parts.raw)
         self._bytes = token_bytes(parts.raw)
         self._special = frozenset(
             token for token, added in parts.raw.get_added_tokens_decoder().items() if added.special
         )
-
-    @property
-    def vocab_size(self) -> int:
-        """One more than the largest token id."""
-        return len(self._bytes)
 
     def encode_text(self, text: str) -> tuple[int, ...]:
         """Tokens of a bare text, opened as this tokenizer opens one."""
@@ -65,10 +61,6 @@ class Tokenizer:
     def fresh_characters(self, text: str) -> int:
         """Characters that encoding this text would have to look at: its cost."""
         return self._encoder.fresh_characters(text)
-
-    def decode(self, tokens: Sequence[int]) -> str:
-        """The text of a completion; special tokens have none."""
-        return b"".join(map(self.visible_bytes, tokens)).decode(errors="replace")
 
     def visible_bytes(self, token: int) -> bytes:
         """What the token adds to a text; nothing for special and unknown ids."""

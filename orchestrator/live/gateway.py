@@ -13,6 +13,7 @@ from orchestrator.gateway.dispatch import Dispatch, DispatchConfig
 from orchestrator.gateway.fleet import Fleet, FleetConfig
 from orchestrator.gateway.fleet_metrics import FleetCollector
 from orchestrator.gateway.metrics import GatewayMetrics
+from orchestrator.gateway.own_model import OwnModel
 from orchestrator.gateway.server import GatewayServer
 from orchestrator.gateway.service import Gateway
 from orchestrator.gateway.tokenizer import load_tokenizer
@@ -53,11 +54,13 @@ def build_gateway(deployment: Deployment) -> LiveGateway:
     registry = connect_registry(deployment)
     cluster = Cluster(ClusterConfig())
     connect = partial(GrpcReplicaClient, config=LinkConfig())
-    fleet = Fleet(registry, connect, cluster, clock, FleetConfig())
+    source = resolve_model(deployment.model)
+    tokenizer = load_tokenizer(source.path)
+    own_model = OwnModel(source.name, tokenizer.vocab_size)
+    fleet = Fleet(registry, connect, cluster, clock, FleetConfig(), own_model)
     dispatch = Dispatch(fleet, cluster, registry, clock, DispatchConfig())
     metrics = GatewayMetrics()
     metrics.registry.register(FleetCollector(fleet.view))
-    tokenizer = load_tokenizer(resolve_model(deployment.model).path)
     server = GatewayServer(
         Gateway(dispatch, tokenizer, clock=clock, metrics=metrics),
         host=deployment.host,

@@ -4,7 +4,11 @@ from __future__ import annotations
 
 import asyncio
 from dataclasses import replace
+from typing import Any
 
+import pytest
+
+from orchestrator.gateway.own_model import OwnModel
 from protos.messages import ReplicaId
 from protos.registry import ReplicaRecord
 from tests.unit.dispatch.virtual_time import run
@@ -151,3 +155,42 @@ def test_stopping_closes_every_link() -> None:
         assert [replica.closed for replica in replicas] == [1, 1, 1]
 
     run(scenario())
+
+
+@pytest.mark.parametrize(
+    "strange",
+    [
+        pytest.param({"name": "other"}, id="another name"),
+        pytest.param({"vocab_size": 999}, id="too few tokens"),
+    ],
+)
+def test_a_replica_of_another_model_gets_no_requests_and_is_named_once(
+    strange: dict[str, Any], caplog: pytest.LogCaptureFixture
+) -> None:
+    """Though it came first: its token ids are not those of the gateway's tokenizer."""
+    stranger = ScriptedReplica("a", card=replace(CARD, **strange))
+
+    async def scenario() -> None:
+        model = OwnModel(CARD.name, CARD.vocab_size)
+        async with world(stranger, model=model) as made:
+            assert names(made) == []
+            made.links["b"] = ScriptedReplica("b")
+            await made.join(made.links["b"])
+            await asyncio.sleep(REFRESHED_S)
+            assert names(made) == ["b"]
+            assert made.fleet.card() == CARD
+            await asyncio.sleep(10 * REFRESHED_S)
+
+    run(scenario())
+    (told,) = [record for record in caplog.records if record.name.endswith("fleet")]
+    assert "replica a gets no requests" in told.getMessage()
+
+
+def test_a_model_may_have_more_tokens_than_its_tokenizer(caplog: pytest.LogCaptureFixture) -> None:
+    async def scenario() -> None:
+        padded = OwnModel(CARD.name, CARD.vocab_size - 100)
+        async with world(ScriptedReplica("a"), model=padded) as made:
+            assert names(made) == ["a"]
+
+    run(scenario())
+    assert not caplog.records

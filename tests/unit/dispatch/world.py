@@ -16,6 +16,7 @@ from orchestrator.control.cluster import Cluster, ClusterConfig
 from orchestrator.control.seams import LossReason, ReplicaLost, ReplicaRefused
 from orchestrator.gateway.dispatch import Dispatch, DispatchConfig
 from orchestrator.gateway.fleet import Fleet, FleetConfig
+from orchestrator.gateway.own_model import OwnModel
 from orchestrator.registry.config import RegistryConfig
 from orchestrator.registry.memory import MemoryRegistry
 from protos.hashing import BlockHash, block_hashes
@@ -222,7 +223,10 @@ class World:
 
 @asynccontextmanager
 async def world(
-    *replicas: ScriptedReplica, config: DispatchConfig | None = None, lease_ms: int = 10**9
+    *replicas: ScriptedReplica,
+    config: DispatchConfig | None = None,
+    lease_ms: int = 10**9,
+    model: OwnModel | None = None,
 ) -> AsyncIterator[World]:
     clock = LoopClock()
     registry = FlakyRegistry(clock.now_ns, RegistryConfig(lease_ms=lease_ms))
@@ -234,6 +238,7 @@ async def world(
         cluster,
         clock,
         FleetConfig(),
+        model,
     )
     dispatch = Dispatch(fleet, cluster, registry, clock, config or DispatchConfig())
     made = World(registry, cluster, fleet, dispatch, links)

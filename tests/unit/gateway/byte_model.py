@@ -7,6 +7,7 @@ chat template in the ChatML style.
 from __future__ import annotations
 
 import json
+from collections.abc import Iterable
 from pathlib import Path
 
 from tokenizers import AddedToken, Tokenizer, decoders, models, pre_tokenizers
@@ -57,3 +58,8 @@ def write_model_folder(folder: Path) -> Path:
 
 def byte_tokenizer(folder: Path) -> GatewayTokenizer:
     return load_tokenizer(write_model_folder(folder))
+
+
+def text_of(tokenizer: GatewayTokenizer, tokens: Iterable[int]) -> str:
+    """What the tokens add to a text, all at once."""
+    return b"".join(map(tokenizer.visible_bytes, tokens)).decode(errors="replace")

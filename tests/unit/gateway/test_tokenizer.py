@@ -14,6 +14,7 @@ from tests.unit.gateway.byte_model import (
     VOCAB_SIZE,
     byte_tokenizer,
     raw_tokenizer,
+    text_of,
     write_model_folder,
 )
 
@@ -27,6 +28,16 @@ def test_a_folder_gives_vocabulary_end_tokens_and_template(tmp_path: Path) -> No
     assert tokenizer.vocab_size == VOCAB_SIZE
     assert tokenizer.eos_ids == {END_OF_TEXT, END}
     assert tokenizer.chat_template is not None
+
+
+def test_tokens_that_were_added_later_do_not_make_the_vocabulary_larger(tmp_path: Path) -> None:
+    write_model_folder(tmp_path)
+    raw = raw_tokenizer()
+    raw.add_tokens(["<tool>"])
+    raw.save(str(tmp_path / "tokenizer.json"))
+    tokenizer = load_tokenizer(tmp_path)
+    assert tokenizer.vocab_size == VOCAB_SIZE
+    assert tokenizer.spelled_bytes(VOCAB_SIZE) == b"<tool>"
 
 
 def test_end_tokens_come_from_every_file_that_is_right_about_them(tmp_path: Path) -> None:
@@ -107,6 +118,6 @@ def test_special_and_unknown_tokens_have_no_text_but_special_ones_a_spelling(
     tmp_path: Path,
 ) -> None:
     tokenizer = byte_tokenizer(tmp_path)
-    assert tokenizer.decode([*b"a", END, *b"b", 99_999]) == "ab"
+    assert text_of(tokenizer, [*b"a", END, *b"b", 99_999]) == "ab"
     assert tokenizer.spelled_bytes(END) == b"<|im_end|>"
     assert tokenizer.spelled_bytes(99_999) == b""
