@@ -81,6 +81,7 @@ class Engine:
             choice=request.first_choice,
             output=list(request.output),
         )
+        sequence.name_prompt()
         self._arrivals += 1
         self._live[request.request_id] = [sequence]
         self._scheduler.enqueue(sequence)
@@ -213,6 +214,8 @@ class Engine:
 
     def _extend(self, sequence: Sequence, sampled: ReadOnly[SampledToken]) -> list[Delta]:
         """Give each sampled token to its choice; siblings fork before the first may finish."""
+        if not sequence.unforked:
+            return [self._accept(sequence, sampled[0])]
         siblings = self._scheduler.fork(sequence)
         self._live[sequence.request.request_id].extend(siblings)
         return [

@@ -43,9 +43,10 @@ class PrefixCache:
 
     def store(self, sequence: Sequence) -> None:
         """Make every full computed block of the sequence findable."""
-        if sequence.is_private:
+        full = sequence.computed // sequence.block_size
+        if full == sequence.named or sequence.is_private:
             return
-        for index in range(sequence.named, sequence.computed // sequence.block_size):
+        for index in range(sequence.named, full):
             content = content_of(sequence, index)
             own = sequence.block_table[index]
             present = self._pool.find(content.block_hash)

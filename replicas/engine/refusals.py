@@ -8,6 +8,8 @@ admitted one cannot run out of memory for good; it can only wait.
 from __future__ import annotations
 
 import math
+from array import array
+from collections.abc import Sequence
 
 from protos.messages import ModelCard, Refusal, RefusalReason, Request, SamplingParams
 from replicas.engine.config import EngineConfig
@@ -44,8 +46,7 @@ def _fault(request: Request, config: EngineConfig) -> tuple[RefusalReason, str] 
     invalid = _invalid(request, config)
     if invalid is not None:
         return RefusalReason.INVALID, invalid
-    given = (*prompt, *request.output)
-    if min(given) < 0 or max(given) >= card.vocab_size:
+    if not (_are_within(prompt, card.vocab_size) and _are_within(request.output, card.vocab_size)):
         return RefusalReason.TOKEN_OUT_OF_RANGE, (
             f"The prompt has a token outside the vocabulary of {card.vocab_size}."
         )
@@ -65,6 +66,15 @@ def _fault(request: Request, config: EngineConfig) -> tuple[RefusalReason, str] 
             f" has {config.blocks_total}."
         )
     return None
+
+
+def _are_within(tokens: Sequence[int], vocab_size: int) -> bool:
+    """Whether all are ids of this vocabulary. To encode them finds what is negative fastest."""
+    try:
+        array("I", tokens)
+    except OverflowError:
+        return False
+    return max(tokens, default=0) < vocab_size
 
 
 def _invalid(request: Request, config: EngineConfig) -> str | None:

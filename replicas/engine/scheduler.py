@@ -105,8 +105,6 @@ class Scheduler:
 
     def fork(self, parent: Sequence) -> list[Sequence]:
         """All siblings that the parent owes, running beside it on the same blocks."""
-        if not parent.unforked:
-            return []
         siblings = [parent.fork() for _ in range(parent.unforked)]
         for sibling in siblings:
             for block in sibling.block_table:

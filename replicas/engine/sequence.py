@@ -21,7 +21,7 @@ from dataclasses import dataclass, field
 from enum import Enum
 from typing import Final
 
-from protos.hashing import BlockHash, block_hash
+from protos.hashing import BlockHash, block_hash, block_hashes
 from protos.messages import FinishReason, Request, SampledToken
 from replicas.engine.plan import BlockId, Sample
 
@@ -85,12 +85,20 @@ class Sequence:
         prompt = self.request.prompt
         if stop <= len(prompt):
             return prompt[start:stop]
-        split = max(start - len(prompt), 0)
-        return (*prompt[start:], *self.output[split : stop - len(prompt)])
+        if start >= len(prompt):
+            return tuple(self.output[start - len(prompt) : stop - len(prompt)])
+        return (*prompt[start:], *self.output[: stop - len(prompt)])
 
     def block_tokens(self, index: int) -> tuple[int, ...]:
         """The tokens of a full block."""
         return self.tokens(index * self.block_size, (index + 1) * self.block_size)
+
+    def name_prompt(self) -> None:
+        """Name the prompt's full blocks at once, which costs less than one by one."""
+        assert not self._chain, "named before"
+        self._chain.extend(
+            block_hashes(self.request.prompt, block_size=self.block_size, root=self.root)
+        )
 
     def block_name(self, index: int) -> BlockHash:
         """Name of a full block of known tokens; each is computed once."""
@@ -109,12 +117,15 @@ class Sequence:
         """What to sample once the tokens below `stop` are fed: nothing before the last one."""
         if stop < self.length:
             return ()
-        params = self.request.sampling
-        choices = range(self.choice, self.choice + 1 + self.unforked)
+        params, prompt = self.request.sampling, self.request.prompt
         # The live output list: it changes only when this step's outcome is applied.
-        return tuple(
-            Sample(params, params.seed + choice, self.request.prompt, self.output)
-            for choice in choices
+        own = Sample(params, params.seed + self.choice, prompt, self.output)
+        if not self.unforked:
+            return (own,)
+        siblings = range(self.choice + 1, self.choice + 1 + self.unforked)
+        return (
+            own,
+            *(Sample(params, params.seed + choice, prompt, self.output) for choice in siblings),
         )
 
     def move_to(self, state: SequenceState) -> None:

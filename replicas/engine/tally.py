@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 
 from protos.messages import EngineCounters
 from replicas.engine.sequence import Sequence
@@ -29,6 +29,9 @@ class Tally:
     def add_computed(self, sequence: Sequence, tokens: int) -> None:
         """The sequence is about to advance by so many tokens."""
         start, stop = sequence.computed, sequence.computed + tokens
+        if start >= sequence.recomputed_end and start >= sequence.request.given_tokens:
+            self.decode_tokens += tokens  # like most rows of most steps
+            return
         again = max(start, min(stop, sequence.recomputed_end))
         given_end = max(again, min(stop, sequence.request.given_tokens))
         self.recomputed_tokens += again - start
@@ -37,4 +40,13 @@ class Tally:
 
     def counters(self) -> EngineCounters:
         """The totals as a message."""
-        return EngineCounters(**asdict(self))
+        return EngineCounters(
+            requests_finished=self.requests_finished,
+            prompt_tokens=self.prompt_tokens,
+            hit_tokens=self.hit_tokens,
+            prefill_tokens=self.prefill_tokens,
+            recomputed_tokens=self.recomputed_tokens,
+            decode_tokens=self.decode_tokens,
+            preemptions=self.preemptions,
+            steps=self.steps,
+        )

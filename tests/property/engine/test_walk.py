@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import accumulate
 
 import pytest
 
@@ -41,8 +42,20 @@ def colliding_hash(parent: BlockHash, tokens: Sequence[int]) -> BlockHash:
     return BlockHash(bytes([block_hash(parent, tokens)[0] % 4]))
 
 
+def colliding_hashes(
+    tokens: Sequence[int], *, block_size: int, root: BlockHash
+) -> tuple[BlockHash, ...]:
+    """A chain of them."""
+    blocks = range(0, len(tokens) - block_size + 1, block_size)
+    chain = accumulate(
+        (tokens[start : start + block_size] for start in blocks), colliding_hash, initial=root
+    )
+    return tuple(chain)[1:]
+
+
 def test_colliding_names_cost_hits_and_never_a_token(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sequence, "block_hash", colliding_hash)
+    monkeypatch.setattr(sequence, "block_hashes", colliding_hashes)
     monkeypatch.setattr(World, "_check_hits", lambda self, request, hit_tokens: None)
     worlds = [walk(seed, make=CollidingWorld) for seed in range(60)]
     assert sum(world.snapshot.counters.hit_tokens for world in worlds) > 0

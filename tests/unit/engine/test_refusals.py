@@ -38,6 +38,7 @@ def test_what_can_run_is_taken(taken: Request) -> None:
         (request(tokens_max=2, tokens_min=3), RefusalReason.INVALID, "tokens_min"),
         (request(prompt=(1, 1000)), RefusalReason.TOKEN_OUT_OF_RANGE, "vocabulary of 1000"),
         (request(prompt=(-1, 1)), RefusalReason.TOKEN_OUT_OF_RANGE, "vocabulary of 1000"),
+        (request(prompt=(2**32,)), RefusalReason.TOKEN_OUT_OF_RANGE, "vocabulary of 1000"),
         (request(output=(1000,)), RefusalReason.TOKEN_OUT_OF_RANGE, "vocabulary of 1000"),
         (request(tokens_max=2, output=(7, 7)), RefusalReason.INVALID, "nothing left"),
         (request(prompt=62, tokens_max=9, output=(7, 7)), RefusalReason.INVALID, "nothing left"),

@@ -6,9 +6,10 @@ import pytest
 
 from protos.hashing import block_hashes
 from protos.messages import FinishReason, SampledToken
+from replicas.engine import sequence as sequence_module
 from replicas.engine.plan import BlockId
 from replicas.engine.sequence import LEGAL_TRANSITIONS, Sequence, SequenceState
-from tests.unit.engine.driver import card, request
+from tests.unit.engine.driver import card, engine, request, step
 
 
 def sequence(
@@ -65,6 +66,17 @@ def test_blocks_are_named_as_the_whole_cluster_names_them() -> None:
     assert (subject.block_name(0), subject.block_name(1)) == expected
     assert subject.parent_name(0) == card().scope()
     assert subject.parent_name(1) == expected[0]
+
+
+def test_a_prompt_is_named_in_one_pass_when_it_is_submitted(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    subject = engine()
+    subject.submit(request(prompt=14))
+    monkeypatch.delattr(sequence_module, "block_hash")
+    step(subject)
+    expected = block_hashes(range(14), block_size=4, root=card().scope())
+    assert subject.inventory() == expected
 
 
 def test_a_block_that_is_not_full_has_no_name() -> None:

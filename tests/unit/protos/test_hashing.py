@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import struct
 import subprocess
 import sys
 from dataclasses import replace
+from hashlib import blake2b
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -15,6 +18,7 @@ from protos.hashing import (
     block_hashes,
     reusable_blocks,
     scope_hash,
+    token_bytes,
 )
 from protos.messages import ModelCard
 
@@ -55,6 +59,33 @@ def test_a_chain_can_be_continued_from_its_last_name(tokens: list[int]) -> None:
     longer = block_hashes([*tokens[: len(chain) * 4], 1, 2, 3, 4], block_size=4, root=CARD.scope())
     assert longer[:-1] == chain
     assert longer[-1] == block_hash(chain[-1] if chain else CARD.scope(), [1, 2, 3, 4])
+
+
+@given(tokens_lists, st.integers(1, 8))
+def test_a_name_is_the_digest_of_its_parent_and_its_tokens_in_little_endian(
+    tokens: list[int], block_size: int
+) -> None:
+    parent = CARD.scope()
+    for index, name in enumerate(block_hashes(tokens, block_size=block_size, root=parent)):
+        block = tokens[index * block_size : (index + 1) * block_size]
+        payload = parent + b"".join(struct.pack("<I", token) for token in block)
+        assert name == blake2b(payload, digest_size=DIGEST_BYTES).digest()
+        assert name == block_hash(parent, block)
+        parent = name
+
+
+def test_a_machine_of_the_other_byte_order_swaps_before_it_hashes(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    assert token_bytes([1, 2**32 - 2]) == b"\1\0\0\0\xfe\xff\xff\xff"
+    monkeypatch.setattr(sys, "byteorder", "big")
+    assert token_bytes([1, 2**32 - 2]) == b"\0\0\0\1\xff\xff\xff\xfe"
+
+
+@pytest.mark.parametrize("token", [-1, 2**32])
+def test_what_is_no_token_has_no_encoding(token: int) -> None:
+    with pytest.raises(OverflowError):
+        token_bytes([token])
 
 
 def test_what_changes_the_kv_changes_the_scope() -> None:
