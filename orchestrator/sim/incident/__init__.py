@@ -1,0 +1,1 @@
+"""The founding incident, replayed through four ways to keep KV in memory."""
