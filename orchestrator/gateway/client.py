@@ -20,10 +20,9 @@ STALL_S = 60.0
 class Client:
     """Of one exchange, once its request has been read."""
 
-    def __init__(self, receive: Receive, send: Send, *, stall_s: float = STALL_S) -> None:
+    def __init__(self, receive: Receive, send: Send) -> None:
         self._receive = receive
         self._send = send
-        self._stall_s = stall_s
         self._writes_begun = 0
         self._writes_done = 0
 
@@ -58,11 +57,11 @@ class Client:
             pass
 
     async def _stalled(self) -> None:
-        """Ends when one write lasts for `stall_s`. Cheaper than a timer for every write."""
+        """Ends when one write lasts for STALL_S. Cheaper than a timer for every write."""
         pending = None
         while pending is None or pending != self._pending():
             pending = self._pending()
-            await asyncio.sleep(self._stall_s)
+            await asyncio.sleep(STALL_S)
 
     def _pending(self) -> int | None:
         """The number of the write that has not returned."""

@@ -5,7 +5,8 @@ import asyncio
 import pytest
 from starlette.types import Message
 
-from orchestrator.gateway.client import Client
+from orchestrator.gateway.client import STALL_S, Client
+from tests.unit.dispatch.virtual_time import run
 
 
 class Connection:
@@ -26,16 +27,20 @@ class Connection:
         self.sent.append(message)
 
 
-async def test_work_is_done_to_its_end_for_a_client_that_stays() -> None:
+def test_work_is_done_to_its_end_for_a_client_that_stays() -> None:
     connection = Connection()
-    client = Client(connection.receive, connection.send, stall_s=0.001)
 
-    async def work() -> None:
-        await client.start(200, [])
-        await asyncio.sleep(0.02)  # the replica takes its time: that is no stall
-        await client.send(b"x", more=False)
+    async def scenario() -> None:
+        client = Client(connection.receive, connection.send)
 
-    await client.attend(work())
+        async def work() -> None:
+            await client.start(200, [])
+            await asyncio.sleep(20 * STALL_S)  # the replica takes its time: that is no stall
+            await client.send(b"x", more=False)
+
+        await client.attend(work())
+
+    run(scenario())
     assert [message["type"] for message in connection.sent] == [
         "http.response.start",
         "http.response.body",
@@ -58,16 +63,20 @@ async def test_work_ends_when_its_client_leaves() -> None:
     assert ended.is_set()
 
 
-async def test_work_ends_when_its_client_stops_reading() -> None:
+def test_work_ends_when_its_client_stops_reading() -> None:
     connection = Connection()
     connection.reads.clear()
-    client = Client(connection.receive, connection.send, stall_s=0.01)
 
-    async def work() -> None:
-        await client.send(b"x", more=True)
+    async def scenario() -> float:
+        client = Client(connection.receive, connection.send)
 
-    async with asyncio.timeout(20):
+        async def work() -> None:
+            await client.send(b"x", more=True)
+
         await client.attend(work())
+        return asyncio.get_running_loop().time()
+
+    assert STALL_S <= run(scenario()) <= 2 * STALL_S
     assert connection.sent == []
 
 
