@@ -183,6 +183,8 @@ def snapshot_to_proto(snapshot: Snapshot) -> pb.Snapshot:
         blocks_waiting=snapshot.blocks_waiting,
         draining=snapshot.draining,
         step_ns=snapshot.step_ns,
+        full_ns=snapshot.full_ns,
+        full_prefill_tokens=snapshot.full_prefill_tokens,
         counters=counters_to_proto(snapshot.counters),
     )
 
@@ -202,6 +204,8 @@ def snapshot_from_proto(message: pb.Snapshot) -> Snapshot:
         blocks_waiting=message.blocks_waiting,
         draining=message.draining,
         step_ns=message.step_ns,
+        full_ns=message.full_ns,
+        full_prefill_tokens=message.full_prefill_tokens,
         counters=counters_from_proto(message.counters),
     )
 

@@ -166,6 +166,9 @@ class Snapshot:
     blocks_waiting: int  # blocks that the waiting sequences' prompts will need
     draining: bool
     step_ns: int  # recent mean duration of a step
+    # Steps that were full, since the replica started: more prompt tokens waited than they took.
+    full_ns: int = 0  # their total duration
+    full_prefill_tokens: int = 0  # prompt tokens that they computed
     counters: EngineCounters = field(default_factory=EngineCounters)
 
     @property

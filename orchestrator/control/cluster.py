@@ -18,10 +18,10 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 
-from orchestrator.control.prefill_rate import PrefillRate
+from orchestrator.control.prefill_rate import PrefillRate, fleet_rate
 from orchestrator.policy.route import Placement
 from orchestrator.policy.view import ClusterView, ReplicaView
-from protos.messages import ReplicaId, Snapshot
+from protos.messages import ModelCard, ReplicaId, Snapshot
 from protos.registry import Member
 
 
@@ -141,21 +141,27 @@ class Cluster:
 
     def view(self, now_ns: int) -> ClusterView:
         """Everything known, as of `now_ns`, by replica id. Replicas never heard of are left out."""
-        rates = [s.prefill_rate.tokens_per_s for s in self._replicas.values()]
-        measured = [rate for rate in rates if rate is not None]
-        # Replicas of one cluster are alike: until one is measured, it is taken for an average one.
-        average = sum(measured) / len(measured) if measured else None
+        fleet_rates = self._fleet_rates()
         return ClusterView(
             now_ns,
             tuple(
-                self._replica_view(state, state.snapshot, average, now_ns)
+                self._replica_view(
+                    state, state.snapshot, fleet_rates[state.member.record.card], now_ns
+                )
                 for _, state in sorted(self._replicas.items())
                 if state.snapshot is not None
             ),
         )
 
+    def _fleet_rates(self) -> dict[ModelCard, float | None]:
+        """How fast the replicas of each card are together."""
+        fleets: dict[ModelCard, list[PrefillRate]] = {}
+        for state in self._replicas.values():
+            fleets.setdefault(state.member.record.card, []).append(state.prefill_rate)
+        return {card: fleet_rate(rates) for card, rates in fleets.items()}
+
     def _replica_view(
-        self, state: ReplicaState, snapshot: Snapshot, average_rate: float | None, now_ns: int
+        self, state: ReplicaState, snapshot: Snapshot, fleet_rate: float | None, now_ns: int
     ) -> ReplicaView:
         promised = state.debits.values()
         return ReplicaView(
@@ -174,7 +180,7 @@ class Cluster:
             sequences_promised=sum(debit.sequences for debit in promised),
             prefill_tokens_waiting=snapshot.prefill_tokens_waiting,
             prefill_tokens_promised=sum(debit.prefill_tokens for debit in promised),
-            prefill_tokens_per_s=state.prefill_rate.tokens_per_s or average_rate,
+            prefill_tokens_per_s=state.prefill_rate.among(fleet_rate),
             residence_ns=residence_ns(snapshot),
         )
 

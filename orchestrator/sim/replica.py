@@ -20,10 +20,9 @@ from protos.messages import Refusal, Request, RequestId, Snapshot, StepEvents
 from protos.registry import ReplicaRecord
 from replicas.engine.engine import Engine
 from replicas.engine.executor import Executor
+from replicas.engine.step_times import StepTimes
 
 REPORT_S = 0.25  # the live replica's longest silence
-# Weight of the newest step in the mean that reports carry, as a shift.
-NEWEST_SHIFT = 3
 
 
 class Watcher(Protocol):
@@ -63,7 +62,7 @@ class SimReplica:
         self._owners: dict[RequestId, Attachment] = {}
         self._epoch = 0
         self._number = 0
-        self._step_ns = 0
+        self._times = StepTimes()
 
     async def run(self) -> None:
         """Join the registry and serve until cancelled. A failed assertion ends it."""
@@ -114,7 +113,7 @@ class SimReplica:
             replica_id=self.record.replica_id,
             epoch=self._epoch,
             number=self._number,
-            step_ns=self._step_ns,
+            times=self._times,
         )
         self._number += 1
         return snapshot
@@ -131,7 +130,7 @@ class SimReplica:
                 continue
             began_ns = self._clock.now_ns()
             deltas = self.engine.apply(await self._executor.execute(plan))
-            self._measure(self._clock.now_ns() - began_ns)
+            self._times.add(plan, self._clock.now_ns() - began_ns)
             self._registry.announce(self.engine.block_events())
             for delta in deltas:
                 owner = self._owners[delta.request_id]
@@ -141,13 +140,6 @@ class SimReplica:
             self._tell()
             if self._watcher is not None:
                 self._watcher.after_step(self.engine)
-
-    def _measure(self, took_ns: int) -> None:
-        """Follow the mean duration of a step."""
-        if self._step_ns == 0:
-            self._step_ns = took_ns
-        else:
-            self._step_ns += (took_ns - self._step_ns) >> NEWEST_SHIFT
 
     def _tell(self) -> None:
         snapshot = self.snapshot()

@@ -38,6 +38,7 @@ from replicas.engine.prefix_cache import PrefixCache
 from replicas.engine.refusals import output_max, refusal
 from replicas.engine.scheduler import Scheduler, Step
 from replicas.engine.sequence import Sequence, SequenceState
+from replicas.engine.step_times import StepTimes
 from replicas.engine.tally import Tally
 
 
@@ -140,8 +141,10 @@ class Engine:
         """Every findable block, parents before children."""
         return self._pool.names()
 
-    def snapshot(self, *, replica_id: ReplicaId, epoch: int, number: int, step_ns: int) -> Snapshot:
-        """A report of this moment; the caller knows who and when."""
+    def snapshot(
+        self, *, replica_id: ReplicaId, epoch: int, number: int, times: StepTimes
+    ) -> Snapshot:
+        """A report of this moment; the caller knows who and when, and how long steps took."""
         running, waiting = self._scheduler.running, self._scheduler.waiting
         to_prefill = sum(max(0, sequence.prefill_end - sequence.computed) for sequence in running)
         return Snapshot(
@@ -157,7 +160,9 @@ class Engine:
             prefill_tokens_waiting=to_prefill + sum(sequence.length for sequence in waiting),
             blocks_waiting=sum(self._scheduler.blocks_of(sequence.length) for sequence in waiting),
             draining=self._draining,
-            step_ns=step_ns,
+            step_ns=times.mean_ns,
+            full_ns=times.full_ns,
+            full_prefill_tokens=times.full_prefill_tokens,
             counters=self._tally.counters(),
         )
 

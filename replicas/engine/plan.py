@@ -64,6 +64,8 @@ class StepPlan:
 
     copies: tuple[BlockCopy, ...]
     rows: tuple[Row, ...]
+    prefill_tokens: int = 0  # of the rows' tokens, those that are no decodes
+    is_full: bool = False  # the token budget is spent
 
 
 @dataclass(frozen=True, slots=True)

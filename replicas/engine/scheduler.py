@@ -51,6 +51,7 @@ class _Draft:
     sequences: list[Sequence] = field(default_factory=list)
     admitted: list[Sequence] = field(default_factory=list)
     preemptions: int = 0
+    prefill_tokens: int = 0
     names: set[BlockHash] = field(default_factory=set)  # of the blocks that this step fills
 
     def add(self, sequence: Sequence) -> None:
@@ -58,6 +59,8 @@ class _Draft:
         start = sequence.computed
         stop = min(sequence.length, start + self.budget)
         self.budget -= stop - start
+        if sequence.is_prefilling:
+            self.prefill_tokens += stop - start
         row = Row(
             tokens=sequence.tokens(start, stop),
             start=start,
@@ -72,7 +75,12 @@ class _Draft:
     def finished(self) -> Step:
         assert self.rows, "sequences are there, and none of them can run"
         return Step(
-            plan=StepPlan(copies=tuple(self.copies), rows=tuple(self.rows)),
+            plan=StepPlan(
+                copies=tuple(self.copies),
+                rows=tuple(self.rows),
+                prefill_tokens=self.prefill_tokens,
+                is_full=not self.budget,
+            ),
             sequences=tuple(self.sequences),
             admitted=tuple(self.admitted),
             preemptions=self.preemptions,

@@ -1,25 +1,19 @@
-"""How long steps take: the mean that reports carry, and the age of the one that runs."""
+"""The clock of the steps: how long each took, and the age of the one that runs."""
 
 from __future__ import annotations
 
 import time
 
-# Weight of the newest step, as a shift: an eighth follows a change of load
-# within about twenty steps and forgets a single slow one as fast.
-_NEWEST_SHIFT = 3
+from replicas.engine.plan import StepPlan
+from replicas.engine.step_times import StepTimes
 
 
 class Pace:
-    """Durations of steps. One writer, the stepper."""
+    """Measures steps. One writer, the stepper."""
 
     def __init__(self) -> None:
-        self._mean_ns = 0
+        self.times = StepTimes()
         self._began_ns: int | None = None
-
-    @property
-    def mean_ns(self) -> int:
-        """Recent mean duration of a step, 0 before the first."""
-        return self._mean_ns
 
     @property
     def age_ns(self) -> int:
@@ -30,10 +24,7 @@ class Pace:
         assert self._began_ns is None, "steps do not overlap"
         self._began_ns = time.monotonic_ns()
 
-    def end(self) -> None:
-        took_ns = self.age_ns
+    def end(self, plan: StepPlan) -> None:
+        """The step that began has ended; this was it."""
+        self.times.add(plan, self.age_ns)
         self._began_ns = None
-        if self._mean_ns == 0:
-            self._mean_ns = took_ns
-        else:
-            self._mean_ns += (took_ns - self._mean_ns) >> _NEWEST_SHIFT

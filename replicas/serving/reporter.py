@@ -37,7 +37,7 @@ class Reporter:
             replica_id=self._replica_id,
             epoch=self._epoch,
             number=self._number,
-            step_ns=self._pace.mean_ns,
+            times=self._pace.times,
         )
         self._number += 1
         return snapshot

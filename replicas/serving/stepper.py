@@ -74,7 +74,7 @@ class Stepper:
     async def _step(self, plan: StepPlan) -> None:
         self._pace.begin()
         deltas = self._engine.apply(await self._executor.execute(plan))
-        self._pace.end()
+        self._pace.end(plan)
         self._deliver(deltas)
 
     async def _rest(self) -> None:

@@ -19,6 +19,7 @@ from protos.messages import Delta, FinishReason, ReplicaId, Request, SampledToke
 from replicas.engine.config import EngineConfig
 from replicas.engine.engine import Engine
 from replicas.engine.plan import StepPlan
+from replicas.engine.step_times import StepTimes
 from replicas.model.noise import gumbel_noise, noise_key
 from replicas.model.runner import TorchRunner
 from tests.differential.paged import Line
@@ -91,7 +92,9 @@ class Served:
         return completions
 
     def snapshot(self) -> Snapshot:
-        return self._engine.snapshot(replica_id=ReplicaId("r"), epoch=1, number=1, step_ns=1)
+        return self._engine.snapshot(
+            replica_id=ReplicaId("r"), epoch=1, number=1, times=StepTimes()
+        )
 
     def _step(self) -> tuple[Delta, ...]:
         plan = self._engine.schedule()

@@ -37,6 +37,7 @@ from protos.messages import (
 from replicas.engine.config import EngineConfig
 from replicas.engine.engine import Engine
 from replicas.engine.plan import BlockId, Row, Sample, StepOutcome, StepPlan
+from replicas.engine.step_times import StepTimes
 
 VOCAB_SIZE = 7
 CONTEXT = 48
@@ -211,7 +212,7 @@ class World:
     @property
     def snapshot(self) -> Snapshot:
         """The engine's report."""
-        return self.engine.snapshot(replica_id=ReplicaId("r"), epoch=1, number=1, step_ns=1)
+        return self.engine.snapshot(replica_id=ReplicaId("r"), epoch=1, number=1, times=StepTimes())
 
     def submit(self, request: Request) -> Refusal | None:
         """Offer a request to the engine, and follow it if it is taken."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from protos.messages import EngineCounters, ModelCard, ReplicaId, Snapshot
+from protos.messages import ModelCard, ReplicaId, Snapshot
 from protos.registry import Member, ReplicaRecord
 
 CARD = ModelCard(
@@ -53,10 +53,10 @@ def draining_report(number: int, *, running: int = 0, epoch: int = 1) -> Snapsho
     return replace(report(epoch=epoch, number=number), draining=True, sequences_running=running)
 
 
-def busy_report(number: int, *, steps: int, prefill_tokens: int) -> Snapshot:
-    """Prompts wait before and after; so much has been computed so far."""
+def busy_report(
+    number: int, *, replica_id: ReplicaId = A, full_ns: int, prefill_tokens: int
+) -> Snapshot:
+    """Full steps have taken so long so far, and computed so many prompt tokens."""
     return replace(
-        report(number=number),
-        prefill_tokens_waiting=1,
-        counters=EngineCounters(steps=steps, prefill_tokens=prefill_tokens),
+        report(replica_id, number=number), full_ns=full_ns, full_prefill_tokens=prefill_tokens
     )

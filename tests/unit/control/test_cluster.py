@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+import pytest
+
 from orchestrator.control.cluster import Cluster, ClusterConfig
 from orchestrator.policy.route import Placement, RouteReason
 from orchestrator.policy.scores import Cost
 from orchestrator.policy.view import ReplicaView
 from protos.messages import EngineCounters, ReplicaId
-from tests.unit.control.reports import MS, SECOND, A, B, busy_report, member, report
+from tests.unit.control.reports import CARD, MS, SECOND, A, B, busy_report, member, report
 
 PLACEMENT = Placement(
     replica_id=A,
@@ -149,28 +151,68 @@ def test_a_debit_lives_through_a_lost_link_and_dies_with_its_member() -> None:
 # ---- what is learned
 
 
-def test_the_prefill_rate_is_measured_while_prompts_wait() -> None:
-    """1,000 tokens in 10 steps of 10 ms."""
+def test_the_prefill_rate_is_measured_in_full_steps() -> None:
+    """1,000 tokens in 100 ms."""
     cluster = cluster_of(A)
-    cluster.observe_report(busy_report(1, steps=0, prefill_tokens=0), 0)
     assert only(cluster).prefill_tokens_per_s is None
-    cluster.observe_report(busy_report(2, steps=10, prefill_tokens=1_000), 0)
-    assert only(cluster).prefill_tokens_per_s == 10_000.0
+    cluster.observe_report(busy_report(1, full_ns=100 * MS, prefill_tokens=1_000), 0)
+    assert only(cluster).prefill_tokens_per_s == pytest.approx(10_000.0)
 
 
-def test_an_idle_interval_measures_nothing() -> None:
+def test_an_interval_without_a_full_step_measures_nothing() -> None:
     cluster = cluster_of(A)
-    cluster.observe_report(report(number=1), 0)
     counters = EngineCounters(steps=10, prefill_tokens=8)
-    cluster.observe_report(replace(report(number=2), counters=counters), 0)
+    cluster.observe_report(replace(report(number=1), counters=counters), 0)
     assert only(cluster).prefill_tokens_per_s is None
 
 
-def test_an_unmeasured_replica_is_taken_for_an_average_one() -> None:
+def rates(cluster: Cluster) -> list[float | None]:
+    return [replica.prefill_tokens_per_s for replica in cluster.view(0).replicas]
+
+
+def test_an_unmeasured_replica_is_as_fast_as_its_fleet() -> None:
     cluster = cluster_of(A, B)
-    cluster.observe_report(busy_report(1, steps=0, prefill_tokens=0), 0)
-    cluster.observe_report(busy_report(2, steps=10, prefill_tokens=1_000), 0)
-    assert [r.prefill_tokens_per_s for r in cluster.view(0).replicas] == [10_000.0, 10_000.0]
+    cluster.observe_report(busy_report(1, full_ns=100 * MS, prefill_tokens=1_000), 0)
+    assert rates(cluster) == [pytest.approx(10_000.0)] * 2
+
+
+def test_replicas_of_another_card_are_another_fleet() -> None:
+    other = member(B)
+    other = replace(other, record=replace(other.record, card=replace(CARD, name="larger")))
+    cluster = Cluster(ClusterConfig())
+    cluster.observe_members([member(A), other])
+    cluster.observe_report(report(A), 0)
+    cluster.observe_report(report(B), 0)
+    cluster.observe_report(busy_report(1, full_ns=100 * MS, prefill_tokens=1_000), 0)
+    assert rates(cluster) == [pytest.approx(10_000.0), None]
+
+
+def test_a_few_steps_say_little_about_a_replica() -> None:
+    """One second in which its prompts happened to cost twice as much."""
+    cluster = cluster_of(A, B)
+    for replica_id, tokens in ((A, 10_000), (B, 5_000)):
+        cluster.observe_report(
+            busy_report(1, replica_id=replica_id, full_ns=SECOND, prefill_tokens=tokens), 0
+        )
+    assert rates(cluster) == [pytest.approx(7_500.0, rel=0.02)] * 2
+
+
+def test_a_replica_that_stays_slow_is_seen_to_be_slow_and_to_recover() -> None:
+    cluster = cluster_of(A, B)
+    tokens = 0
+    for number, rate in enumerate([2_000] * 300 + [10_000] * 300, start=1):
+        tokens += rate
+        cluster.observe_report(
+            busy_report(number, full_ns=number * SECOND, prefill_tokens=10_000 * number), 0
+        )
+        cluster.observe_report(
+            busy_report(number, replica_id=B, full_ns=number * SECOND, prefill_tokens=tokens), 0
+        )
+        fast, slow = rates(cluster)
+        assert fast is not None and slow is not None
+        if number == 300:
+            assert slow < fast / 2
+    assert slow == pytest.approx(fast, rel=0.05)
 
 
 def test_residence_is_known_once_a_request_has_finished() -> None:

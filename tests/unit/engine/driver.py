@@ -17,6 +17,7 @@ from protos.messages import (
 from replicas.engine.config import EngineConfig
 from replicas.engine.engine import Engine
 from replicas.engine.plan import StepOutcome, StepPlan
+from replicas.engine.step_times import StepTimes
 
 A, B, C = RequestId("a"), RequestId("b"), RequestId("c")
 
@@ -97,6 +98,8 @@ def run(subject: Engine, *, steps_max: int = 1000) -> Iterator[Delta]:
     raise AssertionError(f"not done after {steps_max} steps")
 
 
-def report(subject: Engine) -> Snapshot:
+def report(subject: Engine, times: StepTimes | None = None) -> Snapshot:
     """Its snapshot."""
-    return subject.snapshot(replica_id=ReplicaId("r"), epoch=3, number=1, step_ns=5)
+    return subject.snapshot(
+        replica_id=ReplicaId("r"), epoch=3, number=1, times=times or StepTimes()
+    )

@@ -88,6 +88,8 @@ snapshots = st.builds(
     *[uint64] * 10,
     draining=st.booleans(),
     step_ns=uint64,
+    full_ns=uint64,
+    full_prefill_tokens=uint64,
     counters=counters,
 )
 step_events = st.builds(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from protos.messages import ReplicaId
+from replicas.engine.plan import StepPlan
 from replicas.serving.pace import Pace
 from replicas.serving.reporter import Reporter
 from tests.unit.serving.counting import engine
@@ -27,9 +28,9 @@ def test_an_epoch_never_comes_back() -> None:
 
 def test_a_step_has_an_age_while_it_runs_and_moves_the_mean_afterwards() -> None:
     pace = Pace()
-    assert (pace.mean_ns, pace.age_ns) == (0, 0)
+    assert (pace.times.mean_ns, pace.age_ns) == (0, 0)
     pace.begin()
     assert pace.age_ns > 0
-    pace.end()
-    assert pace.mean_ns > 0
+    pace.end(StepPlan((), ()))
+    assert pace.times.mean_ns > 0
     assert pace.age_ns == 0

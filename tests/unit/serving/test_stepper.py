@@ -63,7 +63,7 @@ async def test_work_wakes_it_and_the_end_of_work_is_idle() -> None:
             loop.submit("a")
             await loop.idle()
             assert len(loop.deltas) == 5 * round_trip
-            assert loop.pace.mean_ns > 0
+            assert loop.pace.times.mean_ns > 0
     # 6 prompt tokens and 5 chosen: the KV of 10, two full blocks, twice
     assert len([event for event in loop.block_events if isinstance(event, BlockStored)]) == 4
 

@@ -1,0 +1,50 @@
+"""What the durations of steps say of a replica, and which of them say it."""
+
+from __future__ import annotations
+
+from replicas.engine.plan import StepPlan
+from replicas.engine.step_times import StepTimes
+from tests.unit.engine.driver import A, B, engine, outcome, report, request, schedule, step
+
+
+def test_a_plan_says_how_much_of_it_is_prompt_and_whether_more_had_waited() -> None:
+    subject = engine(budget=10)
+    subject.submit(request(A, prompt=(1,) * 6))
+    step(subject)
+    subject.submit(request(B, prompt=(2,) * 14))
+    plans: list[StepPlan] = []
+    for _ in range(3):
+        plans.append(schedule(subject))
+        subject.apply(outcome(plans[-1]))
+    assert [(plan.prefill_tokens, plan.is_full) for plan in plans] == [
+        (9, True),  # and a decode of A
+        (5, False),
+        (0, False),
+    ]
+
+
+def test_only_full_steps_with_prompts_tell_how_fast_prompts_are_computed() -> None:
+    times = StepTimes()
+    times.add(StepPlan((), (), prefill_tokens=100, is_full=True), 8_000)
+    times.add(StepPlan((), (), prefill_tokens=3, is_full=False), 800)
+    times.add(StepPlan((), (), prefill_tokens=0, is_full=True), 800)
+    times.add(StepPlan((), (), prefill_tokens=60, is_full=True), 8_000)
+    assert (times.full_ns, times.full_prefill_tokens) == (16_000, 160)
+
+
+def test_the_mean_follows_the_newest_steps() -> None:
+    times = StepTimes()
+    times.add(StepPlan((), ()), 1_000)
+    assert times.mean_ns == 1_000
+    times.add(StepPlan((), ()), 9_000)
+    assert times.mean_ns == 2_000
+    for _ in range(40):
+        times.add(StepPlan((), ()), 9_000)
+    assert 8_900 < times.mean_ns <= 9_000
+
+
+def test_a_report_carries_what_was_measured() -> None:
+    times = StepTimes()
+    times.add(StepPlan((), (), prefill_tokens=100, is_full=True), 8_000)
+    snapshot = report(engine(), times)
+    assert (snapshot.step_ns, snapshot.full_ns, snapshot.full_prefill_tokens) == (8_000, 8_000, 100)
