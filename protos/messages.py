@@ -162,8 +162,9 @@ class Snapshot:
     blocks_used: int  # in at least one block table
     sequences_running: int
     sequences_waiting: int
-    prefill_tokens_waiting: int  # prompt tokens not yet computed, queued ones included
-    blocks_waiting: int  # blocks that the waiting sequences' prompts will need
+    # Prompt tokens to compute, queued ones included, less what its cache held when last looked up.
+    prefill_tokens_waiting: int
+    blocks_waiting: int  # available blocks that the waiting sequences' prompts will take
     draining: bool
     step_ns: int  # recent mean duration of a step
     # Steps that were full, since the replica started: more prompt tokens waited than they took.

@@ -146,7 +146,6 @@ class Engine:
     ) -> Snapshot:
         """A report of this moment; the caller knows who and when, and how long steps took."""
         running, waiting = self._scheduler.running, self._scheduler.waiting
-        to_prefill = sum(max(0, sequence.prefill_end - sequence.computed) for sequence in running)
         return Snapshot(
             replica_id=replica_id,
             epoch=epoch,
@@ -157,8 +156,8 @@ class Engine:
             blocks_used=self._pool.blocks_used,
             sequences_running=len(running),
             sequences_waiting=len(waiting),
-            prefill_tokens_waiting=to_prefill + sum(sequence.length for sequence in waiting),
-            blocks_waiting=sum(self._scheduler.blocks_of(sequence.length) for sequence in waiting),
+            prefill_tokens_waiting=self._scheduler.prefill_tokens_left(),
+            blocks_waiting=self._scheduler.blocks_wanted(),
             draining=self._draining,
             step_ns=times.mean_ns,
             full_ns=times.full_ns,

@@ -41,6 +41,23 @@ class PrefixCache:
             sequence.block_table.append(block)
             sequence.named += 1
 
+    def look_up(self, sequence: Sequence) -> None:
+        """Note what `match` would find now: by names alone, and nothing is pinned."""
+        sequence.found = sequence.found_in_use = 0
+        for index in range(reusable_blocks(sequence.length, block_size=sequence.block_size)):
+            block = self._pool.find(sequence.block_name(index))
+            if block is None:
+                return
+            sequence.found += 1
+            sequence.found_in_use += self._pool.references(block) > 0
+
+    def put_back(self, sequence: Sequence) -> None:
+        """Undo `match`, and note what it found."""
+        sequence.found = sequence.named
+        sequence.found_in_use = sum(self._pool.references(b) > 1 for b in sequence.block_table)
+        self._pool.release_table(sequence.block_table)
+        sequence.named = 0
+
     def store(self, sequence: Sequence) -> None:
         """Make every full computed block of the sequence findable."""
         full = sequence.computed // sequence.block_size

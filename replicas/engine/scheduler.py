@@ -99,6 +99,7 @@ class Scheduler:
 
     def enqueue(self, sequence: Sequence) -> None:
         """A newcomer goes to the end of the line."""
+        self._cache.look_up(sequence)
         self.waiting.append(sequence)
 
     def schedule(self) -> Step | None:
@@ -129,6 +130,18 @@ class Scheduler:
             self.waiting.remove(sequence)
         sequence.move_to(SequenceState.FINISHED)
         self._pool.release_table(sequence.block_table)
+
+    def prefill_tokens_left(self) -> int:
+        """Known tokens still to be computed; of those that wait, less what was found for them."""
+        size = self._config.card.block_size
+        begun = sum(max(0, sequence.prefill_end - sequence.computed) for sequence in self.running)
+        return begun + sum(sequence.length - sequence.found * size for sequence in self.waiting)
+
+    def blocks_wanted(self) -> int:
+        """Available blocks that the waiting ones will take; what others hold, they share."""
+        return sum(
+            self.blocks_of(sequence.length) - sequence.found_in_use for sequence in self.waiting
+        )
 
     def blocks_of(self, tokens: int) -> int:
         """Blocks that hold so many tokens."""
@@ -205,8 +218,7 @@ class Scheduler:
         # Alone it may take everything; beside others it leaves them room to grow.
         spare = self._config.watermark_blocks * beside if self.running else 0
         if self._pool.blocks_available < blocks + spare or self._is_being_filled(head, draft):
-            self._pool.release_table(head.block_table)
-            head.named = 0
+            self._cache.put_back(head)
             return False
         head.block_table.extend(self._pool.allocate() for _ in range(blocks))
         if head.state is SequenceState.WAITING:

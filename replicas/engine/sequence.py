@@ -59,6 +59,8 @@ class Sequence:
     block_table: list[BlockId] = field(default_factory=list)
     computed: int = 0  # tokens whose KV is in place
     named: int = 0  # leading blocks of the table that are findable
+    found: int = 0  # while it waits: leading blocks in the cache when it was last looked up
+    found_in_use: int = 0  # of those, the ones that others held already
     is_private: bool = False  # a collision of digests: no further block can be named
     prefill_end: int = 0  # tokens known at its last admission: below this it prefills
     recomputed_end: int = 0  # tokens computed once before a preemption
@@ -149,6 +151,7 @@ class Sequence:
         assert not self.block_table, "preempted with its blocks"
         self.move_to(SequenceState.PREEMPTED)
         self.recomputed_end = max(self.recomputed_end, self.computed)
+        self.found, self.found_in_use = self.named, 0  # cached from now on, unless shared
         self.computed = self.named = 0
 
     def fork(self) -> Sequence:

@@ -47,6 +47,12 @@ class CeilingCache(PrefixCache):
             sequence.block_table.append(block)
             sequence.named += 1
 
+    def look_up(self, sequence: EngineSequence) -> None:
+        super().look_up(sequence)
+        reusable = reusable_blocks(sequence.length, block_size=sequence.block_size)
+        while sequence.found < reusable and sequence.block_name(sequence.found) in self._computed:
+            sequence.found += 1
+
     def store(self, sequence: EngineSequence) -> None:
         before = sequence.named
         super().store(sequence)

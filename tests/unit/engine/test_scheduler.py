@@ -186,3 +186,53 @@ def test_strangers_of_one_step_run_together() -> None:
     subject.submit(request(A, distinct(0, 14)))
     subject.submit(request(B, distinct(100, 14)))
     assert shape(schedule(subject)) == [(0, 14), (0, 14)]
+
+
+def test_what_a_waiting_prompt_finds_in_the_cache_is_no_work_that_waits() -> None:
+    subject = engine(budget=64, sequences=1)
+    subject.submit(request(A, distinct(0, 9), tokens_max=1))
+    list(run(subject))
+    subject.submit(request(B, distinct(100, 5), tokens_max=9))
+    step(subject)
+    subject.submit(request(C, distinct(0, 14)))
+    waiting = report(subject)
+    assert waiting.sequences_waiting == 1
+    assert waiting.prefill_tokens_waiting == 14 - 8
+    assert waiting.blocks_waiting == 4  # the two it finds are evictable until it holds them
+
+
+def test_a_waiting_prompt_takes_no_block_that_another_one_holds() -> None:
+    subject = engine(budget=64, sequences=1)
+    subject.submit(request(A, distinct(0, 9), tokens_max=9))
+    step(subject)
+    subject.submit(request(B, distinct(0, 14)))
+    waiting = report(subject)
+    assert waiting.prefill_tokens_waiting == 14 - 8
+    assert waiting.blocks_waiting == 4 - 2
+
+
+def test_the_head_of_those_waiting_is_looked_up_again_at_every_step() -> None:
+    """It waits for memory; what was evicted meanwhile is work again."""
+    subject = engine(blocks=7, budget=64)
+    subject.submit(request(A, distinct(0, 9), tokens_max=1))
+    list(run(subject))
+    subject.submit(request(B, distinct(100, 12), tokens_max=12))
+    step(subject)
+    subject.submit(request(C, distinct(0, 14)))
+    assert report(subject).prefill_tokens_waiting == 14 - 8
+    most = 0
+    while report(subject).sequences_waiting:
+        most = max(most, report(subject).prefill_tokens_waiting)
+        step(subject)
+    assert most > 14 - 8
+
+
+def test_a_preempted_sequence_waits_for_what_it_has_lost_only() -> None:
+    subject = engine(blocks=5)
+    subject.submit(request(A, distinct(0, 4), tokens_max=9))
+    subject.submit(request(B, distinct(100, 7), tokens_max=6))
+    while not report(subject).counters.preemptions:
+        step(subject)
+    waiting = report(subject)
+    assert waiting.sequences_waiting == 1
+    assert waiting.prefill_tokens_waiting < 7
