@@ -6,10 +6,12 @@ needs neither Ray nor torch.
 
 from __future__ import annotations
 
+import sys
 from importlib import import_module
 
 import click
 
+from orchestrator.live.own_session import enter_own_session
 from orchestrator.live.ray_token import protect_ray
 
 COMMANDS = {
@@ -39,10 +41,21 @@ class Verbs(click.Group):
         return command
 
 
+# They start servers, and must be able to stop them in order.
+STARTING = frozenset({"up", "demo"})
+
+
 @click.group(cls=Verbs, context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(package_name="blockyard")
-def main() -> None:
+def blockyard() -> None:
     """Cluster-level LLM serving that knows where every KV block is."""
+
+
+def main() -> None:
+    """The console script."""
+    if STARTING.intersection(sys.argv[1:2]) and not {"-h", "--help"}.intersection(sys.argv):
+        enter_own_session()
+    blockyard(prog_name="blockyard")
 
 
 if __name__ == "__main__":

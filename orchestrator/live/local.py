@@ -23,20 +23,25 @@ from ray import serve
 from ray.serve.schema import ApplicationStatus
 
 from orchestrator.config import Deployment
+from orchestrator.gateway.token_bytes import UnsupportedTokenizer
+from orchestrator.gateway.tokenizer import load_tokenizer
 from orchestrator.live.app import build
 from orchestrator.live.local_ray import local_ray
 from orchestrator.live.operator_client import replica_states
 from orchestrator.live.valkey import EmbeddedValkey
 from orchestrator.registry.config import RegistryConfig
 from orchestrator.registry.redis import RedisRegistry
+from protos.messages import ReplicaId
 from protos.registry import RegistryUnavailable
 from replicas.model.errors import ModelError
-from replicas.model.source import resolve_model
+from replicas.model.loading import open_model
+from replicas.model.source import ModelSource, resolve_model
 
 APPLICATION = "blockyard"
 START_TIMEOUT_S = 300.0  # loading a large model from a slow disk; progress is shown meanwhile
 POLL_S = 0.2
 PLACES_BESIDE_REPLICAS = 4  # in Ray's books: gateway, control plane, Serve's own
+BUILT_IN = ("smollm2", "tiny")  # ours, and known to load
 QUIET_LEVELS = ("warning", "error")
 
 Device = Literal["auto", "cpu", "cuda"]
@@ -108,16 +113,12 @@ class LocalCluster:
         self._undo.close()
 
     def _start(self) -> None:
-        for port in (
-            self._options.http_port,
-            self._options.grpc_port,
-            self._options.control_port,
-        ):
+        ports = (self._options.http_port, self._options.grpc_port, self._options.control_port)
+        if len(set(ports)) < len(ports):
+            raise StartFailed(f"HTTP, gRPC and control plane need a port each, not {ports}")
+        for port in ports:
             require_free(port)
-        try:
-            source = resolve_model(self._options.model)
-        except ModelError as error:
-            raise StartFailed(str(error)) from error
+        source = check_model(self._options.model)
         self._redis_url = self._start_registry()
         self._start_ray()
         device = choose_device(self._options.device, self._options.replicas, gpus())
@@ -156,9 +157,14 @@ class LocalCluster:
             except RuntimeError as error:
                 raise StartFailed(str(error)) from error
         try:
-            asyncio.run(ping(url))
+            strangers = asyncio.run(members_at(url))
         except (RegistryUnavailable, ValueError) as error:
             raise StartFailed(f"no registry at {without_password(url)}: {error}") from error
+        if strangers:
+            raise StartFailed(
+                f"the registry at {without_password(url)} has replicas of another cluster "
+                f"({', '.join(strangers)}); one registry serves one: name another database"
+            )
         return url
 
     def _start_ray(self) -> None:
@@ -222,10 +228,23 @@ def require_free(port: int) -> None:
             ) from error
 
 
-async def ping(redis_url: str) -> None:
+def check_model(spec: str) -> ModelSource:
+    """What the replicas will load, read as far as its headers. StartFailed if they could not."""
+    try:
+        source = resolve_model(spec)
+        if spec not in BUILT_IN:
+            open_model(source.path)
+            load_tokenizer(source.path)
+    except (ModelError, UnsupportedTokenizer, OSError) as error:
+        raise StartFailed(f"model {spec}: {error}") from error
+    return source
+
+
+async def members_at(redis_url: str) -> tuple[ReplicaId, ...]:
+    """Replicas that hold a lease there already."""
     registry = RedisRegistry.connect(redis_url, RegistryConfig())
     try:
-        await registry.members()
+        return tuple(member.record.replica_id for member in await registry.members())
     finally:
         await registry.close()
 

@@ -42,25 +42,47 @@ def local_ray(*, application: str, places: int, shows_logs: bool) -> Iterator[No
         yield
 
 
+@contextmanager
+def signals_deferred() -> Iterator[None]:
+    """Ray half started cannot be stopped: SIGINT and SIGTERM wait until this is over.
+
+    Afterwards the handlers are those of before, also where Ray took SIGTERM for itself.
+    """
+    arrived: list[int] = []
+    before = {
+        number: signal.signal(number, lambda number, _frame: arrived.append(number))
+        for number in (signal.SIGINT, signal.SIGTERM)
+    }
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+    if arrived:
+        signal.raise_signal(arrived[0])
+
+
 def start_ray(folder: Path, *, places: int, shows_logs: bool) -> None:
-    terminate = signal.getsignal(signal.SIGTERM)
-    ray.init(
-        address="local",
-        num_cpus=places,
-        include_dashboard=False,
-        object_store_memory=OBJECT_STORE_BYTES,
-        log_to_driver=shows_logs,
-        logging_level=logging.ERROR,
-        _temp_dir=str(folder),
-        _node_ip_address="127.0.0.1",
-    )
-    signal.signal(signal.SIGTERM, terminate)  # Ray takes it, and would abort
-    logging.getLogger("ray.serve").setLevel(logging.ERROR)
-    serve.start(
-        proxy_location=ProxyLocation.Disabled,
-        http_options=HTTPOptions(host="127.0.0.1"),
-        logging_config={"log_level": "WARNING", "enable_access_log": False},
-    )
+    with signals_deferred():
+        try:
+            ray.init(
+                address="local",
+                num_cpus=places,
+                include_dashboard=False,
+                object_store_memory=OBJECT_STORE_BYTES,
+                log_to_driver=shows_logs,
+                logging_level=logging.ERROR,
+                _temp_dir=str(folder),
+                _node_ip_address="127.0.0.1",
+            )
+        except SystemExit as ended:  # how Ray's own handler of SIGTERM ends a driver
+            raise KeyboardInterrupt from ended
+        logging.getLogger("ray.serve").setLevel(logging.ERROR)
+        serve.start(
+            proxy_location=ProxyLocation.Disabled,
+            http_options=HTTPOptions(host="127.0.0.1"),
+            logging_config={"log_level": "WARNING", "enable_access_log": False},
+        )
 
 
 def stop_ray(application: str, others: frozenset[psutil.Process]) -> None:

@@ -21,6 +21,11 @@ CONNECT_TIMEOUT_S = 5.0
 @click.option("--max-tokens", type=click.IntRange(1), default=256, show_default=True)
 def chat(text: str, http_port: int, system: str | None, max_tokens: int) -> None:
     """Ask TEXT and print the answer as it is made."""
+    for words in (text, system or ""):
+        try:
+            words.encode()
+        except UnicodeEncodeError as error:
+            raise click.UsageError("the text is not valid UTF-8") from error
     messages = [{"role": "system", "content": system}] if system else []
     body = {
         "messages": [*messages, {"role": "user", "content": text}],

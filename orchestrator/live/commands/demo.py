@@ -78,8 +78,7 @@ async def run_workloads(url: str) -> list[Measured]:
         measured = [await ask(client, prompt, in_turn(prompt)) for prompt in (first, second)]
         click.echo(f"\n\nnow {len(rest)} more chats and {len(AGENT_PROMPTS)} agents at once:")
         tasks = [
-            asyncio.create_task(ask(client, prompt, by_line(prompt)))
-            for prompt in (*rest, *agent_prompts())
+            asyncio.create_task(ask_by_line(client, prompt)) for prompt in (*rest, *agent_prompts())
         ]
         try:
             measured += await asyncio.gather(*tasks)
@@ -87,6 +86,13 @@ async def run_workloads(url: str) -> list[Measured]:
             for task in tasks:
                 task.cancel()
     click.echo()
+    return measured
+
+
+async def ask_by_line(client: httpx.AsyncClient, prompt: Prompt) -> Measured:
+    show = by_line(prompt)
+    measured = await ask(client, prompt, show)
+    show("\n")  # the line that its end left unfinished
     return measured
 
 

@@ -19,14 +19,22 @@ def up(**values: Any) -> None:
     options = LocalOptions(**values)
     try:
         with stop_signals_raise(), LocalCluster(options, progress):
-            click.echo(
-                f"serving {options.model}\n"
-                f"  HTTP  http://127.0.0.1:{options.http_port}/v1   (docs at /docs)\n"
-                f"  gRPC  127.0.0.1:{options.grpc_port}\n"
-                f"  next  blockyard chat 'hello'   |   blockyard status   |   Ctrl-C"
-            )
+            click.echo(banner(options))
             threading.Event().wait()
     except KeyboardInterrupt:
         click.echo("stopped")
     except StartFailed as error:
         raise click.ClickException(str(error)) from error
+
+
+def banner(options: LocalOptions) -> str:
+    """Where everything answers, and what to type next."""
+    return (
+        f"serving {options.model}\n"
+        f"  HTTP     http://127.0.0.1:{options.http_port}/v1   (docs at /docs)\n"
+        f"  gRPC     127.0.0.1:{options.grpc_port}\n"
+        f"  control  127.0.0.1:{options.control_port}\n"
+        f"  next     blockyard chat --http-port {options.http_port} 'hello'\n"
+        f"           blockyard status --control-port {options.control_port}\n"
+        f"  stop     Ctrl-C"
+    )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import shutil
 import signal
@@ -9,12 +10,18 @@ import socket
 import subprocess
 import sys
 import tempfile
+from collections.abc import Callable
 from itertools import takewhile
 from pathlib import Path
 
 import psutil
 import pytest
 
+from orchestrator.live.valkey import EmbeddedValkey
+from orchestrator.registry.config import RegistryConfig
+from orchestrator.registry.redis import RedisRegistry
+from protos.messages import ModelCard, ReplicaId
+from protos.registry import ReplicaRecord
 from replicas.model.tiny import write_tiny
 from tests.ports import free_ports
 from tests.waiting import wait_for
@@ -32,16 +39,40 @@ def up_command(ports: list[int], *more: str) -> list[str]:
     ]
 
 
+Stop = Callable[[int], None]  # ends the command whose process id it is given
+
+
+def interrupt(pid: int) -> None:
+    os.kill(pid, signal.SIGINT)
+
+
+def terminate(pid: int) -> None:
+    os.kill(pid, signal.SIGTERM)
+
+
+def terminate_group(pid: int) -> None:
+    """As `timeout` and service managers do; Ctrl-C in a terminal signals the group too."""
+    os.killpg(pid, signal.SIGTERM)
+
+
+def kill(pid: int) -> None:
+    os.kill(pid, signal.SIGKILL)
+
+
 @pytest.mark.parametrize(
-    ("stop", "stage"),
+    ("stop", "stage", "code"),
     [
-        (signal.SIGINT, "Ctrl-C"),  # the last line that `up` prints: it serves
-        (signal.SIGTERM, "Ctrl-C"),
-        (signal.SIGTERM, "loading"),  # Ray runs, the replicas are being built
+        (interrupt, "Ctrl-C", 0),  # the last line that `up` prints: it serves
+        (terminate_group, "Ctrl-C", 0),
+        (terminate, "loading", 0),  # Ray runs, the replicas are being built
+        (terminate_group, "starting Ray", 0),
+        (kill, "Ctrl-C", -signal.SIGKILL),
     ],
-    ids=["ctrl-c", "sigterm", "sigterm-while-loading"],
+    ids=["ctrl-c", "group", "while-loading", "group-while-ray-starts", "killed"],
 )
-def test_stopping_leaves_no_process_no_port_and_no_folder(stop: signal.Signals, stage: str) -> None:
+def test_stopping_leaves_no_process_no_port_and_no_folder(
+    stop: Stop, stage: str, code: int
+) -> None:
     ports = free_ports(3)
     temporary = tempfile.mkdtemp(dir="/tmp", prefix="by")  # short: Ray's sockets live below it
     running = subprocess.Popen(
@@ -50,16 +81,17 @@ def test_stopping_leaves_no_process_no_port_and_no_folder(stop: signal.Signals, 
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,
+        start_new_session=True,
     )
     assert running.stdout is not None
     seen = list(takewhile(lambda line: stage not in line, running.stdout))
     assert running.poll() is None, "".join(seen)
     family = psutil.Process(running.pid).children(recursive=True)
-    assert any("raylet" in " ".join(p.cmdline()) for p in family)
-    running.send_signal(stop)
-    running.communicate(timeout=90)
-    assert running.returncode == 0
-    wait_for(lambda: not psutil.wait_procs(family, 0)[1], within_s=10, what="every process ended")
+    assert any("valkey" in " ".join(p.cmdline()) for p in family)
+    stop(running.pid)
+    said, _ = running.communicate(timeout=90)
+    assert running.returncode == code, said
+    wait_for(lambda: not psutil.wait_procs(family, 0)[1], within_s=60, what="every process ended")
     for port in ports:
         with socket.socket() as probe:
             assert probe.connect_ex(("127.0.0.1", port)) != 0
@@ -103,3 +135,22 @@ def test_corrupt_weights_are_named_and_nothing_stays(tmp_path: Path) -> None:
     )
     assert os.listdir(temporary) == []
     os.rmdir(temporary)
+
+
+def test_two_services_on_one_port_are_refused_before_anything_starts() -> None:
+    port, control = free_ports(2)
+    assert "a port each" in fails_with(up_command([port, port, control]))
+
+
+def test_a_registry_that_serves_another_cluster_is_not_shared() -> None:
+    with EmbeddedValkey() as valkey:
+        asyncio.run(join(valkey.url))
+        error = fails_with(up_command(free_ports(3), "--redis", valkey.url))
+    assert "replicas of another cluster (stranger)" in error
+
+
+async def join(redis_url: str) -> None:
+    registry = RedisRegistry.connect(redis_url, RegistryConfig(lease_ms=60_000))
+    card = ModelCard("other", "1", "float32", 16, 1024, 300)
+    await registry.join(ReplicaRecord(ReplicaId("stranger"), "127.0.0.1:1", card, 8))
+    await registry.close()
