@@ -30,11 +30,11 @@ CONTEXT_TOKENS_MAX = 8192  # more than any request of the workload
 
 @dataclass(frozen=True, slots=True)
 class PoolConfig:
-    """One replica. The defaults are those of the simulated cluster's replicas."""
+    """One replica. Blocks and bounds are the defaults of the simulated cluster's replicas."""
 
     blocks: int = 4000
     block_size: int = 16
-    step_tokens_max: int = 2048
+    step_tokens_max: int = 256  # the engine's own default
     sequences_max: int = 256
     # How long the head of the line is tried again before it fails: contiguous memory only.
     patience_ns: int = NS_PER_S // 4

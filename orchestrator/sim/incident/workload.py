@@ -36,15 +36,13 @@ CHAT_KIND, AGENT_KIND = "c", "A"
 class Load:
     """Requests per second of each kind, and when."""
 
-    chat_rate: float = 4.0
-    agent_rate: float = 0.5
-    chat_spike: float = 4.0  # times the steady rate
-    agent_spike: float = 1.0
-    steady_s: float = 120.0
-    spike_s: float = 120.0
-    after_s: float = 60.0
-    chat_output: tuple[int, int] = (40, 300)
-    chat_question: tuple[int, int] = (20, 400)
+    chat_rate: float = 5.0
+    chat_spike: float = 5.0  # times the steady rate
+    agent_rate: float = 0.35
+    agent_spike: float = 2.0
+    steady_s: float = 60.0
+    spike_s: float = 90.0
+    after_s: float = 10.0
 
     @property
     def spike_end_s(self) -> float:
@@ -62,38 +60,36 @@ def workload(load: Load, seed: int) -> tuple[Arrival, ...]:
     )
     streams = []
     for kind, rate, times in surges:
-        streams.append(list(kind(random, load, start_s=0, seconds=end_s, rate=rate)))
+        streams.append(list(kind(random, start_s=0, seconds=end_s, rate=rate)))
         if times > 1:
-            extra = rate * (times - 1)
+            more = rate * (times - 1)
             streams.append(
-                list(kind(random, load, start_s=load.steady_s, seconds=load.spike_s, rate=extra))
+                list(kind(random, start_s=load.steady_s, seconds=load.spike_s, rate=more))
             )
     return merged(streams)
 
 
-def chat(
-    random: Random, load: Load, *, start_s: float, seconds: float, rate: float
-) -> Iterator[Arrival]:
+def chat(random: Random, *, start_s: float, seconds: float, rate: float) -> Iterator[Arrival]:
+    """Short questions behind the one long prompt."""
     for arrival_ns in poisson(random, start_s=start_s, seconds=seconds, rate=rate):
         yield Arrival(
             number=0,
             arrival_ns=arrival_ns,
-            input_tokens=PREFIX_TOKENS + random.randint(*load.chat_question),
-            output_tokens=random.randint(*load.chat_output),
+            input_tokens=PREFIX_TOKENS + random.randint(20, 400),
+            output_tokens=random.randint(40, CHAT_OUTPUT_MAX),
             block_ids=PREFIX_IDS,
             tag=CHAT,
         )
 
 
-def agents(
-    random: Random, load: Load, *, start_s: float, seconds: float, rate: float
-) -> Iterator[Arrival]:
+def agents(random: Random, *, start_s: float, seconds: float, rate: float) -> Iterator[Arrival]:
+    """Prompts of any length, and long answers."""
     for arrival_ns in poisson(random, start_s=start_s, seconds=seconds, rate=rate):
         yield Arrival(
             number=0,
             arrival_ns=arrival_ns,
             input_tokens=random.randint(50, 4000),
-            output_tokens=random.randint(800, 1500),
+            output_tokens=random.randint(800, AGENT_OUTPUT_MAX),
             tag=AGENT,
         )
 

@@ -89,7 +89,7 @@ def test_the_head_is_tried_again_until_its_patience_ends_and_then_the_next_one_r
     served.submit(request("long", prompt=(1,), output=25))
     served.submit(request("longer", prompt=(1,), output=20))
     served.submit(request("short", prompt=(1,), output=2))
-    began = {}
+    began: dict[RequestId, int] = {}
     for now_ns in range(PATIENCE_NS + 1):
         plan = served.schedule(now_ns)
         assert plan is not None
