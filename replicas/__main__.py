@@ -14,12 +14,12 @@ import sys
 
 import click
 
+from protos.address import CannotListen
 from protos.messages import ReplicaId
 from replicas.config import ReplicaConfig
 from replicas.model.errors import ModelError
 from replicas.serving.build import DoesNotFit, build_replica
 from replicas.serving.replica import Replica, ReplicaUnhealthy
-from replicas.serving.server import CannotListen
 from replicas.serving.waiting import set_within
 
 HEALTH_PERIOD_S = 1.0

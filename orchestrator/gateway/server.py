@@ -26,6 +26,7 @@ from orchestrator.gateway.health import HealthService
 from orchestrator.gateway.http import create_app
 from orchestrator.gateway.service import Gateway
 from protos import inference_pb2, inference_pb2_grpc
+from protos.address import CannotListen, host_port
 
 # Longer than the pause between two requests of a chatting person's client.
 KEEP_ALIVE_S = 75
@@ -42,10 +43,6 @@ _GRPC_OPTIONS = (
     ("grpc.keepalive_timeout_ms", 10_000),
     ("grpc.http2.min_recv_ping_interval_without_data_ms", 10_000),
 )
-
-
-class PortTaken(Exception):
-    """Somebody listens there already, or the address is not ours."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,11 +69,11 @@ class GatewayServer:
         self._http_serving: asyncio.Task[None] | None = None
 
     async def start(self) -> BoundPorts:
-        """Both doors accept when this returns. Raises PortTaken, and then none does."""
+        """Both doors accept when this returns. Raises CannotListen, and then none does."""
         listener = _listen(self._host, self._http_port)
         try:
             grpc_port = _bind_grpc(self._grpc, self._host, self._grpc_port)
-        except PortTaken:
+        except CannotListen:
             listener.close()
             raise
         await self._grpc.start()
@@ -143,7 +140,8 @@ def _listen(host: str, port: int) -> socket.socket:
         listener.listen(LISTEN_BACKLOG)
     except OSError as error:
         listener.close()
-        raise PortTaken(f"cannot listen on {host}:{port} for HTTP: {error.strerror}") from error
+        address = host_port(host, port)
+        raise CannotListen(f"cannot listen on {address} for HTTP: {error.strerror}") from error
     return listener
 
 
@@ -162,11 +160,11 @@ def _grpc_server(gateway: Gateway) -> grpc.aio.Server:
 
 
 def _bind_grpc(server: grpc.aio.Server, host: str, port: int) -> int:
-    address = f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+    address = host_port(host, port)
     try:
         bound = server.add_insecure_port(address)
     except RuntimeError as error:
-        raise PortTaken(f"cannot listen on {address} for gRPC") from error
+        raise CannotListen(f"cannot listen on {address} for gRPC") from error
     if bound == 0:
-        raise PortTaken(f"cannot listen on {address} for gRPC")
+        raise CannotListen(f"cannot listen on {address} for gRPC")
     return bound

@@ -20,6 +20,7 @@ from orchestrator.live.clock import OsClock
 from orchestrator.live.control_room import ControlRoom
 from orchestrator.live.control_services import ControlPlaneService, OperatorService
 from protos import control_pb2, control_pb2_grpc
+from protos.address import CannotListen, host_port
 from protos.registry import ControlDirectory, RegistryUnavailable
 
 log = logging.getLogger(__name__)
@@ -38,10 +39,6 @@ class ControlPlaneConfig:
     commands_max: int = 64  # unread commands of one stream
     silence_s_max: float = 10.0  # of an attached replica
     stop_grace_s: float = 1.0
-
-
-class CannotListen(Exception):
-    """The address cannot be bound."""
 
 
 class ControlPlaneServer:
@@ -132,8 +129,3 @@ class ControlPlaneServer:
             except RegistryUnavailable as error:
                 log.warning("the control plane could not announce itself: %s", error)
             await self._clock.sleep(self._config.announce_s)
-
-
-def host_port(host: str, port: int) -> str:
-    """The two as one address, IPv6 in brackets."""
-    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"

@@ -15,6 +15,7 @@ import logging
 from collections.abc import Coroutine, Iterable
 from typing import Any
 
+from protos.address import host_port
 from protos.messages import BlockEvent, ModelCard, Snapshot
 from protos.registry import ControlDirectory, RegistryWriter, ReplicaRecord
 from replicas.config import ReplicaConfig
@@ -27,7 +28,7 @@ from replicas.serving.links import Links
 from replicas.serving.membership import MembershipKeeper
 from replicas.serving.pace import Pace
 from replicas.serving.reporter import Reporter
-from replicas.serving.server import ReplicaServer, host_port
+from replicas.serving.server import ReplicaServer
 from replicas.serving.stepper import Stepper
 
 logger = logging.getLogger(__name__)

@@ -14,6 +14,7 @@ from grpc_health.v1 import health, health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection
 
 from protos import control_pb2, control_pb2_grpc
+from protos.address import CannotListen, host_port
 
 DATA_SERVICE = control_pb2.DESCRIPTOR.services_by_name["ReplicaData"].full_name
 
@@ -34,10 +35,6 @@ SERVER_OPTIONS = (
     ("grpc.so_reuseport", 0),  # a port that is taken is an error, not shared
     ("grpc.http2.min_recv_ping_interval_without_data_ms", KEEPALIVE_MS // 2),
 )
-
-
-class CannotListen(Exception):
-    """The address cannot be bound."""
 
 
 class ReplicaServer:
@@ -86,8 +83,3 @@ def _try_to_bind(host: str, port: int) -> None:
     with socket.socket(family, kind, protocol) as probe:
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         probe.bind(address)
-
-
-def host_port(host: str, port: int) -> str:
-    """The two as one address, IPv6 in brackets."""
-    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"

@@ -14,10 +14,11 @@ from grpc_health.v1 import health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection_pb2, reflection_pb2_grpc
 
 from orchestrator.control.orchestrator import OrchestratorConfig
-from orchestrator.live.control_plane import CannotListen, ControlPlaneConfig, ControlPlaneServer
+from orchestrator.live.control_plane import ControlPlaneConfig, ControlPlaneServer
 from orchestrator.registry.config import RegistryConfig
 from orchestrator.registry.memory import MemoryRegistry
 from protos import control_pb2, control_pb2_grpc
+from protos.address import CannotListen
 from protos.convert import (
     record_from_proto,
     record_to_proto,

@@ -10,7 +10,8 @@ import httpx
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
-from orchestrator.gateway.server import GatewayServer, PortTaken
+from orchestrator.gateway.server import GatewayServer
+from protos.address import CannotListen
 from tests.integration.gateway.conftest import Served
 from tests.unit.serving.eventually import eventually
 
@@ -30,7 +31,7 @@ async def test_a_port_that_is_taken_is_an_error_and_opens_no_door(
         free = probe.getsockname()[1]
     ports = {"http": (served.ports.http, free), "grpc": (free, served.ports.grpc)}[door]
     server = GatewayServer(served.gateway, http_port=ports[0], grpc_port=ports[1])
-    with pytest.raises(PortTaken, match=str(getattr(served.ports, door))):
+    with pytest.raises(CannotListen, match=str(getattr(served.ports, door))):
         await server.start()
     with socket.socket() as again:
         again.bind(("127.0.0.1", free))

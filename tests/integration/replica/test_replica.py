@@ -14,9 +14,10 @@ from grpc_reflection.v1alpha import reflection_pb2, reflection_pb2_grpc
 
 from orchestrator.registry.config import RegistryConfig
 from orchestrator.registry.memory import MemoryRegistry
+from protos.address import CannotListen
 from protos.messages import RefusalReason
 from replicas.serving.replica import Replica, ReplicaUnhealthy
-from replicas.serving.server import DATA_SERVICE, CannotListen
+from replicas.serving.server import DATA_SERVICE
 from tests.integration.replica.gateway import running
 from tests.unit.serving.counting import CARD, CONFIG, CountingExecutor, answer, engine, request
 from tests.unit.serving.eventually import eventually, eventually_answers
