@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Literal
 
 from orchestrator.gateway.errors import InvalidRequest
 from protos.messages import RequestId
@@ -46,6 +47,14 @@ class Conversation:
 
 
 Prompt = Text | Tokens | Conversation
+
+# Who may have said a message.
+Role = Literal["system", "developer", "user", "assistant", "tool"]
+
+
+def trained_role(role: str) -> str:
+    """The word for a chat template: models were trained on "system", not "developer"."""
+    return "system" if role == "developer" else role
 
 
 @dataclass(frozen=True, slots=True)

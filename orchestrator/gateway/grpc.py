@@ -6,6 +6,8 @@ call that ends, for whatever reason, ends its request.
 
 from __future__ import annotations
 
+from typing import get_args
+
 from orchestrator.gateway.ask import (
     REQUEST_ID_CHARACTERS_MAX,
     SALT_CHARACTERS_MAX,
@@ -13,9 +15,11 @@ from orchestrator.gateway.ask import (
     Conversation,
     Options,
     Prompt,
+    Role,
     Text,
     Tokens,
     invalid,
+    trained_role,
 )
 from orchestrator.gateway.choice import Piece
 from orchestrator.gateway.generation import Generation
@@ -28,7 +32,7 @@ from protos.messages import ModelCard, RequestId
 
 NS_PER_S = 1_000_000_000
 
-_ROLES = frozenset({"system", "developer", "user", "assistant", "tool"})
+_ROLES = get_args(Role)
 
 
 class InferenceService(inference_pb2_grpc.InferenceServicer):
@@ -108,7 +112,7 @@ def _conversation(conversation: pb.Conversation) -> Conversation:
     return Conversation(
         tuple(
             {
-                "role": "system" if message.role == "developer" else message.role,
+                "role": trained_role(message.role),
                 "content": message.content,
             }
             for message in conversation.messages

@@ -8,7 +8,7 @@ are here. Which other fields may be sent at all is openai_fields.py's matter.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, WithJsonSchema
 
@@ -19,9 +19,11 @@ from orchestrator.gateway.ask import (
     Conversation,
     Options,
     Prompt,
+    Role,
     Text,
     Tokens,
     invalid,
+    trained_role,
 )
 from orchestrator.gateway.openai_fields import read_body
 
@@ -80,16 +82,15 @@ class StreamOptions(_Strict):
 
 
 class ChatMessage(_Strict):
-    role: Literal["system", "developer", "user", "assistant", "tool"]
+    role: Role
     content: Annotated[str, BeforeValidator(_joined_parts)] | None = None
     name: str | None = None
     tool_call_id: str | None = None
     annotations: list[Any] = []  # what a client got back with an answer and sends again
 
     def plain(self) -> dict[str, str]:
-        """As a chat template wants it. Models were trained on "system", not "developer"."""
-        role = "system" if self.role == "developer" else self.role
-        plain = {"role": role, "content": self.content or ""}
+        """As a chat template wants it."""
+        plain = {"role": trained_role(self.role), "content": self.content or ""}
         if self.name is not None:
             plain["name"] = self.name
         if self.tool_call_id is not None:

@@ -107,6 +107,11 @@ async def test_a_conversation_is_rendered_with_the_models_template(
     )
 
 
+async def test_a_developer_speaks_as_the_system(served: Served, stub: Any) -> None:
+    await generate(stub, conversation={"messages": [{"role": "developer", "content": "Hi"}]})
+    assert served.replica.requests[0].prompt[:10] == (START, *b"system\nHi")
+
+
 NAN, INFINITY = float("nan"), float("inf")
 
 
