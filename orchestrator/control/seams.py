@@ -49,7 +49,11 @@ class ReplicaRefused(Exception):
 
 
 class ReplicaClient(Protocol):
-    """A gateway's one link to one replica in one epoch."""
+    """A gateway's one link to one replica at one address.
+
+    It outlives streams that break, and epochs: what it shows is of the epoch
+    in which the replica reports.
+    """
 
     def snapshot(self) -> Snapshot | None:
         """The newest report that arrived on this link, None before the first."""
