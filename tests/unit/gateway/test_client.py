@@ -73,7 +73,8 @@ def test_work_ends_when_its_client_stops_reading() -> None:
         async def work() -> None:
             await client.send(b"x", more=True)
 
-        await client.attend(work())
+        async with asyncio.timeout(10 * STALL_S):
+            await client.attend(work())
         return asyncio.get_running_loop().time()
 
     assert STALL_S <= run(scenario()) <= 2 * STALL_S
