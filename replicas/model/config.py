@@ -5,7 +5,7 @@ neither, Qwen2 adds a bias to the query, key and value projections, Qwen3 a
 norm to each query and key head. A configuration that exists is consistent:
 the constructor refuses head counts that do not divide. What the engine does
 not implement is refused by name where the file is read (hf_config.py,
-gguf_config.py), never approximated.
+gguf_file.py), never approximated.
 """
 
 from __future__ import annotations

@@ -54,7 +54,9 @@ def check_tensors(config: ModelConfig, tensors: Mapping[str, StoredTensor]) -> N
     expected = tensor_shapes(config)
     missing = sorted(expected.keys() - tensors.keys())
     if missing:
-        raise CorruptWeights(f"The weights lack {_listed(missing)}.")
+        files = sorted({str(stored.file) for stored in tensors.values()})
+        where = ", ".join(files) or "no weights file"
+        raise CorruptWeights(f"The weights ({where}) lack {_listed(missing)}.")
     for name, shape in expected.items():
         stored = tensors[name]
         if stored.shape != shape:

@@ -54,7 +54,7 @@ DAMAGES: dict[Callable[[Path], None], tuple[str, ...]] = {
     truncate_data: ("model.safetensors",),
     truncate_header: ("model.safetensors",),
     garble_header: ("model.safetensors",),
-    drop_tensor: ("model.layers.2.mlp.up_proj.weight",),
+    drop_tensor: ("model.layers.2.mlp.up_proj.weight", "model.safetensors"),
     transpose_tensor: ("model.layers.2.mlp.up_proj.weight", "model.safetensors"),
     lose_shard: ("model-00001-of-00001.safetensors",),
 }
