@@ -49,7 +49,7 @@ def introduction(result: Incident) -> Iterator[str]:
     )
     yield (
         f"from {load.steady_s:g} s to {load.spike_end_s:g} s chat comes {load.chat_spike:g} times"
-        f" as fast, agents {load.agent_spike:g} times. A contiguous allocation that finds no hole"
+        " as fast. A contiguous allocation that finds no hole"
         f" is tried again for {pool.patience_ns / NS_PER_S:g} s, then fails."
     )
 

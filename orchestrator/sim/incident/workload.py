@@ -6,8 +6,8 @@ know where its answer will stop; it asks for the longest of its kind, and the
 answer ends before, with a stop token. So memory sized for what a sequence may
 become is larger than what the sequence becomes.
 
-Steady load first, then the spike, in which both kinds come faster; then steady
-load again while the line drains.
+Steady load first, then the spike, in which chat comes several times as fast;
+then steady load again while the line drains.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ STOP_TOKEN = VOCAB_SIZE  # the one token that no made-up text contains
 PREFIX_TOKENS = 600
 ID_TOKENS = 8  # of each block id that the prefix is made from: 75 of them
 PREFIX_IDS = tuple(range(PREFIX_TOKENS // ID_TOKENS))
-CHAT_OUTPUT_MAX = 160
+CHAT_OUTPUT_MAX = 300
 AGENT_OUTPUT_MAX = 1500
 # A chat's and an agent's letter on a memory map.
 CHAT_KIND, AGENT_KIND = "c", "A"
@@ -37,9 +37,8 @@ class Load:
     """Requests per second of each kind, and when."""
 
     chat_rate: float = 5.0
-    chat_spike: float = 5.0  # times the steady rate
+    chat_spike: float = 4.0  # times the steady rate
     agent_rate: float = 0.35
-    agent_spike: float = 2.0
     steady_s: float = 60.0
     spike_s: float = 90.0
     after_s: float = 10.0
@@ -54,18 +53,13 @@ def workload(load: Load, seed: int) -> tuple[Arrival, ...]:
     """All requests, numbered in order of arrival."""
     random = Random(seed)
     end_s = load.spike_end_s + load.after_s
-    surges = (
-        (chat, load.chat_rate, load.chat_spike),
-        (agents, load.agent_rate, load.agent_spike),
-    )
-    streams = []
-    for kind, rate, times in surges:
-        streams.append(list(kind(random, start_s=0, seconds=end_s, rate=rate)))
-        if times > 1:
-            more = rate * (times - 1)
-            streams.append(
-                list(kind(random, start_s=load.steady_s, seconds=load.spike_s, rate=more))
-            )
+    surge = load.chat_rate * (load.chat_spike - 1)
+    streams = [
+        list(chat(random, start_s=0, seconds=end_s, rate=load.chat_rate)),
+        list(agents(random, start_s=0, seconds=end_s, rate=load.agent_rate)),
+    ]
+    if surge > 0:
+        streams.append(list(chat(random, start_s=load.steady_s, seconds=load.spike_s, rate=surge)))
     return merged(streams)
 
 
