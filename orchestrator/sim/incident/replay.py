@@ -8,7 +8,7 @@ or after which memory is still held, is a bug and fails.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from orchestrator.sim.cost_model import CostModel
@@ -71,10 +71,9 @@ def replay(
     arrivals: Sequence[Arrival],
     pool: PoolConfig,
     cost_model: CostModel,
-    build: Callable[[PoolConfig], MemoryModel] | None = None,
 ) -> Replay:
-    """Run the model of this name over the arrivals. `build` makes another in its place."""
-    return _Loop(name, arrivals, pool, cost_model, (build or MODELS[name])(pool)).run()
+    """Run the model of this name over the arrivals."""
+    return _Loop(name, arrivals, pool, cost_model, MODELS[name](pool)).run()
 
 
 class _Loop:
