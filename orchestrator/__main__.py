@@ -21,6 +21,7 @@ COMMANDS = {
     "drain": "orchestrator.live.commands.drain:drain",
     "chat": "orchestrator.live.commands.chat:chat",
     "simulate": "orchestrator.sim.command:command",
+    "incident": "orchestrator.sim.incident.command:command",
     "bench": "orchestrator.live.commands.bench:bench",
 }
 
