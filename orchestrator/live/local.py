@@ -40,6 +40,7 @@ from replicas.model.source import ModelSource, resolve_model
 APPLICATION = "blockyard"
 START_TIMEOUT_S = 300.0  # loading a large model from a slow disk; progress is shown meanwhile
 POLL_S = 0.2
+FIRST_ANSWER_MS = 5_000  # of a registry that may be far away, or asleep
 PLACES_BESIDE_REPLICAS = 4  # in Ray's books: gateway, control plane, Serve's own
 BUILT_IN = ("smollm2", "tiny")  # ours, and known to load
 QUIET_LEVELS = ("warning", "error")
@@ -242,7 +243,7 @@ def check_model(spec: str) -> ModelSource:
 
 async def members_at(redis_url: str) -> tuple[ReplicaId, ...]:
     """Replicas that hold a lease there already."""
-    registry = RedisRegistry.connect(redis_url, RegistryConfig())
+    registry = RedisRegistry.connect(redis_url, RegistryConfig(operation_ms=FIRST_ANSWER_MS))
     try:
         return tuple(member.record.replica_id for member in await registry.members())
     finally:

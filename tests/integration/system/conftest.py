@@ -48,7 +48,10 @@ class System:
         """As the registry knows them."""
 
         async def list_members() -> set[ReplicaId]:
-            registry = RedisRegistry.connect(self.redis_url, RegistryConfig())
+            registry = RedisRegistry.connect(
+                self.redis_url,
+                RegistryConfig(operation_ms=10_000),  # a slow machine is no failure
+            )
             try:
                 return {member.record.replica_id for member in await registry.members()}
             finally:
