@@ -3,15 +3,20 @@
 from __future__ import annotations
 
 import asyncio
+import signal
+import subprocess
+import sys
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
+from itertools import takewhile
 
 import openai
 import psutil
 import pytest
 
-from orchestrator.live.local import LocalCluster, LocalOptions
 from orchestrator.live.operator_client import ReplicaState, replica_states
+from orchestrator.live.valkey import EmbeddedValkey
 from orchestrator.registry.config import RegistryConfig
 from orchestrator.registry.redis import RedisRegistry
 from protos.messages import ReplicaId
@@ -22,20 +27,22 @@ from tests.ports import free_ports
 class System:
     """Where the running cluster answers."""
 
-    options: LocalOptions
+    http_port: int
+    grpc_port: int
+    control_port: int
     redis_url: str
 
     @property
     def url(self) -> str:
-        return f"http://127.0.0.1:{self.options.http_port}"
+        return f"http://127.0.0.1:{self.http_port}"
 
     @property
     def grpc_address(self) -> str:
-        return f"127.0.0.1:{self.options.grpc_port}"
+        return f"127.0.0.1:{self.grpc_port}"
 
     @property
     def control_address(self) -> str:
-        return f"127.0.0.1:{self.options.control_port}"
+        return f"127.0.0.1:{self.control_port}"
 
     def openai(self) -> openai.OpenAI:
         return openai.OpenAI(base_url=f"{self.url}/v1", api_key="unused", max_retries=0)
@@ -66,16 +73,36 @@ def replica_processes() -> list[psutil.Process]:
     return [p for p in family if "ServeReplica:blockyard:replica" in " ".join(p.cmdline())]
 
 
+@contextmanager
+def running_system(**choices: str | int) -> Iterator[System]:
+    """`blockyard up` in a process of its own, as its users run it, and a Valkey beside it."""
+    http_port, grpc_port, control_port = free_ports(3)
+    with EmbeddedValkey() as valkey:
+        options = {
+            "model": "tiny",
+            "replicas": 2,
+            "http_port": http_port,
+            "grpc_port": grpc_port,
+            "control_port": control_port,
+            "redis": valkey.url,
+            **choices,
+        }
+        words = [f"--{name.replace('_', '-')}={value}" for name, value in options.items()]
+        command = [sys.executable, "-m", "orchestrator", "up", *words]
+        with subprocess.Popen(
+            command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
+        ) as up:
+            try:
+                assert up.stdout is not None
+                said = list(takewhile(lambda line: "Ctrl-C" not in line, up.stdout))
+                assert up.poll() is None, "".join(said)
+                yield System(http_port, grpc_port, control_port, valkey.url)
+            finally:
+                up.send_signal(signal.SIGINT)
+                up.communicate(timeout=120)
+
+
 @pytest.fixture(scope="module")
 def system() -> Iterator[System]:
-    http_port, grpc_port, control_port = free_ports(3)
-    options = LocalOptions(
-        model="tiny",
-        replicas=2,
-        http_port=http_port,
-        grpc_port=grpc_port,
-        control_port=control_port,
-        blocks=512,
-    )
-    with LocalCluster(options, lambda _message: None) as cluster:
-        yield System(options, cluster.redis_url)
+    with running_system(blocks=512) as running:
+        yield running

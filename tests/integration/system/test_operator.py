@@ -10,10 +10,7 @@ from collections.abc import Iterator
 import httpx
 import pytest
 
-from orchestrator.live.local import LocalCluster, LocalOptions
-from orchestrator.live.valkey import EmbeddedValkey
-from tests.integration.system.conftest import System
-from tests.ports import free_ports
+from tests.integration.system.conftest import System, running_system
 from tests.waiting import wait_for
 
 pytestmark = pytest.mark.ray
@@ -24,25 +21,12 @@ BLOCK_SIZE = 8
 
 @pytest.fixture(scope="module")
 def system() -> Iterator[System]:
-    http_port, grpc_port, control_port = free_ports(3)
-    with EmbeddedValkey() as valkey:
-        options = LocalOptions(
-            model="tiny",
-            replicas=2,
-            http_port=http_port,
-            grpc_port=grpc_port,
-            control_port=control_port,
-            redis_url=valkey.url,
-            blocks=BLOCKS,
-            block_size=BLOCK_SIZE,
-            dtype="bfloat16",
-        )
-        with LocalCluster(options, lambda _message: None) as cluster:
-            yield System(options, cluster.redis_url)
+    with running_system(blocks=BLOCKS, block_size=BLOCK_SIZE, dtype="bfloat16") as running:
+        yield running
 
 
 def command(system: System, verb: str, *words: str) -> str:
-    port = str(system.options.control_port)
+    port = str(system.control_port)
     line = [sys.executable, "-m", "orchestrator", verb, *words, "--control-port", port]
     return subprocess.run(line, capture_output=True, check=True, text=True, timeout=60).stderr
 

@@ -100,7 +100,7 @@ def test_the_blocks_of_finished_requests_are_not_used(system: System) -> None:
 
 
 def test_status_prints_what_the_control_plane_knows(system: System) -> None:
-    port = str(system.options.control_port)
+    port = str(system.control_port)
     command = [sys.executable, "-m", "orchestrator", "status", "--control-port", port]
     printed = subprocess.run([*command, "--json"], capture_output=True, check=True, text=True)
     replicas = json.loads(printed.stdout)["replicas"]
@@ -114,7 +114,7 @@ def test_status_prints_what_the_control_plane_knows(system: System) -> None:
 
 def test_chat_streams_an_answer_to_the_terminal(system: System) -> None:
     command = [sys.executable, "-m", "orchestrator", "chat", "hello", "--max-tokens", "8"]
-    command += ["--http-port", str(system.options.http_port)]
+    command += ["--http-port", str(system.http_port)]
     printed = subprocess.run(command, capture_output=True, check=True)
     assert printed.stdout.strip()
 
@@ -125,8 +125,8 @@ def test_readme_requests_work_as_printed(system: System) -> None:
     assert [language for language, _ in blocks] == ["bash", "python", "python"]
     for language, code in blocks:
         adapted = (
-            code.replace("8000", str(system.options.http_port))
-            .replace("8001", str(system.options.grpc_port))
+            code.replace("8000", str(system.http_port))
+            .replace("8001", str(system.grpc_port))
             .replace("smollm2", "tiny")
         )
         interpreter = [sys.executable, "-c"] if language == "python" else ["bash", "-euc"]
