@@ -20,7 +20,7 @@ from replicas.config import ReplicaConfig
 from replicas.model.errors import ModelError
 from replicas.serving.build import DoesNotFit, build_replica
 from replicas.serving.replica import Replica, ReplicaUnhealthy
-from replicas.serving.waiting import set_within
+from replicas.shell.waiting import set_within
 
 HEALTH_PERIOD_S = 1.0
 FAILED = 1

@@ -1,1 +1,1 @@
-"""The shell of a replica: gRPC, stepping, registration, reports."""
+"""A replica as a process: the shell with gRPC, and how it is built."""

@@ -20,11 +20,11 @@ from protos import control_pb2, control_pb2_grpc
 from protos.convert import record_to_proto, snapshot_to_proto
 from protos.registry import ControlDirectory, RegistryUnavailable, ReplicaRecord
 from replicas.config import ReplicaConfig
-from replicas.serving.backoff import Backoff
-from replicas.serving.race import race
-from replicas.serving.reporter import Reporter
 from replicas.serving.server import CHANNEL_OPTIONS
-from replicas.serving.waiting import set_within
+from replicas.shell.backoff import Backoff
+from replicas.shell.race import race
+from replicas.shell.reporter import Reporter
+from replicas.shell.waiting import set_within
 
 logger = logging.getLogger(__name__)
 AttachCall: TypeAlias = (

@@ -19,8 +19,8 @@ from grpc import aio
 from protos import control_pb2, control_pb2_grpc
 from protos.convert import request_from_proto, step_events_to_proto
 from protos.messages import RequestId
-from replicas.serving.links import GatewayLink, LinkBroken, LinkFault, Links
-from replicas.serving.race import race
+from replicas.shell.links import GatewayLink, LinkBroken, LinkFault, Links
+from replicas.shell.race import race
 
 Context: TypeAlias = "aio.ServicerContext[control_pb2.GatewayMessage, control_pb2.StepEvents]"
 

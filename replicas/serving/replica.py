@@ -21,15 +21,15 @@ from protos.registry import ControlDirectory, RegistryWriter, ReplicaRecord
 from replicas.config import ReplicaConfig
 from replicas.engine.engine import Engine
 from replicas.engine.executor import Executor
-from replicas.serving.block_feed import BlockFeed
 from replicas.serving.control_link import ControlLink
 from replicas.serving.data_service import DataService
-from replicas.serving.links import Links
-from replicas.serving.membership import MembershipKeeper
-from replicas.serving.pace import Pace
-from replicas.serving.reporter import Reporter
 from replicas.serving.server import ReplicaServer
-from replicas.serving.stepper import Stepper
+from replicas.shell.block_feed import BlockFeed
+from replicas.shell.links import Links
+from replicas.shell.membership import MembershipKeeper
+from replicas.shell.pace import Pace
+from replicas.shell.reporter import Reporter
+from replicas.shell.stepper import Stepper
 
 logger = logging.getLogger(__name__)
 

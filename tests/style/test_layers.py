@@ -47,6 +47,11 @@ RULES = {
         (*PURE_PROTOS, "replicas.engine", "replicas.model"),
         frozenset({"ray", "redis", "grpc", "asyncio"}),
     ),
+    # Driven by whatever loop runs: no transport, no clock but the loop's.
+    "replicas.shell": Rule(
+        ("protos", "replicas.config", "replicas.engine", "replicas.shell"),
+        frozenset({"ray", "torch", "redis", "grpc", "time", "random", "socket", "threading", "os"}),
+    ),
     "orchestrator": Rule(("protos", "orchestrator"), frozenset({"torch", "redis"})),
     "orchestrator.policy": Rule((*PURE_PROTOS, "orchestrator.policy"), OUTSIDE_WORLD),
     # seams.py declares async protocols, so asyncio's types are not needed there either.
@@ -67,7 +72,8 @@ RULES = {
         frozenset({"redis"}),
     ),
     "orchestrator.sim": Rule(
-        ("protos", "replicas.engine", "orchestrator.sim", *DECIDING), IO_LIBRARIES | {"grpc"}
+        ("protos", "replicas.engine", "replicas.shell", "orchestrator.sim", *DECIDING),
+        IO_LIBRARIES | {"grpc"},
     ),
 }
 

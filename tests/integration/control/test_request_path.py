@@ -31,7 +31,7 @@ from protos.hashing import BlockHash, block_hashes
 from protos.messages import ReplicaId, Request, RequestId
 from tests.integration.control.until import until, until_true
 from tests.integration.replica.gateway import Running, running
-from tests.unit.serving.counting import CARD, CONFIG, answer, request
+from tests.unit.shell.counting import CARD, CONFIG, answer, request
 
 
 @dataclass(slots=True)

@@ -23,7 +23,7 @@ from protos.messages import RefusalReason, Request
 from tests.integration.gateway.conftest import Served
 from tests.integration.gateway.scripted import CARD, REPLICA
 from tests.unit.gateway.byte_model import END, START
-from tests.unit.serving.eventually import eventually
+from tests.unit.shell.eventually import eventually
 
 
 @pytest.fixture

@@ -11,7 +11,7 @@ import openai
 import pytest
 
 from tests.integration.gateway.conftest import Served
-from tests.unit.serving.eventually import eventually, eventually_answers
+from tests.unit.shell.eventually import eventually, eventually_answers
 
 COMPLETIONS = "/v1/completions"
 

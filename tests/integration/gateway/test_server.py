@@ -13,7 +13,7 @@ from prometheus_client.parser import text_string_to_metric_families
 from orchestrator.gateway.server import GatewayServer
 from protos.address import CannotListen
 from tests.integration.gateway.conftest import Served
-from tests.unit.serving.eventually import eventually
+from tests.unit.shell.eventually import eventually
 
 COMPLETIONS = "/v1/completions"
 

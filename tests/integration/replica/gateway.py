@@ -16,7 +16,7 @@ from protos.registry import ControlDirectory, RegistryWriter
 from replicas.config import ReplicaConfig
 from replicas.engine.engine import Engine
 from replicas.serving.replica import Replica
-from tests.unit.serving.counting import CARD, CONFIG, CountingExecutor, engine
+from tests.unit.shell.counting import CARD, CONFIG, CountingExecutor, engine
 
 WITHIN_S = 20.0
 # A gateway that does not read is felt after 64 KiB, not after whatever gRPC measured.

@@ -17,8 +17,8 @@ from protos import control_pb2, control_pb2_grpc
 from protos.convert import record_from_proto
 from replicas.serving import control_link
 from tests.integration.replica.gateway import running
-from tests.unit.serving.counting import CARD, CONFIG, request
-from tests.unit.serving.eventually import eventually
+from tests.unit.shell.counting import CARD, CONFIG, request
+from tests.unit.shell.eventually import eventually
 
 QUICK = replace(CONFIG, retry_ms_max=20)
 

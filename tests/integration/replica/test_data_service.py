@@ -11,8 +11,8 @@ from grpc import aio
 from protos import control_pb2
 from protos.messages import FinishReason, RefusalReason
 from tests.integration.replica.gateway import running
-from tests.unit.serving.counting import CONFIG, answer, request
-from tests.unit.serving.eventually import eventually
+from tests.unit.shell.counting import CONFIG, answer, request
+from tests.unit.shell.eventually import eventually
 
 
 async def test_tokens_of_concurrent_requests_share_the_messages_of_a_stream() -> None:

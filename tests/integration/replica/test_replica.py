@@ -19,8 +19,8 @@ from protos.messages import RefusalReason
 from replicas.serving.replica import Replica, ReplicaUnhealthy
 from replicas.serving.server import DATA_SERVICE
 from tests.integration.replica.gateway import running
-from tests.unit.serving.counting import CARD, CONFIG, CountingExecutor, answer, engine, request
-from tests.unit.serving.eventually import eventually, eventually_answers
+from tests.unit.shell.counting import CARD, CONFIG, CountingExecutor, answer, engine, request
+from tests.unit.shell.eventually import eventually, eventually_answers
 
 SERVING = health_pb2.HealthCheckResponse.SERVING
 NOT_SERVING = health_pb2.HealthCheckResponse.NOT_SERVING

@@ -13,10 +13,10 @@ from protos.messages import BlockEvent, BlockStored, Delta
 from replicas.engine.engine import Engine
 from replicas.engine.plan import StepOutcome, StepPlan
 from replicas.serving.executor import ThreadExecutor
-from replicas.serving.pace import Pace
-from replicas.serving.stepper import Stepper
-from tests.unit.serving.counting import CountingExecutor, counted, engine, request
-from tests.unit.serving.eventually import WITHIN_S, eventually
+from replicas.shell.pace import Pace
+from replicas.shell.stepper import Stepper
+from tests.unit.shell.counting import CountingExecutor, counted, engine, request
+from tests.unit.shell.eventually import WITHIN_S, eventually
 
 
 class Loop:

@@ -18,10 +18,10 @@ from typing import TypeVar
 from protos.messages import BlockEvent
 from protos.registry import Membership, RegistryUnavailable, RegistryWriter, ReplicaRecord
 from replicas.config import ReplicaConfig
-from replicas.serving.backoff import Backoff
-from replicas.serving.block_feed import BlockFeed
-from replicas.serving.reporter import Reporter
-from replicas.serving.waiting import set_within
+from replicas.shell.backoff import Backoff
+from replicas.shell.block_feed import BlockFeed
+from replicas.shell.reporter import Reporter
+from replicas.shell.waiting import set_within
 
 logger = logging.getLogger(__name__)
 Answer = TypeVar("Answer")

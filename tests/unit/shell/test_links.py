@@ -15,11 +15,11 @@ from protos.messages import (
     StepEvents,
 )
 from replicas.engine.engine import Engine
-from replicas.serving.links import GatewayLink, LinkBroken, LinkFault, Links
-from replicas.serving.pace import Pace
-from replicas.serving.reporter import Reporter
-from tests.unit.serving.counting import answer, counted, engine, request
-from tests.unit.serving.eventually import WITHIN_S
+from replicas.shell.links import GatewayLink, LinkBroken, LinkFault, Links
+from replicas.shell.pace import Pace
+from replicas.shell.reporter import Reporter
+from tests.unit.shell.counting import answer, counted, engine, request
+from tests.unit.shell.eventually import WITHIN_S
 
 
 class Desk:

@@ -18,12 +18,12 @@ from orchestrator.registry.memory import MemoryRegistry
 from protos.hashing import BlockHash
 from protos.messages import BlockStored, ReplicaId
 from protos.registry import BlockBatch, Membership, RegistryUnavailable, ReplicaRecord
-from replicas.serving.block_feed import BlockFeed
-from replicas.serving.membership import MembershipKeeper
-from replicas.serving.pace import Pace
-from replicas.serving.reporter import Reporter
-from tests.unit.serving.counting import CARD, CONFIG, engine
-from tests.unit.serving.eventually import eventually, eventually_answers
+from replicas.shell.block_feed import BlockFeed
+from replicas.shell.membership import MembershipKeeper
+from replicas.shell.pace import Pace
+from replicas.shell.reporter import Reporter
+from tests.unit.shell.counting import CARD, CONFIG, engine
+from tests.unit.shell.eventually import eventually, eventually_answers
 
 LEASE_MS = 60
 RECORD = ReplicaRecord(ReplicaId("r-0"), "127.0.0.1:1", CARD, 64)

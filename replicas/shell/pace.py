@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import time
-
 from replicas.engine.plan import StepPlan
 from replicas.engine.step_times import StepTimes
+from replicas.shell.clock import now_ns
 
 
 class Pace:
@@ -18,11 +17,11 @@ class Pace:
     @property
     def age_ns(self) -> int:
         """How long the running step has been running, 0 between steps."""
-        return 0 if self._began_ns is None else time.monotonic_ns() - self._began_ns
+        return 0 if self._began_ns is None else now_ns() - self._began_ns
 
     def begin(self) -> None:
         assert self._began_ns is None, "steps do not overlap"
-        self._began_ns = time.monotonic_ns()
+        self._began_ns = now_ns()
 
     def end(self, plan: StepPlan) -> None:
         """The step that began has ended; this was it."""

@@ -6,8 +6,8 @@ import asyncio
 
 import pytest
 
-from replicas.serving.race import race
-from tests.unit.serving.eventually import WITHIN_S
+from replicas.shell.race import race
+from tests.unit.shell.eventually import WITHIN_S
 
 
 class Runner:

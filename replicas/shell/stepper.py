@@ -13,14 +13,14 @@ is raised from `run`: after it nothing that this engine says can be trusted.
 from __future__ import annotations
 
 import asyncio
-import time
 from collections.abc import Callable
 
 from protos.messages import BlockEvent, Delta
 from replicas.engine.engine import Engine
 from replicas.engine.executor import Executor
 from replicas.engine.plan import StepPlan
-from replicas.serving.pace import Pace
+from replicas.shell.clock import now_ns
+from replicas.shell.pace import Pace
 
 Deliver = Callable[[tuple[Delta, ...]], None]
 Publish = Callable[[tuple[BlockEvent, ...]], None]
@@ -86,7 +86,7 @@ class Stepper:
 
     def _check_when_due(self) -> None:
         """Walks all blocks, so not at every pause between two requests."""
-        now_ns = time.monotonic_ns()
-        if self._checked_ns is None or now_ns - self._checked_ns >= self._check_interval_ns:
+        at_ns = now_ns()
+        if self._checked_ns is None or at_ns - self._checked_ns >= self._check_interval_ns:
             self._engine.check()
-            self._checked_ns = now_ns
+            self._checked_ns = at_ns

@@ -6,9 +6,9 @@ import pytest
 
 from protos.messages import ReplicaId
 from replicas.engine.plan import StepPlan
-from replicas.serving.pace import Pace
-from replicas.serving.reporter import Reporter
-from tests.unit.serving.counting import engine
+from replicas.shell.pace import Pace
+from replicas.shell.reporter import Reporter
+from tests.unit.shell.counting import engine
 
 
 def test_numbers_grow_by_one_and_begin_again_with_an_epoch() -> None:
@@ -26,7 +26,7 @@ def test_an_epoch_never_comes_back() -> None:
         reporter.begin_epoch(7)
 
 
-def test_a_step_has_an_age_while_it_runs_and_moves_the_mean_afterwards() -> None:
+async def test_a_step_has_an_age_while_it_runs_and_moves_the_mean_afterwards() -> None:
     pace = Pace()
     assert (pace.times.mean_ns, pace.age_ns) == (0, 0)
     pace.begin()

@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from protos.hashing import BlockHash
 from protos.messages import BlockEvent, BlockRemoved, BlockStored
 from protos.registry import BlockBatch
-from replicas.serving.block_feed import BlockFeed
+from replicas.shell.block_feed import BlockFeed
 
 HASHES_MAX = 3
 PENDING_MAX = 8

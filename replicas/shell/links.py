@@ -21,7 +21,7 @@ from enum import Enum
 
 from protos.messages import Delta, Refusal, RefusalReason, Request, RequestId, StepEvents
 from replicas.engine.engine import Engine
-from replicas.serving.reporter import Reporter
+from replicas.shell.reporter import Reporter
 
 
 class LinkFault(Enum):

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from protos.messages import ReplicaId, Snapshot
 from replicas.engine.engine import Engine
-from replicas.serving.pace import Pace
+from replicas.shell.pace import Pace
 
 
 class Reporter:
