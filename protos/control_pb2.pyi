@@ -7,15 +7,37 @@ from typing import ClassVar as _ClassVar, Optional as _Optional, Union as _Union
 DESCRIPTOR: _descriptor.FileDescriptor
 
 class GatewayMessage(_message.Message):
-    __slots__ = ("submit", "cancel_request_id")
+    __slots__ = ("submit", "cancel", "adopt")
     SUBMIT_FIELD_NUMBER: _ClassVar[int]
-    CANCEL_REQUEST_ID_FIELD_NUMBER: _ClassVar[int]
+    CANCEL_FIELD_NUMBER: _ClassVar[int]
+    ADOPT_FIELD_NUMBER: _ClassVar[int]
     submit: Submit
-    cancel_request_id: str
-    def __init__(self, submit: _Optional[_Union[Submit, _Mapping]] = ..., cancel_request_id: _Optional[str] = ...) -> None: ...
+    cancel: Cancel
+    adopt: Claim
+    def __init__(self, submit: _Optional[_Union[Submit, _Mapping]] = ..., cancel: _Optional[_Union[Cancel, _Mapping]] = ..., adopt: _Optional[_Union[Claim, _Mapping]] = ...) -> None: ...
+
+class Cancel(_message.Message):
+    __slots__ = ("request_id", "choice")
+    REQUEST_ID_FIELD_NUMBER: _ClassVar[int]
+    CHOICE_FIELD_NUMBER: _ClassVar[int]
+    request_id: str
+    choice: int
+    def __init__(self, request_id: _Optional[str] = ..., choice: _Optional[int] = ...) -> None: ...
+
+class Claim(_message.Message):
+    __slots__ = ("request_id", "choice", "digest", "next_index")
+    REQUEST_ID_FIELD_NUMBER: _ClassVar[int]
+    CHOICE_FIELD_NUMBER: _ClassVar[int]
+    DIGEST_FIELD_NUMBER: _ClassVar[int]
+    NEXT_INDEX_FIELD_NUMBER: _ClassVar[int]
+    request_id: str
+    choice: int
+    digest: bytes
+    next_index: int
+    def __init__(self, request_id: _Optional[str] = ..., choice: _Optional[int] = ..., digest: _Optional[bytes] = ..., next_index: _Optional[int] = ...) -> None: ...
 
 class Submit(_message.Message):
-    __slots__ = ("request_id", "prompt", "sampling", "choices", "salt", "output", "first_choice")
+    __slots__ = ("request_id", "prompt", "sampling", "choices", "salt", "output", "first_choice", "request_class", "tenant")
     REQUEST_ID_FIELD_NUMBER: _ClassVar[int]
     PROMPT_FIELD_NUMBER: _ClassVar[int]
     SAMPLING_FIELD_NUMBER: _ClassVar[int]
@@ -23,6 +45,8 @@ class Submit(_message.Message):
     SALT_FIELD_NUMBER: _ClassVar[int]
     OUTPUT_FIELD_NUMBER: _ClassVar[int]
     FIRST_CHOICE_FIELD_NUMBER: _ClassVar[int]
+    REQUEST_CLASS_FIELD_NUMBER: _ClassVar[int]
+    TENANT_FIELD_NUMBER: _ClassVar[int]
     request_id: str
     prompt: _containers.RepeatedScalarFieldContainer[int]
     sampling: SamplingParams
@@ -30,7 +54,9 @@ class Submit(_message.Message):
     salt: bytes
     output: _containers.RepeatedScalarFieldContainer[int]
     first_choice: int
-    def __init__(self, request_id: _Optional[str] = ..., prompt: _Optional[_Iterable[int]] = ..., sampling: _Optional[_Union[SamplingParams, _Mapping]] = ..., choices: _Optional[int] = ..., salt: _Optional[bytes] = ..., output: _Optional[_Iterable[int]] = ..., first_choice: _Optional[int] = ...) -> None: ...
+    request_class: str
+    tenant: str
+    def __init__(self, request_id: _Optional[str] = ..., prompt: _Optional[_Iterable[int]] = ..., sampling: _Optional[_Union[SamplingParams, _Mapping]] = ..., choices: _Optional[int] = ..., salt: _Optional[bytes] = ..., output: _Optional[_Iterable[int]] = ..., first_choice: _Optional[int] = ..., request_class: _Optional[str] = ..., tenant: _Optional[str] = ...) -> None: ...
 
 class SamplingParams(_message.Message):
     __slots__ = ("tokens_max", "tokens_min", "temperature", "top_k", "top_p", "min_p", "seed", "repetition_penalty", "presence_penalty", "frequency_penalty", "stop_token_ids", "logprobs")
@@ -61,14 +87,28 @@ class SamplingParams(_message.Message):
     def __init__(self, tokens_max: _Optional[int] = ..., tokens_min: _Optional[int] = ..., temperature: _Optional[float] = ..., top_k: _Optional[int] = ..., top_p: _Optional[float] = ..., min_p: _Optional[float] = ..., seed: _Optional[int] = ..., repetition_penalty: _Optional[float] = ..., presence_penalty: _Optional[float] = ..., frequency_penalty: _Optional[float] = ..., stop_token_ids: _Optional[_Iterable[int]] = ..., logprobs: _Optional[int] = ...) -> None: ...
 
 class StepEvents(_message.Message):
-    __slots__ = ("deltas", "refusals", "snapshot")
+    __slots__ = ("deltas", "refusals", "snapshot", "handoffs")
     DELTAS_FIELD_NUMBER: _ClassVar[int]
     REFUSALS_FIELD_NUMBER: _ClassVar[int]
     SNAPSHOT_FIELD_NUMBER: _ClassVar[int]
+    HANDOFFS_FIELD_NUMBER: _ClassVar[int]
     deltas: _containers.RepeatedCompositeFieldContainer[Delta]
     refusals: _containers.RepeatedCompositeFieldContainer[Refusal]
     snapshot: Snapshot
-    def __init__(self, deltas: _Optional[_Iterable[_Union[Delta, _Mapping]]] = ..., refusals: _Optional[_Iterable[_Union[Refusal, _Mapping]]] = ..., snapshot: _Optional[_Union[Snapshot, _Mapping]] = ...) -> None: ...
+    handoffs: _containers.RepeatedCompositeFieldContainer[Handoff]
+    def __init__(self, deltas: _Optional[_Iterable[_Union[Delta, _Mapping]]] = ..., refusals: _Optional[_Iterable[_Union[Refusal, _Mapping]]] = ..., snapshot: _Optional[_Union[Snapshot, _Mapping]] = ..., handoffs: _Optional[_Iterable[_Union[Handoff, _Mapping]]] = ...) -> None: ...
+
+class Handoff(_message.Message):
+    __slots__ = ("request_id", "choice", "choices", "target")
+    REQUEST_ID_FIELD_NUMBER: _ClassVar[int]
+    CHOICE_FIELD_NUMBER: _ClassVar[int]
+    CHOICES_FIELD_NUMBER: _ClassVar[int]
+    TARGET_FIELD_NUMBER: _ClassVar[int]
+    request_id: str
+    choice: int
+    choices: int
+    target: str
+    def __init__(self, request_id: _Optional[str] = ..., choice: _Optional[int] = ..., choices: _Optional[int] = ..., target: _Optional[str] = ...) -> None: ...
 
 class Delta(_message.Message):
     __slots__ = ("request_id", "choice", "first_index", "tokens", "finish", "hit_tokens")
@@ -99,22 +139,80 @@ class SampledToken(_message.Message):
     def __init__(self, token: _Optional[int] = ..., logprob: _Optional[float] = ..., top_tokens: _Optional[_Iterable[int]] = ..., top_logprobs: _Optional[_Iterable[float]] = ...) -> None: ...
 
 class Refusal(_message.Message):
-    __slots__ = ("request_id", "reason", "message")
+    __slots__ = ("request_id", "reason", "message", "choice")
     REQUEST_ID_FIELD_NUMBER: _ClassVar[int]
     REASON_FIELD_NUMBER: _ClassVar[int]
     MESSAGE_FIELD_NUMBER: _ClassVar[int]
+    CHOICE_FIELD_NUMBER: _ClassVar[int]
     request_id: str
     reason: str
     message: str
-    def __init__(self, request_id: _Optional[str] = ..., reason: _Optional[str] = ..., message: _Optional[str] = ...) -> None: ...
+    choice: int
+    def __init__(self, request_id: _Optional[str] = ..., reason: _Optional[str] = ..., message: _Optional[str] = ..., choice: _Optional[int] = ...) -> None: ...
 
 class ReplicaReport(_message.Message):
-    __slots__ = ("record", "snapshot")
+    __slots__ = ("record", "snapshot", "standing", "sequences", "moves")
     RECORD_FIELD_NUMBER: _ClassVar[int]
     SNAPSHOT_FIELD_NUMBER: _ClassVar[int]
+    STANDING_FIELD_NUMBER: _ClassVar[int]
+    SEQUENCES_FIELD_NUMBER: _ClassVar[int]
+    MOVES_FIELD_NUMBER: _ClassVar[int]
     record: ReplicaRecord
     snapshot: Snapshot
-    def __init__(self, record: _Optional[_Union[ReplicaRecord, _Mapping]] = ..., snapshot: _Optional[_Union[Snapshot, _Mapping]] = ...) -> None: ...
+    standing: str
+    sequences: _containers.RepeatedCompositeFieldContainer[SequenceReport]
+    moves: _containers.RepeatedCompositeFieldContainer[MoveReport]
+    def __init__(self, record: _Optional[_Union[ReplicaRecord, _Mapping]] = ..., snapshot: _Optional[_Union[Snapshot, _Mapping]] = ..., standing: _Optional[str] = ..., sequences: _Optional[_Iterable[_Union[SequenceReport, _Mapping]]] = ..., moves: _Optional[_Iterable[_Union[MoveReport, _Mapping]]] = ...) -> None: ...
+
+class SequenceReport(_message.Message):
+    __slots__ = ("sequence_id", "request_id", "choice", "request_class", "tenant", "tokens", "blocks", "blocks_own", "tokens_left_max", "is_waiting", "is_movable")
+    SEQUENCE_ID_FIELD_NUMBER: _ClassVar[int]
+    REQUEST_ID_FIELD_NUMBER: _ClassVar[int]
+    CHOICE_FIELD_NUMBER: _ClassVar[int]
+    REQUEST_CLASS_FIELD_NUMBER: _ClassVar[int]
+    TENANT_FIELD_NUMBER: _ClassVar[int]
+    TOKENS_FIELD_NUMBER: _ClassVar[int]
+    BLOCKS_FIELD_NUMBER: _ClassVar[int]
+    BLOCKS_OWN_FIELD_NUMBER: _ClassVar[int]
+    TOKENS_LEFT_MAX_FIELD_NUMBER: _ClassVar[int]
+    IS_WAITING_FIELD_NUMBER: _ClassVar[int]
+    IS_MOVABLE_FIELD_NUMBER: _ClassVar[int]
+    sequence_id: str
+    request_id: str
+    choice: int
+    request_class: str
+    tenant: str
+    tokens: int
+    blocks: int
+    blocks_own: int
+    tokens_left_max: int
+    is_waiting: bool
+    is_movable: bool
+    def __init__(self, sequence_id: _Optional[str] = ..., request_id: _Optional[str] = ..., choice: _Optional[int] = ..., request_class: _Optional[str] = ..., tenant: _Optional[str] = ..., tokens: _Optional[int] = ..., blocks: _Optional[int] = ..., blocks_own: _Optional[int] = ..., tokens_left_max: _Optional[int] = ..., is_waiting: _Optional[bool] = ..., is_movable: _Optional[bool] = ...) -> None: ...
+
+class MoveReport(_message.Message):
+    __slots__ = ("move_id", "sequence_id", "outcome", "detail", "stages", "blocks_sent", "blocks_shared", "bytes_sent", "frozen_ns", "total_ns")
+    MOVE_ID_FIELD_NUMBER: _ClassVar[int]
+    SEQUENCE_ID_FIELD_NUMBER: _ClassVar[int]
+    OUTCOME_FIELD_NUMBER: _ClassVar[int]
+    DETAIL_FIELD_NUMBER: _ClassVar[int]
+    STAGES_FIELD_NUMBER: _ClassVar[int]
+    BLOCKS_SENT_FIELD_NUMBER: _ClassVar[int]
+    BLOCKS_SHARED_FIELD_NUMBER: _ClassVar[int]
+    BYTES_SENT_FIELD_NUMBER: _ClassVar[int]
+    FROZEN_NS_FIELD_NUMBER: _ClassVar[int]
+    TOTAL_NS_FIELD_NUMBER: _ClassVar[int]
+    move_id: str
+    sequence_id: str
+    outcome: str
+    detail: str
+    stages: int
+    blocks_sent: int
+    blocks_shared: int
+    bytes_sent: int
+    frozen_ns: int
+    total_ns: int
+    def __init__(self, move_id: _Optional[str] = ..., sequence_id: _Optional[str] = ..., outcome: _Optional[str] = ..., detail: _Optional[str] = ..., stages: _Optional[int] = ..., blocks_sent: _Optional[int] = ..., blocks_shared: _Optional[int] = ..., bytes_sent: _Optional[int] = ..., frozen_ns: _Optional[int] = ..., total_ns: _Optional[int] = ...) -> None: ...
 
 class ReplicaRecord(_message.Message):
     __slots__ = ("replica_id", "address", "card", "blocks_total")
@@ -181,7 +279,7 @@ class Snapshot(_message.Message):
     def __init__(self, replica_id: _Optional[str] = ..., epoch: _Optional[int] = ..., number: _Optional[int] = ..., blocks_total: _Optional[int] = ..., blocks_free: _Optional[int] = ..., blocks_cached: _Optional[int] = ..., blocks_used: _Optional[int] = ..., sequences_running: _Optional[int] = ..., sequences_waiting: _Optional[int] = ..., prefill_tokens_waiting: _Optional[int] = ..., blocks_waiting: _Optional[int] = ..., draining: _Optional[bool] = ..., step_ns: _Optional[int] = ..., counters: _Optional[_Union[EngineCounters, _Mapping]] = ..., full_ns: _Optional[int] = ..., full_prefill_tokens: _Optional[int] = ...) -> None: ...
 
 class EngineCounters(_message.Message):
-    __slots__ = ("requests_finished", "prompt_tokens", "hit_tokens", "prefill_tokens", "recomputed_tokens", "decode_tokens", "preemptions", "steps")
+    __slots__ = ("requests_finished", "prompt_tokens", "hit_tokens", "prefill_tokens", "recomputed_tokens", "decode_tokens", "preemptions", "steps", "sequences_imported", "sequences_exported")
     REQUESTS_FINISHED_FIELD_NUMBER: _ClassVar[int]
     PROMPT_TOKENS_FIELD_NUMBER: _ClassVar[int]
     HIT_TOKENS_FIELD_NUMBER: _ClassVar[int]
@@ -190,6 +288,8 @@ class EngineCounters(_message.Message):
     DECODE_TOKENS_FIELD_NUMBER: _ClassVar[int]
     PREEMPTIONS_FIELD_NUMBER: _ClassVar[int]
     STEPS_FIELD_NUMBER: _ClassVar[int]
+    SEQUENCES_IMPORTED_FIELD_NUMBER: _ClassVar[int]
+    SEQUENCES_EXPORTED_FIELD_NUMBER: _ClassVar[int]
     requests_finished: int
     prompt_tokens: int
     hit_tokens: int
@@ -198,19 +298,163 @@ class EngineCounters(_message.Message):
     decode_tokens: int
     preemptions: int
     steps: int
-    def __init__(self, requests_finished: _Optional[int] = ..., prompt_tokens: _Optional[int] = ..., hit_tokens: _Optional[int] = ..., prefill_tokens: _Optional[int] = ..., recomputed_tokens: _Optional[int] = ..., decode_tokens: _Optional[int] = ..., preemptions: _Optional[int] = ..., steps: _Optional[int] = ...) -> None: ...
+    sequences_imported: int
+    sequences_exported: int
+    def __init__(self, requests_finished: _Optional[int] = ..., prompt_tokens: _Optional[int] = ..., hit_tokens: _Optional[int] = ..., prefill_tokens: _Optional[int] = ..., recomputed_tokens: _Optional[int] = ..., decode_tokens: _Optional[int] = ..., preemptions: _Optional[int] = ..., steps: _Optional[int] = ..., sequences_imported: _Optional[int] = ..., sequences_exported: _Optional[int] = ...) -> None: ...
 
 class ControlCommand(_message.Message):
-    __slots__ = ("epoch", "drain")
+    __slots__ = ("epoch", "standing", "move", "warm", "term")
     EPOCH_FIELD_NUMBER: _ClassVar[int]
-    DRAIN_FIELD_NUMBER: _ClassVar[int]
+    STANDING_FIELD_NUMBER: _ClassVar[int]
+    MOVE_FIELD_NUMBER: _ClassVar[int]
+    WARM_FIELD_NUMBER: _ClassVar[int]
+    TERM_FIELD_NUMBER: _ClassVar[int]
     epoch: int
-    drain: DrainCommand
-    def __init__(self, epoch: _Optional[int] = ..., drain: _Optional[_Union[DrainCommand, _Mapping]] = ...) -> None: ...
+    standing: str
+    move: MoveOrder
+    warm: WarmOrder
+    term: int
+    def __init__(self, epoch: _Optional[int] = ..., standing: _Optional[str] = ..., move: _Optional[_Union[MoveOrder, _Mapping]] = ..., warm: _Optional[_Union[WarmOrder, _Mapping]] = ..., term: _Optional[int] = ...) -> None: ...
 
-class DrainCommand(_message.Message):
+class MoveOrder(_message.Message):
+    __slots__ = ("move_id", "sequence_id", "target", "deadline_ms")
+    MOVE_ID_FIELD_NUMBER: _ClassVar[int]
+    SEQUENCE_ID_FIELD_NUMBER: _ClassVar[int]
+    TARGET_FIELD_NUMBER: _ClassVar[int]
+    DEADLINE_MS_FIELD_NUMBER: _ClassVar[int]
+    move_id: str
+    sequence_id: str
+    target: Peer
+    deadline_ms: int
+    def __init__(self, move_id: _Optional[str] = ..., sequence_id: _Optional[str] = ..., target: _Optional[_Union[Peer, _Mapping]] = ..., deadline_ms: _Optional[int] = ...) -> None: ...
+
+class Peer(_message.Message):
+    __slots__ = ("replica_id", "address", "epoch")
+    REPLICA_ID_FIELD_NUMBER: _ClassVar[int]
+    ADDRESS_FIELD_NUMBER: _ClassVar[int]
+    EPOCH_FIELD_NUMBER: _ClassVar[int]
+    replica_id: str
+    address: str
+    epoch: int
+    def __init__(self, replica_id: _Optional[str] = ..., address: _Optional[str] = ..., epoch: _Optional[int] = ...) -> None: ...
+
+class WarmOrder(_message.Message):
+    __slots__ = ("peers",)
+    PEERS_FIELD_NUMBER: _ClassVar[int]
+    peers: _containers.RepeatedCompositeFieldContainer[Peer]
+    def __init__(self, peers: _Optional[_Iterable[_Union[Peer, _Mapping]]] = ...) -> None: ...
+
+class ToTarget(_message.Message):
+    __slots__ = ("move_id", "reserve", "blocks", "commit", "abort")
+    MOVE_ID_FIELD_NUMBER: _ClassVar[int]
+    RESERVE_FIELD_NUMBER: _ClassVar[int]
+    BLOCKS_FIELD_NUMBER: _ClassVar[int]
+    COMMIT_FIELD_NUMBER: _ClassVar[int]
+    ABORT_FIELD_NUMBER: _ClassVar[int]
+    move_id: str
+    reserve: Reserve
+    blocks: Blocks
+    commit: Commit
+    abort: Abort
+    def __init__(self, move_id: _Optional[str] = ..., reserve: _Optional[_Union[Reserve, _Mapping]] = ..., blocks: _Optional[_Union[Blocks, _Mapping]] = ..., commit: _Optional[_Union[Commit, _Mapping]] = ..., abort: _Optional[_Union[Abort, _Mapping]] = ...) -> None: ...
+
+class Reserve(_message.Message):
+    __slots__ = ("source", "target_epoch", "card", "request")
+    SOURCE_FIELD_NUMBER: _ClassVar[int]
+    TARGET_EPOCH_FIELD_NUMBER: _ClassVar[int]
+    CARD_FIELD_NUMBER: _ClassVar[int]
+    REQUEST_FIELD_NUMBER: _ClassVar[int]
+    source: str
+    target_epoch: int
+    card: ModelCard
+    request: Submit
+    def __init__(self, source: _Optional[str] = ..., target_epoch: _Optional[int] = ..., card: _Optional[_Union[ModelCard, _Mapping]] = ..., request: _Optional[_Union[Submit, _Mapping]] = ...) -> None: ...
+
+class Blocks(_message.Message):
+    __slots__ = ("first", "payloads", "crc32")
+    FIRST_FIELD_NUMBER: _ClassVar[int]
+    PAYLOADS_FIELD_NUMBER: _ClassVar[int]
+    CRC32_FIELD_NUMBER: _ClassVar[int]
+    first: int
+    payloads: _containers.RepeatedScalarFieldContainer[bytes]
+    crc32: int
+    def __init__(self, first: _Optional[int] = ..., payloads: _Optional[_Iterable[bytes]] = ..., crc32: _Optional[int] = ...) -> None: ...
+
+class Commit(_message.Message):
+    __slots__ = ("said", "computed")
+    SAID_FIELD_NUMBER: _ClassVar[int]
+    COMPUTED_FIELD_NUMBER: _ClassVar[int]
+    said: _containers.RepeatedCompositeFieldContainer[SampledToken]
+    computed: int
+    def __init__(self, said: _Optional[_Iterable[_Union[SampledToken, _Mapping]]] = ..., computed: _Optional[int] = ...) -> None: ...
+
+class Abort(_message.Message):
     __slots__ = ()
     def __init__(self) -> None: ...
+
+class ToSource(_message.Message):
+    __slots__ = ("move_id", "reserved", "written", "committed", "declined")
+    MOVE_ID_FIELD_NUMBER: _ClassVar[int]
+    RESERVED_FIELD_NUMBER: _ClassVar[int]
+    WRITTEN_FIELD_NUMBER: _ClassVar[int]
+    COMMITTED_FIELD_NUMBER: _ClassVar[int]
+    DECLINED_FIELD_NUMBER: _ClassVar[int]
+    move_id: str
+    reserved: Reserved
+    written: Written
+    committed: Committed
+    declined: Declined
+    def __init__(self, move_id: _Optional[str] = ..., reserved: _Optional[_Union[Reserved, _Mapping]] = ..., written: _Optional[_Union[Written, _Mapping]] = ..., committed: _Optional[_Union[Committed, _Mapping]] = ..., declined: _Optional[_Union[Declined, _Mapping]] = ...) -> None: ...
+
+class Reserved(_message.Message):
+    __slots__ = ("held",)
+    HELD_FIELD_NUMBER: _ClassVar[int]
+    held: int
+    def __init__(self, held: _Optional[int] = ...) -> None: ...
+
+class Written(_message.Message):
+    __slots__ = ("next_block",)
+    NEXT_BLOCK_FIELD_NUMBER: _ClassVar[int]
+    next_block: int
+    def __init__(self, next_block: _Optional[int] = ...) -> None: ...
+
+class Committed(_message.Message):
+    __slots__ = ()
+    def __init__(self) -> None: ...
+
+class Declined(_message.Message):
+    __slots__ = ("reason", "message")
+    REASON_FIELD_NUMBER: _ClassVar[int]
+    MESSAGE_FIELD_NUMBER: _ClassVar[int]
+    reason: str
+    message: str
+    def __init__(self, reason: _Optional[str] = ..., message: _Optional[str] = ...) -> None: ...
+
+class WarmRequest(_message.Message):
+    __slots__ = ("card", "blocks_max")
+    CARD_FIELD_NUMBER: _ClassVar[int]
+    BLOCKS_MAX_FIELD_NUMBER: _ClassVar[int]
+    card: ModelCard
+    blocks_max: int
+    def __init__(self, card: _Optional[_Union[ModelCard, _Mapping]] = ..., blocks_max: _Optional[int] = ...) -> None: ...
+
+class WarmBlocks(_message.Message):
+    __slots__ = ("blocks",)
+    BLOCKS_FIELD_NUMBER: _ClassVar[int]
+    blocks: _containers.RepeatedCompositeFieldContainer[WarmBlock]
+    def __init__(self, blocks: _Optional[_Iterable[_Union[WarmBlock, _Mapping]]] = ...) -> None: ...
+
+class WarmBlock(_message.Message):
+    __slots__ = ("parent", "index", "tokens", "payload")
+    PARENT_FIELD_NUMBER: _ClassVar[int]
+    INDEX_FIELD_NUMBER: _ClassVar[int]
+    TOKENS_FIELD_NUMBER: _ClassVar[int]
+    PAYLOAD_FIELD_NUMBER: _ClassVar[int]
+    parent: bytes
+    index: int
+    tokens: _containers.RepeatedScalarFieldContainer[int]
+    payload: bytes
+    def __init__(self, parent: _Optional[bytes] = ..., index: _Optional[int] = ..., tokens: _Optional[_Iterable[int]] = ..., payload: _Optional[bytes] = ...) -> None: ...
 
 class StatusRequest(_message.Message):
     __slots__ = ()

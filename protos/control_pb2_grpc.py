@@ -45,7 +45,8 @@ class ReplicaDataServicer:
     """Missing associated documentation comment in .proto file."""
 
     def Attach(self, request_iterator, context):
-        """The stream's end, whichever side ends it, cancels every request on it.
+        """What runs on a stream that ends is kept for a moment, to be adopted by
+        another gateway, and then cancelled.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -87,6 +88,123 @@ class ReplicaData:
             '/blockyard.control.v1.ReplicaData/Attach',
             protos_dot_control__pb2.GatewayMessage.SerializeToString,
             protos_dot_control__pb2.StepEvents.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+
+class ReplicaPeerStub:
+    """Missing associated documentation comment in .proto file."""
+
+    def __init__(self, channel):
+        """Constructor.
+
+        Args:
+            channel: A grpc.Channel.
+        """
+        self.Migrate = channel.stream_stream(
+                '/blockyard.control.v1.ReplicaPeer/Migrate',
+                request_serializer=protos_dot_control__pb2.ToTarget.SerializeToString,
+                response_deserializer=protos_dot_control__pb2.ToSource.FromString,
+                _registered_method=True)
+        self.Warm = channel.unary_stream(
+                '/blockyard.control.v1.ReplicaPeer/Warm',
+                request_serializer=protos_dot_control__pb2.WarmRequest.SerializeToString,
+                response_deserializer=protos_dot_control__pb2.WarmBlocks.FromString,
+                _registered_method=True)
+
+
+class ReplicaPeerServicer:
+    """Missing associated documentation comment in .proto file."""
+
+    def Migrate(self, request_iterator, context):
+        """One move of one sequence. The stream's end before `committed` aborts it.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def Warm(self, request, context):
+        """The blocks that most requests begin with, parents before children.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+
+def add_ReplicaPeerServicer_to_server(servicer, server):
+    rpc_method_handlers = {
+            'Migrate': grpc.stream_stream_rpc_method_handler(
+                    servicer.Migrate,
+                    request_deserializer=protos_dot_control__pb2.ToTarget.FromString,
+                    response_serializer=protos_dot_control__pb2.ToSource.SerializeToString,
+            ),
+            'Warm': grpc.unary_stream_rpc_method_handler(
+                    servicer.Warm,
+                    request_deserializer=protos_dot_control__pb2.WarmRequest.FromString,
+                    response_serializer=protos_dot_control__pb2.WarmBlocks.SerializeToString,
+            ),
+    }
+    generic_handler = grpc.method_handlers_generic_handler(
+            'blockyard.control.v1.ReplicaPeer', rpc_method_handlers)
+    server.add_generic_rpc_handlers((generic_handler,))
+    server.add_registered_method_handlers('blockyard.control.v1.ReplicaPeer', rpc_method_handlers)
+
+
+ # This class is part of an EXPERIMENTAL API.
+class ReplicaPeer:
+    """Missing associated documentation comment in .proto file."""
+
+    @staticmethod
+    def Migrate(request_iterator,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.stream_stream(
+            request_iterator,
+            target,
+            '/blockyard.control.v1.ReplicaPeer/Migrate',
+            protos_dot_control__pb2.ToTarget.SerializeToString,
+            protos_dot_control__pb2.ToSource.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def Warm(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_stream(
+            request,
+            target,
+            '/blockyard.control.v1.ReplicaPeer/Warm',
+            protos_dot_control__pb2.WarmRequest.SerializeToString,
+            protos_dot_control__pb2.WarmBlocks.FromString,
             options,
             channel_credentials,
             insecure,

@@ -14,17 +14,20 @@ from protos.messages import (
     Delta,
     EngineCounters,
     FinishReason,
+    Handoff,
     ModelCard,
     Refusal,
     RefusalReason,
     ReplicaId,
     Request,
+    RequestClass,
     RequestId,
     SampledToken,
     SamplingParams,
     Snapshot,
     StepEvents,
 )
+from protos.moves import Claim
 from protos.registry import ReplicaRecord
 
 # ---- gateway to replica
@@ -39,6 +42,8 @@ def request_to_proto(request: Request) -> pb.Submit:
         salt=request.salt,
         output=request.output,
         first_choice=request.first_choice,
+        request_class=request.request_class.value,
+        tenant=request.tenant,
     )
 
 
@@ -51,6 +56,26 @@ def request_from_proto(message: pb.Submit) -> Request:
         salt=message.salt,
         output=tuple(message.output),
         first_choice=message.first_choice,
+        request_class=_class_from_proto(message.request_class),
+        tenant=message.tenant,
+    )
+
+
+def claim_to_proto(claim: Claim) -> pb.Claim:
+    return pb.Claim(
+        request_id=claim.request_id,
+        choice=claim.choice,
+        digest=claim.digest,
+        next_index=claim.next_index,
+    )
+
+
+def claim_from_proto(message: pb.Claim) -> Claim:
+    return Claim(
+        request_id=RequestId(message.request_id),
+        choice=message.choice,
+        digest=message.digest,
+        next_index=message.next_index,
     )
 
 
@@ -96,6 +121,7 @@ def step_events_to_proto(events: StepEvents) -> pb.StepEvents:
         deltas=[delta_to_proto(delta) for delta in events.deltas],
         refusals=[refusal_to_proto(refusal) for refusal in events.refusals],
         snapshot=snapshot_to_proto(events.snapshot),
+        handoffs=[handoff_to_proto(handoff) for handoff in events.handoffs],
     )
 
 
@@ -104,6 +130,25 @@ def step_events_from_proto(message: pb.StepEvents) -> StepEvents:
         deltas=tuple(delta_from_proto(delta) for delta in message.deltas),
         refusals=tuple(refusal_from_proto(refusal) for refusal in message.refusals),
         snapshot=snapshot_from_proto(message.snapshot),
+        handoffs=tuple(handoff_from_proto(handoff) for handoff in message.handoffs),
+    )
+
+
+def handoff_to_proto(handoff: Handoff) -> pb.Handoff:
+    return pb.Handoff(
+        request_id=handoff.request_id,
+        choice=handoff.choice,
+        choices=handoff.choices,
+        target=handoff.target,
+    )
+
+
+def handoff_from_proto(message: pb.Handoff) -> Handoff:
+    return Handoff(
+        request_id=RequestId(message.request_id),
+        choice=message.choice,
+        choices=message.choices,
+        target=ReplicaId(message.target) if message.HasField("target") else None,
     )
 
 
@@ -153,7 +198,10 @@ def sampled_token_from_proto(message: pb.SampledToken) -> SampledToken:
 
 def refusal_to_proto(refusal: Refusal) -> pb.Refusal:
     return pb.Refusal(
-        request_id=refusal.request_id, reason=refusal.reason.value, message=refusal.message
+        request_id=refusal.request_id,
+        reason=refusal.reason.value,
+        message=refusal.message,
+        choice=refusal.choice,
     )
 
 
@@ -162,6 +210,7 @@ def refusal_from_proto(message: pb.Refusal) -> Refusal:
         request_id=RequestId(message.request_id),
         reason=_refusal_reason_from_proto(message.reason),
         message=message.message,
+        choice=message.choice,
     )
 
 
@@ -220,6 +269,8 @@ def counters_to_proto(counters: EngineCounters) -> pb.EngineCounters:
         decode_tokens=counters.decode_tokens,
         preemptions=counters.preemptions,
         steps=counters.steps,
+        sequences_imported=counters.sequences_imported,
+        sequences_exported=counters.sequences_exported,
     )
 
 
@@ -233,6 +284,8 @@ def counters_from_proto(message: pb.EngineCounters) -> EngineCounters:
         decode_tokens=message.decode_tokens,
         preemptions=message.preemptions,
         steps=message.steps,
+        sequences_imported=message.sequences_imported,
+        sequences_exported=message.sequences_exported,
     )
 
 
@@ -277,6 +330,13 @@ def card_from_proto(message: pb.ModelCard) -> ModelCard:
 
 
 # ---- closed words
+
+
+def _class_from_proto(word: str) -> RequestClass:
+    try:
+        return RequestClass(word)
+    except ValueError:
+        raise ValueError(f"Submit.request_class: unknown class {word!r}") from None
 
 
 def _finish_from_proto(word: str) -> FinishReason:

@@ -17,6 +17,32 @@ from protos.hashing import BlockHash, scope_hash
 
 ReplicaId = NewType("ReplicaId", str)
 RequestId = NewType("RequestId", str)
+# One choice of one request inside one replica, for as long as it is there.
+SequenceId = NewType("SequenceId", str)
+
+
+class RequestClass(Enum):
+    """How urgent a request is. What waits or gives way first stands last."""
+
+    INTERACTIVE = "interactive"  # a person looks at the first token
+    AGENT = "agent"  # a program waits for the whole answer
+    BATCH = "batch"  # whenever there is room
+
+    @property
+    def rank(self) -> int:
+        """0 is served first."""
+        return _RANKS[self]
+
+
+_RANKS = {request_class: rank for rank, request_class in enumerate(RequestClass)}
+
+
+class Standing(Enum):
+    """Whether a replica takes new work, and why not."""
+
+    OPEN = "open"
+    CORDONED = "cordoned"  # takes none; what it has stays
+    LEAVING = "leaving"  # takes none, and is to be emptied
 
 
 class FinishReason(Enum):
@@ -36,6 +62,7 @@ class RefusalReason(Enum):
     INVALID = "invalid"  # empty prompt, duplicate id, impossible sampling parameters
     QUEUE_FULL = "queue_full"  # the replica's waiting queue is at its bound
     DRAINING = "draining"  # the replica takes no new work; another one may
+    GONE = "gone"  # nothing of this request is here to be adopted
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,6 +105,8 @@ class Request:
     salt: bytes = b""  # requests of another salt never share a block with this one
     output: tuple[int, ...] = ()  # of the one choice, which goes on after it
     first_choice: int = 0
+    request_class: RequestClass = RequestClass.INTERACTIVE
+    tenant: str = ""  # whose request it is, for fair shares; empty: nobody in particular
 
     @property
     def given_tokens(self) -> int:
@@ -117,6 +146,22 @@ class Refusal:
     request_id: RequestId
     reason: RefusalReason
     message: str
+    choice: int = 0  # the first one that was asked for
+
+
+@dataclass(frozen=True, slots=True)
+class Handoff:
+    """Choices that this replica has given away: nothing more of them comes from here.
+
+    The deltas before it are complete. With a `target` the sequence is there,
+    with its KV, and waits to be adopted; without one it is to be resumed
+    wherever there is room, from what was delivered.
+    """
+
+    request_id: RequestId
+    choice: int  # the first of `choices`
+    choices: int = 1  # more than one only where a prompt's choices have not forked yet
+    target: ReplicaId | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -147,6 +192,8 @@ class EngineCounters:
     decode_tokens: int = 0
     preemptions: int = 0
     steps: int = 0
+    sequences_imported: int = 0  # taken over from other replicas, with their KV
+    sequences_exported: int = 0  # given to other replicas
 
 
 @dataclass(frozen=True, slots=True)
@@ -179,12 +226,34 @@ class Snapshot:
 
 
 @dataclass(frozen=True, slots=True)
+class SequenceReport:
+    """One sequence of a replica, as the control plane sees it."""
+
+    sequence_id: SequenceId
+    request_id: RequestId  # its client's, which other gateways may use, too
+    choice: int
+    request_class: RequestClass
+    tenant: str
+    tokens: int  # known: prompt and output
+    blocks: int  # in its table; 0 while it waits
+    blocks_own: int  # of these, the ones that nobody else uses
+    tokens_left_max: int  # of output, until its limit
+    is_waiting: bool  # for its first admission, or again after a preemption
+    is_movable: bool  # not while its choices have yet to fork, or while it moves
+
+
+@dataclass(frozen=True, slots=True)
 class StepEvents:
-    """Everything one gateway learns from one replica step, in one message."""
+    """Everything one gateway learns from one replica step, in one message.
+
+    Deltas come before handoffs: a choice that is handed off may have gained
+    its last token here in the same message.
+    """
 
     deltas: tuple[Delta, ...]
     refusals: tuple[Refusal, ...]
     snapshot: Snapshot
+    handoffs: tuple[Handoff, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

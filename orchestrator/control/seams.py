@@ -11,7 +11,7 @@ from collections.abc import AsyncGenerator
 from enum import Enum
 from typing import Protocol
 
-from protos.messages import Delta, Refusal, Request, Snapshot
+from protos.messages import Delta, Handoff, Refusal, Request, Snapshot
 
 
 class Clock(Protocol):
@@ -59,12 +59,23 @@ class ReplicaClient(Protocol):
         """The newest report that arrived on this link, None before the first."""
         ...
 
-    def submit(self, request: Request) -> AsyncGenerator[Delta, None]:
-        """Run the request here; deltas of all its choices as they come.
+    def submit(self, request: Request) -> AsyncGenerator[Delta | Handoff, None]:
+        """Run the request here; what comes of all its choices, as it comes.
 
-        Ends after the finish of every choice. Raises ReplicaRefused before
-        the first delta, ReplicaLost at any time. Closing the iterator early
-        cancels the request at the replica.
+        Ends when every choice has finished or was handed off. Raises
+        ReplicaRefused before the first delta, ReplicaLost at any time. Closing
+        the iterator early cancels what is left at the replica.
+        """
+        ...
+
+    def adopt(
+        self, request: Request, *, choice: int, next_index: int
+    ) -> AsyncGenerator[Delta | Handoff, None]:
+        """Go on with one choice that waits here for a gateway, from token `next_index` on.
+
+        The first delta comes at once and may be empty of tokens; otherwise as
+        `submit`. Raises ReplicaRefused (gone) when it is not here. `request` is
+        the one that its client made, whatever replica has seen of it.
         """
         ...
 

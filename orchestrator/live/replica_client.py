@@ -146,7 +146,8 @@ class GrpcReplicaClient:
         finally:
             del attachment.inboxes[request.request_id]
             if choices_left:
-                attachment.post(control_pb2.GatewayMessage(cancel_request_id=request.request_id))
+                cancel = control_pb2.Cancel(request_id=request.request_id)
+                attachment.post(control_pb2.GatewayMessage(cancel=cancel))
 
     async def close(self) -> None:
         """End the link and with it every request on it."""

@@ -2,14 +2,27 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Protocol
 
-from replicas.engine.plan import StepOutcome, StepPlan
+from replicas.engine.plan import BlockId, StepOutcome, StepPlan
 
 
 class Executor(Protocol):
-    """Runs steps, one at a time, in order. Live: the torch runner. Simulated: a cost model."""
+    """Runs steps, one at a time, in order. Live: the torch runner. Simulated: a cost model.
+
+    An exception means that the replica can no longer be trusted. Blocks are read
+    and written between two steps only, by block tables that hold them.
+    """
 
     async def execute(self, plan: StepPlan) -> StepOutcome:
-        """Compute the step. An exception means that the replica can no longer be trusted."""
+        """Compute the step."""
+        ...
+
+    async def read_blocks(self, blocks: Sequence[BlockId]) -> tuple[bytes, ...]:
+        """The KV of each block, all layers of it, as another executor can write it."""
+        ...
+
+    async def write_blocks(self, blocks: Sequence[BlockId], payloads: Sequence[bytes]) -> None:
+        """Put KV in place. ValueError for a payload of another size than a block's."""
         ...

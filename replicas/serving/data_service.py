@@ -65,8 +65,8 @@ class DataService(control_pb2_grpc.ReplicaDataServicer):
             match message.WhichOneof("message"):
                 case "submit":
                     self._links.submit(link, request_from_proto(message.submit))
-                case "cancel_request_id":
-                    self._links.cancel(link, RequestId(message.cancel_request_id))
+                case "cancel":
+                    self._links.cancel(link, RequestId(message.cancel.request_id))
                 case _:
                     raise LinkBroken(LinkFault.MALFORMED)
 

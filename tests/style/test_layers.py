@@ -20,7 +20,13 @@ OUTSIDE_WORLD = frozenset(
     {"ray", "torch", "redis", "grpc", "asyncio", "time", "random", "socket", "threading", "os"}
 )
 IO_LIBRARIES = frozenset({"ray", "torch", "redis"})
-PURE_PROTOS = ("protos.messages", "protos.hashing", "protos.registry")
+PURE_PROTOS = (
+    "protos.messages",
+    "protos.hashing",
+    "protos.registry",
+    "protos.identity",
+    "protos.moves",
+)
 DECIDING = (
     "orchestrator.policy",
     "orchestrator.control",
@@ -41,6 +47,8 @@ RULES = {
     "protos.messages": Rule(("protos.hashing",), OUTSIDE_WORLD),
     "protos.hashing": Rule((), OUTSIDE_WORLD),
     "protos.registry": Rule(("protos.messages", "protos.hashing"), OUTSIDE_WORLD),
+    "protos.identity": Rule(("protos.messages", "protos.hashing"), OUTSIDE_WORLD),
+    "protos.moves": Rule(("protos.messages",), OUTSIDE_WORLD),
     "replicas": Rule(("protos", "replicas"), frozenset({"redis"})),
     "replicas.engine": Rule((*PURE_PROTOS, "replicas.engine"), OUTSIDE_WORLD),
     "replicas.model": Rule(

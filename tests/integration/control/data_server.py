@@ -85,7 +85,7 @@ class DataServer(control_pb2_grpc.ReplicaDataServicer):
             if message.HasField("submit"):
                 self.submitted.append(request_from_proto(message.submit))
             else:
-                self.cancelled.append(RequestId(message.cancel_request_id))
+                self.cancelled.append(RequestId(message.cancel.request_id))
 
     async def _write(self, context: Context) -> None:
         while True:
