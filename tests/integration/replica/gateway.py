@@ -39,7 +39,9 @@ class Gateway:
             await self.call.write(message)
 
     async def cancel(self, request_id: str) -> None:
-        await self.call.write(control_pb2.GatewayMessage(cancel_request_id=request_id))
+        await self.call.write(
+            control_pb2.GatewayMessage(cancel=control_pb2.Cancel(request_id=request_id))
+        )
 
     async def read(self) -> StepEvents:
         """The next message; StopAsyncIteration at the end of the stream."""
