@@ -17,6 +17,9 @@ from orchestrator.live.ray_token import protect_ray
 COMMANDS = {
     "up": "orchestrator.live.commands.up:up",
     "demo": "orchestrator.live.commands.demo:demo",
+    "replica": "orchestrator.live.commands.processes:replica",
+    "gateway": "orchestrator.live.commands.processes:gateway",
+    "control-plane": "orchestrator.live.commands.processes:control_plane",
     "status": "orchestrator.live.commands.status:status",
     "drain": "orchestrator.live.commands.drain:drain",
     "chat": "orchestrator.live.commands.chat:chat",

@@ -1,0 +1,166 @@
+"""`blockyard replica`, `gateway`, `control-plane`: one process of a cluster, without Ray.
+
+The same parts that Ray Serve places, each by itself in the foreground: for a
+second gateway beside a running cluster, for other ways of deployment, and for
+whoever wants to kill one by hand. They find each other through the registry.
+A first SIGINT or SIGTERM stops in order, a second one does not wait.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import signal
+from collections.abc import AsyncIterator, Callable
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from typing import Any
+
+import click
+from pydantic import ValidationError
+
+from orchestrator.config import Deployment
+from orchestrator.gateway.token_bytes import UnsupportedTokenizer
+from orchestrator.live.commands.options import PORT, process_options
+from orchestrator.live.control_plane import ControlPlaneServer
+from orchestrator.live.gateway import build_gateway
+from orchestrator.live.registry_url import connect_registry
+from protos.address import CannotListen
+from protos.messages import ReplicaId
+from replicas.config import ReplicaConfig
+from replicas.model.errors import ModelError
+from replicas.serving.build import DoesNotFit, build_replica
+from replicas.serving.replica import ReplicaUnhealthy
+
+HEALTH_PERIOD_S = 1.0
+
+# Yields where it listens, and how to ask whether it is well.
+Process = AbstractAsyncContextManager[tuple[str, Callable[[], None]]]
+
+
+@click.command()
+@click.argument("replica_id", metavar="NAME")
+@process_options("advertise_host", "drain_s", "model", "blocks", "block_size", "device", "dtype")
+@click.option("--port", "replica_port", type=PORT, help="Default: any free one.")
+def replica(replica_id: str, **values: Any) -> None:
+    """Serve one model on one device, as the replica NAME of a cluster."""
+    run(lambda deployment: replica_process(ReplicaId(replica_id), deployment), values)
+
+
+@click.command()
+@process_options("drain_s", "model")
+@click.option("--http-port", type=PORT, default=8000, show_default=True)
+@click.option("--grpc-port", type=PORT, default=8001, show_default=True)
+def gateway(**values: Any) -> None:
+    """Answer HTTP and gRPC for the replicas of a cluster."""
+    run(gateway_process, values)
+
+
+@click.command("control-plane")
+@process_options("advertise_host")
+@click.option("--control-port", type=PORT, default=8002, show_default=True)
+def control_plane(**values: Any) -> None:
+    """Lead a cluster, or stand by while another control plane does."""
+    run(control_plane_process, values)
+
+
+@asynccontextmanager
+async def replica_process(
+    replica_id: ReplicaId, deployment: Deployment
+) -> AsyncIterator[tuple[str, Callable[[], None]]]:
+    registry = connect_registry(deployment)
+    config = ReplicaConfig(
+        replica_id=replica_id,
+        host=deployment.host,
+        port=deployment.replica_port or 0,
+        advertise_host=deployment.advertise_host,
+    )
+    built = await asyncio.to_thread(
+        build_replica,
+        config,
+        model=deployment.model,
+        device=deployment.device,
+        dtype=deployment.dtype,
+        blocks_total=deployment.blocks,
+        block_size=deployment.block_size,
+        registry=registry,
+        directory=registry,
+    )
+    try:
+        yield await built.start(), built.check_health
+    finally:
+        await built.stop(deployment.drain_s)
+        await registry.close()
+
+
+@asynccontextmanager
+async def gateway_process(deployment: Deployment) -> AsyncIterator[tuple[str, Callable[[], None]]]:
+    built = build_gateway(deployment)
+    try:
+        await built.start()
+        address = f"http://{deployment.host}:{deployment.http_port}"
+        yield address, built.server.check_health
+    finally:
+        await built.stop(deployment.drain_s)
+
+
+@asynccontextmanager
+async def control_plane_process(
+    deployment: Deployment,
+) -> AsyncIterator[tuple[str, Callable[[], None]]]:
+    registry = connect_registry(deployment)
+    server = ControlPlaneServer(
+        registry,
+        host=deployment.host,
+        port=deployment.control_port,
+        advertise_host=deployment.advertise_host or deployment.host,
+    )
+    try:
+        yield await server.start(), server.check_health
+    finally:
+        await server.stop()
+        await registry.close()
+
+
+def run(process: Callable[[Deployment], Process], values: dict[str, Any]) -> None:
+    """Until a signal. What cannot start, or fails, is said in one sentence."""
+    given = {name: value for name, value in values.items() if value is not None}
+    try:
+        deployment = Deployment.model_validate(given)
+    except ValidationError as error:
+        raise click.UsageError(str(error)) from error
+    logging.basicConfig(
+        level=deployment.log_level.upper(), format="%(levelname)s %(name)s: %(message)s"
+    )
+    try:
+        asyncio.run(serve(process(deployment)))
+    except (
+        CannotListen,
+        DoesNotFit,
+        ModelError,
+        ReplicaUnhealthy,
+        UnsupportedTokenizer,
+        ValueError,
+    ) as error:
+        raise click.ClickException(str(error)) from error
+
+
+async def serve(process: Process) -> None:
+    """Print where it listens, and watch over it. Raises what its health check does."""
+    loop = asyncio.get_running_loop()
+    stopped = asyncio.Event()
+
+    def on_signal(number: signal.Signals) -> None:
+        loop.remove_signal_handler(number)
+        stopped.set()
+
+    for number in (signal.SIGINT, signal.SIGTERM):
+        loop.add_signal_handler(number, on_signal, number)
+    async with process as (address, check_health):
+        click.echo(address)
+        while not stopped.is_set():
+            check_health()
+            try:
+                async with asyncio.timeout(HEALTH_PERIOD_S):
+                    await stopped.wait()
+            except TimeoutError:
+                continue
