@@ -1,8 +1,9 @@
 """The contract of the prefix registry: which replicas hold the blocks of a prefix.
 
 Two halves, because two kinds of process use it: replicas write (`join`,
-`renew`, `publish`, `leave`), gateways read (`members`, `locate`). What every
-implementation promises, and one conformance suite checks:
+`renew`, `publish`, `leave`), gateways read (`members`, `locate`). Beside them
+stands who leads the control plane. What every implementation promises, and one
+conformance suite checks:
 
 - *Epoch.* `join` gives a replica an epoch greater than any it had before; a
   write under an older epoch changes nothing and answers False.
@@ -99,12 +100,32 @@ class RegistryReader(Protocol):
         ...
 
 
+@dataclass(frozen=True, slots=True)
+class Leader:
+    """Who leads the control plane. A greater term is a later leader."""
+
+    address: str
+    term: int
+
+
 class ControlDirectory(Protocol):
-    """Where the control plane listens. The last announcement wins until its lease ends."""
+    """Who leads the control plane, by a lease. All methods may raise RegistryUnavailable."""
 
-    async def announce_control(self, address: str) -> None: ...
+    async def lead(self, candidate: str, address: str) -> int | None:
+        """Lead, or go on leading, for one lease: the term; None while another candidate leads.
 
-    async def control_address(self) -> str | None: ...
+        `candidate` names one life of one process. Its term stays the same while
+        its lease is unbroken; every new leader's is greater than all before.
+        """
+        ...
+
+    async def resign(self, candidate: str) -> None:
+        """End the lease at once, if it is this candidate's."""
+        ...
+
+    async def leader(self) -> Leader | None:
+        """The leader whose lease is live."""
+        ...
 
 
 class PrefixRegistry(RegistryWriter, RegistryReader, ControlDirectory, Protocol):

@@ -8,7 +8,8 @@
     {prefix}{kv}:records     hash: slot -> JSON of the replica's record and epoch
     {prefix}{kv}:slots       how many slots were ever used, counted from 0
     {prefix}{kv}:epoch       the newest epoch given to anyone
-    {prefix}{kv}:control     address of the control plane, gone when its lease ends
+    {prefix}{kv}:leader      "<term> <candidate> <address>", gone when its lease ends
+    {prefix}{kv}:term        the newest term given to anyone
 
 `{kv}` is written with its braces: a Redis Cluster keeps all keys that share
 a hash tag on one node, so a script may touch several of them.
@@ -77,7 +78,8 @@ class Keys:
         self.records = f"{self._root}records"
         self.slots = f"{self._root}slots"
         self.epoch = f"{self._root}epoch"
-        self.control = f"{self._root}control"
+        self.leader = f"{self._root}leader"
+        self.term = f"{self._root}term"
 
     def block(self, block_hash: BlockHash) -> bytes:
         return self.block_root + block_hash

@@ -16,6 +16,7 @@ from protos.hashing import BlockHash
 from protos.messages import ReplicaId
 from protos.registry import (
     BlockBatch,
+    Leader,
     Member,
     Membership,
     RegistryUnavailable,
@@ -36,6 +37,15 @@ class _Entry:
     held: set[BlockHash] = field(default_factory=set)
 
 
+@dataclass(frozen=True, slots=True)
+class _Leadership:
+    """One candidate's lease of the control plane."""
+
+    candidate: str
+    leader: Leader
+    lease_end_ns: int
+
+
 class MemoryRegistry:
     """PrefixRegistry in one process, under a given clock."""
 
@@ -44,7 +54,8 @@ class MemoryRegistry:
         self._config = config
         self._entries: dict[ReplicaId, _Entry] = {}
         self._epoch_last = 0
-        self._control: tuple[str, int] | None = None  # address, end of its lease
+        self._leadership: _Leadership | None = None
+        self._term_last = 0
 
     async def join(self, record: ReplicaRecord) -> Membership:
         slot = self._take_slot(record.replica_id)
@@ -98,14 +109,23 @@ class MemoryRegistry:
         }
         return {replica_id: count for replica_id, count in blocks.items() if count}
 
-    async def announce_control(self, address: str) -> None:
-        self._control = address, self._lease_end_ns()
-
-    async def control_address(self) -> str | None:
-        if self._control is None:
+    async def lead(self, candidate: str, address: str) -> int | None:
+        current = self._live_leadership()
+        if current is not None and current.candidate != candidate:
             return None
-        address, lease_end_ns = self._control
-        return address if self._now_ns() < lease_end_ns else None
+        if current is None:
+            self._term_last += 1
+        leader = Leader(address, self._term_last)
+        self._leadership = _Leadership(candidate, leader, self._lease_end_ns())
+        return self._term_last
+
+    async def resign(self, candidate: str) -> None:
+        if self._leadership is not None and self._leadership.candidate == candidate:
+            self._leadership = None
+
+    async def leader(self) -> Leader | None:
+        current = self._live_leadership()
+        return None if current is None else current.leader
 
     def _take_slot(self, replica_id: ReplicaId) -> int:
         """The replica's former slot, else the lowest whose holder is dead; it is clean."""
@@ -129,6 +149,10 @@ class MemoryRegistry:
         if entry is None or entry.membership != membership or not self._is_live(entry):
             return None
         return entry
+
+    def _live_leadership(self) -> _Leadership | None:
+        current = self._leadership
+        return current if current is not None and self._now_ns() < current.lease_end_ns else None
 
     def _is_live(self, entry: _Entry) -> bool:
         return self._now_ns() < entry.lease_end_ns

@@ -10,6 +10,7 @@ swept when the slot is next taken, from the slot's own list of them.
 
 Nothing is remembered that a server restarted empty would break: scripts are
 taught again, leases answer False, and the wall clock keeps epochs growing.
+Who leads the control plane is kept on the same server (redis_directory.py).
 
 The server's user needs `~<prefix>* +@read +@write +@connection +@scripting
 -@dangerous`; a gateway, which only reads, `%R~<prefix>* +@connection +mget
@@ -25,12 +26,14 @@ from orchestrator.registry import records
 from orchestrator.registry.config import RegistryConfig
 from orchestrator.registry.keys import Keys, Lease, LeaseState, bit_offset, holder, lease_value
 from orchestrator.registry.lookup import boundary_indices, leading_blocks, probe_indices
+from orchestrator.registry.redis_directory import RedisDirectory
 from orchestrator.registry.redis_server import RedisServer
 from orchestrator.registry.scripts import CLAIM, ENTER, LEAVE, PUBLISH, RENEW, SWEEP
 from protos.hashing import BlockHash
 from protos.messages import ReplicaId
 from protos.registry import (
     BlockBatch,
+    Leader,
     Member,
     Membership,
     RegistryUnavailable,
@@ -48,6 +51,7 @@ class RedisRegistry:
         self._server = server
         self._config = config
         self._keys = Keys(config.prefix)
+        self._directory = RedisDirectory(server, self._keys, config)
         self._slots_known = 0
         self._epoch_last = 0
 
@@ -151,12 +155,14 @@ class RedisRegistry:
         blocks = leading_blocks(len(hashes), masks, live)
         return {leases[slot].replica_id: count for slot, count in blocks.items()}
 
-    async def announce_control(self, address: str) -> None:
-        await self._server.ask("SET", self._keys.control, address, "PX", self._config.lease_ms)
+    async def lead(self, candidate: str, address: str) -> int | None:
+        return await self._directory.lead(candidate, address)
 
-    async def control_address(self) -> str | None:
-        address = await self._server.ask("GET", self._keys.control)
-        return None if address is None else address.decode()
+    async def resign(self, candidate: str) -> None:
+        await self._directory.resign(candidate)
+
+    async def leader(self) -> Leader | None:
+        return await self._directory.leader()
 
     async def _claim(self, replica_id: ReplicaId) -> Membership:
         # The wall clock is above every epoch given before a restart that emptied the server.

@@ -11,6 +11,8 @@ Invariants they keep together:
   from then on; the slot answers lookups only once its `held` set is empty.
 - A bit of a slot is set only for hashes in the slot's `held` set, so sweeping
   that set leaves the slot clean without looking at any other key.
+- While the leader's key lives, only its candidate changes it; whoever writes
+  it anew takes a term above every one before.
 
 All keys are declared (KEYS) and no script asks for the time; leases end by
 the server's own expiry. Needs Redis 7 or any Valkey.
@@ -100,6 +102,34 @@ redis.call('DEL', lease_key)
 redis.call('HDEL', records_key, slot)
 redis.call('HDEL', numbers_key, slot)
 return 1
+""")
+
+# Answers {1, term} to the one that leads now, else {0, term of the one that does}.
+LEAD = _script("""#!lua
+local leader_key, term_key = KEYS[1], KEYS[2]
+local candidate, address, term_min, lease_ms = ARGV[1], ARGV[2], tonumber(ARGV[3]), ARGV[4]
+
+local term
+local leader = redis.call('GET', leader_key)
+if leader then
+  local holder
+  term, holder = string.match(leader, '^(%d+) (%S+) ')
+  term = tonumber(term)
+  if holder ~= candidate then return {0, term} end
+else
+  if tonumber(redis.call('GET', term_key) or 0) < term_min - 1 then
+    redis.call('SET', term_key, string.format('%.0f', term_min - 1))
+  end
+  term = redis.call('INCR', term_key)
+end
+local value = string.format('%.0f %s %s', term, candidate, address)
+redis.call('SET', leader_key, value, 'PX', lease_ms)
+return {1, term}
+""")
+
+RESIGN = _script("""#!lua flags=allow-oom
+local leader = redis.call('GET', KEYS[1])
+if leader and string.match(leader, '^%d+ (%S+) ') == ARGV[1] then redis.call('DEL', KEYS[1]) end
 """)
 
 _CHANGE_BLOCKS = """

@@ -33,7 +33,7 @@ async def test_replicas_write_to_the_registry_and_gateways_only_read(server: Ser
     membership = await writer.join(record("a"))
     assert await writer.publish(membership, BlockBatch(0, PROMPT))
     assert await reader.locate(PROMPT) == {"a": len(PROMPT)}
-    await writer.announce_control("here:8802")
+    assert await writer.lead("one", "here:8802") is not None
     with pytest.raises(RegistryUnavailable):
         await reader.join(record("b"))
     await writer.leave(membership)

@@ -181,14 +181,3 @@ async def test_a_gateway_that_starts_late_is_exact_at_once(
     for gateway in (early, late):
         assert await gateway.locate(PROMPT) == {"a": 20}
         assert await names(gateway) == ["a"]
-
-
-async def test_the_control_plane_is_where_it_last_said_until_its_lease_ends(
-    world: World, registry: PrefixRegistry
-) -> None:
-    assert await registry.control_address() is None
-    await registry.announce_control("one:7000")
-    await registry.announce_control("two:7000")
-    assert await world.registry().control_address() == "two:7000"
-    await world.end_leases()
-    assert await registry.control_address() is None

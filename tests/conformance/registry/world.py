@@ -90,7 +90,7 @@ class RedisWorld:
     async def end_leases(self, *, keep: Sequence[Membership] = ()) -> None:
         kept = {membership.slot for membership in keep}
         ended = [self._keys.lease(slot) for slot in range(SLOTS_MAX) if slot not in kept]
-        await self._client.delete(self._keys.control, *ended)
+        await self._client.delete(self._keys.leader, *ended)
 
     async def close(self) -> None:
         for registry in self._registries:

@@ -10,7 +10,7 @@ from redis.asyncio import Redis
 from orchestrator.live.valkey import EmbeddedValkey
 from orchestrator.registry.config import RegistryConfig
 from orchestrator.registry.redis import RedisRegistry
-from protos.registry import BlockBatch, RegistryUnavailable
+from protos.registry import BlockBatch, Leader, RegistryUnavailable
 from tests.conformance.registry.world import chain, record
 
 pytestmark = pytest.mark.redis
@@ -39,8 +39,10 @@ async def test_a_user_limited_to_the_prefix_can_do_everything_there(
     assert await registry.locate(PROMPT) == {"a": 20}
     assert await registry.renew(membership, draining=True)
     assert len(await registry.members()) == 1
-    await registry.announce_control("here:7000")
-    assert await registry.control_address() == "here:7000"
+    term = await registry.lead("one", "here:7000")
+    assert term is not None
+    assert await registry.leader() == Leader("here:7000", term)
+    await registry.resign("one")
     again = await registry.join(record("a"))
     await registry.leave(again)
     await registry.close()
@@ -61,11 +63,11 @@ async def test_a_reader_needs_three_commands_and_can_write_nothing(
     reader = as_user(valkey, "gateway", config)
     assert await reader.locate(PROMPT) == {"a": 40}
     assert len(await reader.members()) == 1
-    assert await reader.control_address() is None
+    assert await reader.leader() is None
     with pytest.raises(RegistryUnavailable):
         await reader.join(record("b"))
     with pytest.raises(RegistryUnavailable):
-        await reader.announce_control("here:7000")
+        await reader.lead("one", "here:7000")
     await reader.close()
 
 

@@ -6,6 +6,7 @@ import asyncio
 import os
 import signal
 import socket
+import time
 from collections.abc import Awaitable, Callable
 
 import pytest
@@ -13,8 +14,9 @@ from redis.asyncio import Redis
 
 from orchestrator.live.valkey import EmbeddedValkey
 from orchestrator.registry.config import RegistryConfig
+from orchestrator.registry.keys import Keys
 from orchestrator.registry.redis import RedisRegistry
-from protos.registry import BlockBatch, Membership, RegistryUnavailable
+from protos.registry import BlockBatch, Leader, Membership, RegistryUnavailable
 from tests.conformance.registry.world import chain, record
 
 pytestmark = pytest.mark.redis
@@ -33,8 +35,9 @@ def calls(registry: RedisRegistry, membership: Membership) -> list[Callable[[], 
         lambda: registry.leave(membership),
         registry.members,
         lambda: registry.locate(PROMPT),
-        lambda: registry.announce_control("here:7000"),
-        registry.control_address,
+        lambda: registry.lead("one", "here:7000"),
+        lambda: registry.resign("one"),
+        registry.leader,
     ]
 
 
@@ -87,6 +90,49 @@ async def test_epochs_grow_across_an_empty_restart_for_a_new_process_too(
     assert after.epoch > before.epoch
 
 
+async def test_terms_grow_across_an_empty_restart_also_where_a_clock_is_behind(
+    registry: RedisRegistry, admin: Redis, valkey: EmbeddedValkey, config: RegistryConfig
+) -> None:
+    """A leader from a host whose clock is an hour ahead; whoever saw its term goes above it.
+
+    Power: without what `lead` and `leader` remember, the wall clock gives the lower term.
+    """
+    far_ahead = time.time_ns() // 1_000_000 + 3_600_000
+    await admin.set(Keys(config.prefix).term, far_ahead)
+    before = await registry.lead("one", "here:7000")
+    assert before is not None and before > far_ahead
+    lost_a_race = RedisRegistry.connect(valkey.url, config)
+    assert await lost_a_race.lead("two", "there:7000") is None
+    looked = RedisRegistry.connect(valkey.url, config)
+    assert await looked.leader() == Leader("here:7000", before)
+    for witness in (lost_a_race, looked, registry):
+        await admin.flushall()
+        after = await witness.lead("three", "elsewhere:7000")
+        assert after is not None and after > before
+    await lost_a_race.close()
+    await looked.close()
+
+
+async def test_terms_grow_across_an_empty_restart_for_a_new_process_too(
+    registry: RedisRegistry, admin: Redis, valkey: EmbeddedValkey, config: RegistryConfig
+) -> None:
+    before = await registry.lead("one", "here:7000")
+    await admin.flushall()
+    restarted = RedisRegistry.connect(valkey.url, config)
+    after = await restarted.lead("two", "there:7000")
+    await restarted.close()
+    assert before is not None and after is not None and after > before
+
+
+async def test_a_leader_that_the_server_forgot_is_told_by_a_new_term(
+    registry: RedisRegistry, admin: Redis
+) -> None:
+    before = await registry.lead("one", "here:7000")
+    await admin.flushall()
+    after = await registry.lead("one", "here:7000")
+    assert before is not None and after is not None and after > before
+
+
 async def test_a_paused_server_is_unavailable_within_the_bound(
     valkey: EmbeddedValkey, registry: RedisRegistry
 ) -> None:
@@ -96,8 +142,9 @@ async def test_a_paused_server_is_unavailable_within_the_bound(
         await assert_everything_is_unavailable(registry, membership)
     finally:
         os.kill(valkey.pid, signal.SIGCONT)
-    await registry.announce_control("here:7000")
-    assert await registry.control_address() == "here:7000"
+    term = await registry.lead("one", "here:7000")
+    assert term is not None
+    assert await registry.leader() == Leader("here:7000", term)
 
 
 async def test_a_flushed_server_is_an_empty_one(registry: RedisRegistry, admin: Redis) -> None:
@@ -187,6 +234,6 @@ async def test_a_caller_that_gives_up_leaves_its_answer_to_nobody_else(
                 await registry.locate(PROMPT)
     finally:
         os.kill(valkey.pid, signal.SIGCONT)
-    assert await registry.control_address() is None
+    assert await registry.leader() is None
     assert await registry.locate(PROMPT) == {"a": 40}
     await registry.close()

@@ -55,10 +55,16 @@ async def test_a_renewal_counts_from_the_moment_it_is_made(
     await until_true(is_gone, "the renewed lease ended")
 
 
-async def test_a_silent_control_plane_vanishes_by_itself(short: RedisRegistry) -> None:
-    await short.announce_control("here:7000")
+async def test_a_silent_leader_vanishes_by_itself(
+    short: RedisRegistry, registry: RedisRegistry
+) -> None:
+    first = await short.lead("one", "here:7000")
+    assert first is not None
 
     async def is_gone() -> bool:
-        return await short.control_address() is None
+        return await registry.leader() is None
 
-    await until_true(is_gone, "the announcement ended")
+    await until_true(is_gone, "the leader's lease ended")
+    second = await registry.lead("two", "there:7000")
+    assert second is not None and second > first
+    assert await short.lead("one", "here:7000") is None

@@ -13,8 +13,8 @@ from protos.registry import Membership
 
 def test_all_keys_live_on_one_node_of_a_cluster() -> None:
     keys = Keys("orch:")
-    names = [keys.holders, keys.numbers, keys.records, keys.slots, keys.epoch, keys.control]
-    names += [keys.lease(7), keys.held(1023)]
+    names = [keys.holders, keys.numbers, keys.records, keys.slots, keys.epoch]
+    names += [keys.leader, keys.term, keys.lease(7), keys.held(1023)]
     raw = [name.encode() for name in names]
     raw += [keys.block(BlockHash(block)) for block in (b"}" * 16, b"{x}" + bytes(13))]
     assert len({key_slot(name) for name in raw}) == 1

@@ -6,7 +6,7 @@ from orchestrator.registry.config import RegistryConfig
 from orchestrator.registry.memory import MemoryRegistry
 from protos.hashing import BlockHash
 from protos.messages import ModelCard, ReplicaId
-from protos.registry import BlockBatch, Membership, ReplicaRecord
+from protos.registry import BlockBatch, Leader, Membership, ReplicaRecord
 
 CARD = ModelCard("tiny", "r1", "float32", block_size=4, context_tokens_max=4096, vocab_size=256)
 LEASE_NS = 3_000_000_000
@@ -24,12 +24,12 @@ async def test_a_lease_ends_at_its_nanosecond() -> None:
     time = Time()
     registry = MemoryRegistry(lambda: time.now_ns, RegistryConfig(lease_ms=3000))
     membership = await registry.join(record("a"))
-    await registry.announce_control("here:7000")
+    assert await registry.lead("one", "here:7000") == 1
     time.now_ns = LEASE_NS - 1
-    assert await registry.control_address() == "here:7000"
+    assert await registry.leader() == Leader("here:7000", term=1)
     assert await registry.renew(membership, draining=False)
     time.now_ns = LEASE_NS
-    assert await registry.control_address() is None
+    assert await registry.leader() is None
     assert len(await registry.members()) == 1
     time.now_ns = 2 * LEASE_NS - 1
     assert await registry.members() == ()
