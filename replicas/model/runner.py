@@ -8,11 +8,11 @@ with the outcome. Not reentrant: one step at a time, from any one thread.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import torch
 
-from replicas.engine.plan import StepOutcome, StepPlan
+from replicas.engine.plan import BlockId, StepOutcome, StepPlan
 from replicas.model.errors import NonFiniteLogits
 from replicas.model.kv_cache import KvCache
 from replicas.model.loading import LoadedModel
@@ -56,3 +56,13 @@ class TorchRunner:
             raise NonFiniteLogits(f"{self._model.name} computed logits that are not finite.")
         chosen = iter(choose(logits, [row.samples for row in plan.rows if row.samples]))
         return StepOutcome(tuple(next(chosen) if row.samples else () for row in plan.rows))
+
+    @torch.inference_mode()
+    def read_blocks(self, blocks: Sequence[BlockId]) -> tuple[bytes, ...]:
+        """The KV of blocks, as a runner of the same model card can write it."""
+        return self.cache.read(blocks)
+
+    @torch.inference_mode()
+    def write_blocks(self, blocks: Sequence[BlockId], payloads: Sequence[bytes]) -> None:
+        """Put KV in place, of all blocks or, with a ValueError, of none."""
+        self.cache.write(blocks, payloads)

@@ -63,7 +63,7 @@ def build_replica(
             sequences_max=sequences_max,
         )
     )
-    executor = ThreadExecutor(_allocate(loaded, blocks=blocks, block_size=block_size).run)
+    executor = ThreadExecutor(_allocate(loaded, blocks=blocks, block_size=block_size))
     return Replica(config, engine, executor, card, registry, directory)
 
 

@@ -74,6 +74,17 @@ def test_copies_come_before_rows(model: LoadedModel) -> None:
     assert without.logprob != pytest.approx(expected.logprob, abs=1e-5)
 
 
+def test_a_sequence_goes_on_in_another_runner_from_its_blocks(model: LoadedModel) -> None:
+    """Two full blocks and half of one are moved; the last token is computed there."""
+    source, target = runner_of(model), runner_of(model)
+    expected = source.run(StepPlan((), (whole(PROMPT, 0, 1, 2),))).sampled[0]
+    target.write_blocks(table(5, 9, 3), source.read_blocks(table(0, 1, 2)))
+    last = Row(PROMPT[-1:], 9, table(5, 9, 3), (sample(),))
+    found = target.run(StepPlan((), (last,))).sampled[0]
+    assert found[0].token == expected[0].token
+    assert found[0].logprob == pytest.approx(expected[0].logprob, abs=1e-5)
+
+
 def test_logits_that_are_not_finite_stop_the_replica(tmp_path: Path) -> None:
     tensors = random_tensors()
     tensors["model.layers.1.mlp.down_proj.weight"][3, 3] = float("nan")

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import threading
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager, suppress
 
 import pytest
 
 from protos.messages import BlockEvent, BlockStored, Delta
 from replicas.engine.engine import Engine
-from replicas.engine.plan import StepOutcome, StepPlan
+from replicas.engine.plan import BlockId, StepOutcome, StepPlan
 from replicas.serving.executor import ThreadExecutor
 from replicas.shell.pace import Pace
 from replicas.shell.stepper import Stepper
@@ -85,18 +85,28 @@ async def test_the_event_loop_goes_on_while_a_step_computes() -> None:
 async def test_steps_run_in_one_thread_of_their_own() -> None:
     threads: list[int] = []
 
-    def run(plan: StepPlan) -> StepOutcome:
-        threads.append(threading.get_ident())
-        return counted(plan)
+    class Runner:
+        def run(self, plan: StepPlan) -> StepOutcome:
+            threads.append(threading.get_ident())
+            return counted(plan)
 
-    executor = ThreadExecutor(run)
+        def read_blocks(self, blocks: Sequence[BlockId]) -> tuple[bytes, ...]:
+            threads.append(threading.get_ident())
+            return ()
+
+        def write_blocks(self, blocks: Sequence[BlockId], payloads: Sequence[bytes]) -> None:
+            threads.append(threading.get_ident())
+
+    executor = ThreadExecutor(Runner())
     loop = Loop(executor)
     async with loop.turning():
         loop.submit("a")
         await loop.idle()
     nothing = StepPlan(copies=(), rows=())
     await asyncio.gather(*(executor.execute(nothing) for _ in range(20)))
-    assert len(threads) == 5 + 20
+    await executor.read_blocks(())
+    await executor.write_blocks((), ())
+    assert len(threads) == 5 + 20 + 2
     assert len(set(threads)) == 1
     assert threading.get_ident() not in threads
 
