@@ -1,17 +1,21 @@
 """A gateway's link to one replica over grpc.aio: one stream for all requests.
 
 Theory: a background task keeps one ReplicaData.Attach stream open. Messages
-that arrive are dealt out to the inboxes of the requests they concern;
-submissions and cancellations leave through one outbox. When the stream
-breaks, every request on it ends with ReplicaLost at once, the snapshot is
-gone, and the task attaches again after a capped, growing wait.
+that arrive are dealt out to the inboxes of those they concern; submissions,
+claims and cancellations leave through one outbox. When the stream breaks,
+every request on it ends with ReplicaLost at once, the snapshot is gone, and
+the task attaches again after a capped, growing wait.
+
+The unit is the choice of a request: choices of one request may have come here
+by different ways, each with an inbox of its own, and a choice that was handed
+off may come back while its siblings are still here.
 
 A hung peer is noticed by its silence: replicas report several times a second
 even when idle, so a stream without a message for `silence_s_max` is broken,
 whatever the transport believes.
 
-Bounds: requests on the link, deltas in an inbox, messages in the outbox. A
-request sends two at most, so an outbox for twice the requests overflows only
+Bounds: choices on the link, deltas in an inbox, messages in the outbox. A
+choice sends two at most, so an outbox for twice the choices overflows only
 where the replica reports but does not read. Then the link is broken, at the
 next report, and nothing more is sent on it until then.
 """
@@ -20,7 +24,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import AsyncGenerator, Callable
+from collections.abc import AsyncGenerator, Callable, Sequence
 from dataclasses import dataclass
 from typing import TypeAlias
 
@@ -29,9 +33,11 @@ from grpc import aio
 from orchestrator.control.seams import LossReason, ReplicaLost, ReplicaRefused
 from orchestrator.live.inbox import Inbox
 from protos import control_pb2, control_pb2_grpc
-from protos.convert import request_to_proto, step_events_from_proto
+from protos.convert import claim_to_proto, request_to_proto, step_events_from_proto
+from protos.identity import request_digest
 from protos.messages import (
     Delta,
+    Handoff,
     Refusal,
     RefusalReason,
     Request,
@@ -39,10 +45,12 @@ from protos.messages import (
     Snapshot,
     StepEvents,
 )
+from protos.moves import Claim
 from protos.registry import ReplicaRecord
 
 log = logging.getLogger(__name__)
 
+Key: TypeAlias = tuple[RequestId, int]  # a choice
 AttachCall: TypeAlias = "aio.StreamStreamCall[control_pb2.GatewayMessage, control_pb2.StepEvents]"
 
 # A step's events for all sequences of a gateway, log-probabilities included.
@@ -56,16 +64,18 @@ CHANNEL_OPTIONS = (
 
 @dataclass(frozen=True, slots=True)
 class LinkConfig:
+    """The patience and the bounds of one link."""
+
     silence_s_max: float = 5.0  # a peer this silent is hung
     retry_s_first: float = 0.1
     retry_s_max: float = 2.0
-    requests_max: int = 4096
+    choices_max: int = 4096
     inbox_deltas_max: int = 8192
 
     @property
     def outbox_messages_max(self) -> int:
-        """A submission and a cancellation of every request."""
-        return 2 * self.requests_max
+        """A submission and a cancellation of every choice."""
+        return 2 * self.choices_max
 
 
 class NotRead(Exception):
@@ -76,7 +86,7 @@ class Attachment:
     """One open stream and the requests on it. Dies with the stream."""
 
     def __init__(self, outbox_messages_max: int) -> None:
-        self.inboxes: dict[RequestId, Inbox] = {}
+        self.inboxes: dict[Key, Inbox] = {}
         self.outbox: asyncio.Queue[control_pb2.GatewayMessage] = asyncio.Queue(outbox_messages_max)
         self.is_overfull = False
 
@@ -90,11 +100,19 @@ class Attachment:
     def deal(self, events: StepEvents) -> None:
         """Hand what came to whom it concerns; strangers have been cancelled."""
         for delta in events.deltas:
-            if (inbox := self.inboxes.get(delta.request_id)) is not None:
+            if (inbox := self.inboxes.get((delta.request_id, delta.choice))) is not None:
                 inbox.put(delta)
+        for handoff in events.handoffs:
+            if (inbox := self.inboxes.get((handoff.request_id, handoff.choice))) is not None:
+                inbox.put(handoff)
         for refusal in events.refusals:
-            if (inbox := self.inboxes.get(refusal.request_id)) is not None:
+            if (inbox := self.inboxes.get((refusal.request_id, refusal.choice))) is not None:
                 inbox.end(ReplicaRefused(refusal))
+
+    def forget(self, request_id: RequestId, choices: Sequence[int]) -> None:
+        """Nothing more of them concerns anybody."""
+        for choice in choices:
+            del self.inboxes[request_id, choice]
 
     def lose(self, reason: LossReason) -> None:
         """The stream is gone, and every request on it."""
@@ -122,31 +140,51 @@ class GrpcReplicaClient:
         """The newest report; None while the link is down."""
         return self._snapshot
 
-    async def submit(self, request: Request) -> AsyncGenerator[Delta, None]:
+    def submit(self, request: Request) -> AsyncGenerator[Delta | Handoff, None]:
         """Run the request here. Closing the generator early cancels it at the replica."""
+        choices = range(request.first_choice, request.first_choice + request.choices)
+        return self._follow(request.request_id, choices, submission(request))
+
+    def adopt(
+        self, request: Request, *, choice: int, next_index: int
+    ) -> AsyncGenerator[Delta | Handoff, None]:
+        """Go on with a choice that waits here; otherwise as `submit`."""
+        claim = Claim(request.request_id, choice, request_digest(request), next_index)
+        message = control_pb2.GatewayMessage(adopt=claim_to_proto(claim))
+        return self._follow(request.request_id, range(choice, choice + 1), message)
+
+    async def _follow(
+        self, request_id: RequestId, choices: range, message: control_pb2.GatewayMessage
+    ) -> AsyncGenerator[Delta | Handoff, None]:
+        """What comes of the choices after this message, until all have ended or gone."""
         attachment = self._attachment
         if attachment is None or attachment.is_overfull:
             raise ReplicaLost(LossReason.UNREACHABLE)
-        if len(attachment.inboxes) >= self._config.requests_max:
-            raise ReplicaRefused(too_many(request))
-        if request.request_id in attachment.inboxes:
-            raise ReplicaRefused(duplicate(request))
+        keys = [(request_id, choice) for choice in choices]
+        if len(attachment.inboxes) + len(keys) > self._config.choices_max:
+            raise ReplicaRefused(too_many(request_id, choices[0]))
+        if any(key in attachment.inboxes for key in keys):
+            raise ReplicaRefused(duplicate(request_id, choices[0]))
         inbox = Inbox(self._config.inbox_deltas_max)
-        attachment.inboxes[request.request_id] = inbox
-        attachment.post(control_pb2.GatewayMessage(submit=request_to_proto(request)))
-        choices_left = request.choices
+        attachment.inboxes |= dict.fromkeys(keys, inbox)
+        attachment.post(message)
+        left = list(choices)
         try:
-            while choices_left:
-                delta = await inbox.take()
-                choices_left -= delta.finish is not None
-                yield delta
+            while left:
+                event = await inbox.take()
+                if over := ended(event):
+                    attachment.forget(request_id, [choice for choice in left if choice in over])
+                    left = [choice for choice in left if choice not in over]
+                yield event
         except ReplicaRefused:
-            choices_left = 0
+            attachment.forget(request_id, left)
+            left = []
             raise
         finally:
-            del attachment.inboxes[request.request_id]
-            if choices_left:
-                cancel = control_pb2.Cancel(request_id=request.request_id)
+            attachment.forget(request_id, left)
+            # Each by itself: the replica may have ended or moved any one of them by now.
+            for choice in left:
+                cancel = control_pb2.Cancel(request_id=request_id, choice=choice)
                 attachment.post(control_pb2.GatewayMessage(cancel=cancel))
 
     async def close(self) -> None:
@@ -216,16 +254,27 @@ async def write(call: AttachCall, outbox: asyncio.Queue[control_pb2.GatewayMessa
         call.cancel()
 
 
-def too_many(request: Request) -> Refusal:
-    return Refusal(
-        request.request_id, RefusalReason.QUEUE_FULL, "the link to the replica is at its bound"
-    )
+def submission(request: Request) -> control_pb2.GatewayMessage:
+    return control_pb2.GatewayMessage(submit=request_to_proto(request))
 
 
-def duplicate(request: Request) -> Refusal:
-    return Refusal(
-        request.request_id, RefusalReason.INVALID, "a request of this id is still running"
-    )
+def ended(event: Delta | Handoff) -> range:
+    """The choices of which nothing follows here."""
+    match event:
+        case Delta(choice=choice, finish=finish):
+            return range(choice, choice + (finish is not None))
+        case Handoff(choice=choice, choices=choices):
+            return range(choice, choice + choices)
+
+
+def too_many(request_id: RequestId, choice: int) -> Refusal:
+    sentence = "the link to the replica is at its bound"
+    return Refusal(request_id, RefusalReason.QUEUE_FULL, sentence, choice)
+
+
+def duplicate(request_id: RequestId, choice: int) -> Refusal:
+    sentence = "a request of this id is still running"
+    return Refusal(request_id, RefusalReason.INVALID, sentence, choice)
 
 
 def describe(error: Exception) -> str:

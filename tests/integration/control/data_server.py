@@ -14,10 +14,11 @@ from typing import TypeAlias
 from grpc import aio
 
 from protos import control_pb2, control_pb2_grpc
-from protos.convert import request_from_proto, step_events_to_proto
+from protos.convert import claim_from_proto, request_from_proto, step_events_to_proto
 from protos.messages import (
     Delta,
     FinishReason,
+    Handoff,
     Refusal,
     ReplicaId,
     Request,
@@ -27,6 +28,7 @@ from protos.messages import (
     Snapshot,
     StepEvents,
 )
+from protos.moves import Claim
 from protos.registry import ReplicaRecord
 from tests.unit.control.reports import CARD, report
 
@@ -38,7 +40,8 @@ class DataServer(control_pb2_grpc.ReplicaDataServicer):
 
     def __init__(self) -> None:
         self.submitted: list[Request] = []
-        self.cancelled: list[RequestId] = []
+        self.claimed: list[Claim] = []
+        self.cancelled: list[tuple[RequestId, int]] = []
         self.attached = 0
         self.reports_interval_s = 0.05
         self.reads = asyncio.Event()  # what it is sent, once this is set
@@ -52,8 +55,13 @@ class DataServer(control_pb2_grpc.ReplicaDataServicer):
     def record(self) -> ReplicaRecord:
         return ReplicaRecord(ReplicaId("a"), self.address, CARD, blocks_total=100)
 
-    def send(self, *deltas: Delta, refusals: tuple[Refusal, ...] = ()) -> None:
-        self._outbox.put_nowait(StepEvents(deltas, refusals, self._report()))
+    def send(
+        self,
+        *deltas: Delta,
+        refusals: tuple[Refusal, ...] = (),
+        handoffs: tuple[Handoff, ...] = (),
+    ) -> None:
+        self._outbox.put_nowait(StepEvents(deltas, refusals, self._report(), handoffs))
 
     def end_stream(self) -> None:
         self._ended.set()
@@ -82,10 +90,14 @@ class DataServer(control_pb2_grpc.ReplicaDataServicer):
     async def _read(self, messages: AsyncIterator[control_pb2.GatewayMessage]) -> None:
         await self.reads.wait()
         async for message in messages:
-            if message.HasField("submit"):
-                self.submitted.append(request_from_proto(message.submit))
-            else:
-                self.cancelled.append(RequestId(message.cancel.request_id))
+            match message.WhichOneof("message"):
+                case "submit":
+                    self.submitted.append(request_from_proto(message.submit))
+                case "adopt":
+                    self.claimed.append(claim_from_proto(message.adopt))
+                case "cancel":
+                    named = (RequestId(message.cancel.request_id), message.cancel.choice)
+                    self.cancelled.append(named)
 
     async def _write(self, context: Context) -> None:
         while True:

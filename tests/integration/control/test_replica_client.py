@@ -11,7 +11,9 @@ import pytest
 
 from orchestrator.control.seams import ReplicaLost, ReplicaRefused
 from orchestrator.live.replica_client import GrpcReplicaClient, LinkConfig
-from protos.messages import Delta, Refusal, RefusalReason, Request, RequestId
+from protos.identity import request_digest
+from protos.messages import Delta, Handoff, Refusal, RefusalReason, ReplicaId, Request, RequestId
+from protos.moves import Claim
 from tests.integration.control.data_server import DataServer, delta, request, serving
 from tests.integration.control.until import until, until_true
 
@@ -30,7 +32,7 @@ async def linked(
         await client.close()
 
 
-async def read(client: GrpcReplicaClient, what: Request) -> list[Delta]:
+async def read(client: GrpcReplicaClient, what: Request) -> list[Delta | Handoff]:
     return [delta async for delta in client.submit(what)]
 
 
@@ -108,7 +110,7 @@ async def test_leaving_early_cancels_at_the_replica(how: str) -> None:
             await deltas.aclose()
         else:
             first.cancel()
-        await until(lambda: server.cancelled == ["r"], "the cancellation arrived")
+        await until(lambda: server.cancelled == [("r", 0)], "the cancellation arrived")
 
 
 async def test_a_broken_stream_loses_every_request_at_once_after_what_had_come() -> None:
@@ -172,9 +174,10 @@ async def test_a_reader_that_is_too_slow_loses_its_request_and_no_other() -> Non
         seen = []
         with pytest.raises(ReplicaLost):
             async for item in slow:
+                assert isinstance(item, Delta)
                 seen.append(item.first_index)
         assert seen == list(range(1, 11))
-        await until(lambda: server.cancelled == ["slow"], "the slow request was cancelled")
+        await until(lambda: server.cancelled == [("slow", 0)], "the slow request was cancelled")
         await other.aclose()
 
 
@@ -189,7 +192,7 @@ async def test_an_id_that_is_running_on_the_link_is_refused() -> None:
 
 
 async def test_a_bound_on_requests_refuses_so_that_another_replica_is_tried() -> None:
-    config = LinkConfig(silence_s_max=30.0, requests_max=1)
+    config = LinkConfig(silence_s_max=30.0, choices_max=1)
     async with serving(DataServer()) as server, linked(server, config) as client:
         reading = asyncio.create_task(read(client, request("one")))
         await until(lambda: server.submitted, "the request arrived")
@@ -202,7 +205,7 @@ async def test_a_bound_on_requests_refuses_so_that_another_replica_is_tried() ->
 
 async def test_a_replica_that_reports_but_does_not_read_is_lost_at_a_bound() -> None:
     """Its clients come and go: only cancelled requests pile up in the outbox."""
-    config = replace(PATIENT, requests_max=4)
+    config = replace(PATIENT, choices_max=4)
     server = DataServer()
     server.reads.clear()
     async with serving(server), linked(server, config) as client:
@@ -235,3 +238,94 @@ async def test_closing_the_link_loses_its_requests() -> None:
         await client.close()
         with pytest.raises(ReplicaLost):
             await reading
+
+
+# ---- choices that move
+
+
+def handoff(name: str, choice: int, *, choices: int = 1, target: str | None = "b") -> Handoff:
+    target_id = None if target is None else ReplicaId(target)
+    return Handoff(RequestId(name), choice, choices, target_id)
+
+
+async def adopted(client: GrpcReplicaClient, what: Request, choice: int) -> list[Delta | Handoff]:
+    return [event async for event in client.adopt(what, choice=choice, next_index=1)]
+
+
+async def test_a_choice_ends_here_with_its_handoff_and_its_siblings_go_on() -> None:
+    async with serving(DataServer()) as server, linked(server) as client:
+        reading = asyncio.create_task(read(client, request("r", choices=2)))
+        await until(lambda: server.submitted, "the request arrived")
+        gone = handoff("r", 0)
+        server.send(delta("r", 0), delta("r", 0, choice=1), handoffs=(gone,))
+        server.send(delta("r", 1, choice=1, last=True))
+        assert await reading == [
+            delta("r", 0),
+            delta("r", 0, choice=1),
+            gone,
+            delta("r", 1, choice=1, last=True),
+        ]
+        assert server.cancelled == []
+
+
+async def test_a_request_that_did_not_fork_is_handed_back_as_one() -> None:
+    async with serving(DataServer()) as server, linked(server) as client:
+        reading = asyncio.create_task(read(client, request("r", choices=3)))
+        await until(lambda: server.submitted, "the request arrived")
+        server.send(handoffs=(handoff("r", 0, choices=3, target=None),))
+        assert await reading == [handoff("r", 0, choices=3, target=None)]
+        assert server.cancelled == []
+
+
+async def test_a_claim_shows_what_was_asked_and_where_to_go_on() -> None:
+    async with serving(DataServer()) as server, linked(server) as client:
+        what = request("r", choices=2)
+        reading = asyncio.create_task(adopted(client, what, choice=1))
+        await until(lambda: server.claimed, "the claim arrived")
+        assert server.claimed == [Claim(RequestId("r"), 1, request_digest(what), next_index=1)]
+        server.send(delta("r", 1, choice=1), delta("r", 1, choice=0))
+        server.send(delta("r", 2, choice=1, last=True))
+        assert len(await reading) == 2
+
+
+async def test_a_claim_for_what_is_gone_is_refused_and_its_siblings_go_on() -> None:
+    async with serving(DataServer()) as server, linked(server) as client:
+        what = request("r", choices=2)
+        first = asyncio.create_task(adopted(client, what, choice=0))
+        second = asyncio.create_task(adopted(client, what, choice=1))
+        await until(lambda: len(server.claimed) == 2, "the claims arrived")
+        refusal = Refusal(RequestId("r"), RefusalReason.GONE, "not here", choice=1)
+        server.send(delta("r", 1, last=True), refusals=(refusal,))
+        with pytest.raises(ReplicaRefused) as caught:
+            await second
+        assert caught.value.refusal == refusal
+        assert len(await first) == 1
+
+
+async def test_a_choice_may_come_back_while_its_sibling_is_still_here() -> None:
+    async with serving(DataServer()) as server, linked(server) as client:
+        what = request("r", choices=2)
+        events = client.submit(what)
+        first = asyncio.ensure_future(anext(events))
+        await until(lambda: server.submitted, "the request arrived")
+        server.send(delta("r", 0), handoffs=(handoff("r", 1),))
+        assert [await first, await anext(events)] == [delta("r", 0), handoff("r", 1)]
+        back = asyncio.create_task(adopted(client, what, choice=1))
+        await until(lambda: server.claimed, "the claim arrived")
+        server.send(delta("r", 1, last=True), delta("r", 1, choice=1, last=True))
+        assert await back == [delta("r", 1, choice=1, last=True)]
+        assert [event async for event in events] == [delta("r", 1, last=True)]
+        assert server.cancelled == []
+
+
+async def test_leaving_early_cancels_every_choice_that_is_still_here() -> None:
+    async with serving(DataServer()) as server, linked(server) as client:
+        events = client.submit(request("r", choices=3))
+        first = asyncio.ensure_future(anext(events))
+        await until(lambda: server.submitted, "the request arrived")
+        server.send(delta("r", 0), handoffs=(handoff("r", 1),))
+        await first
+        await anext(events)
+        await events.aclose()
+        await until(lambda: len(server.cancelled) == 2, "the cancellations arrived")
+        assert server.cancelled == [("r", 0), ("r", 2)]
