@@ -21,6 +21,9 @@ class ReplicaConfig:
     advertise_host: str | None = None  # how others reach this replica; None: `host`
     report_interval_ms: int = 250  # longest silence of a link, to gateway or control plane
     link_messages_max: int = 1024  # unsent messages of a gateway; at the bound its link is closed
+    park_grace_ms: int = 10_000  # a choice that nobody follows is cancelled after this long
+    parked_max: int = 1024  # such choices at once; beyond, the longest parked is cancelled
+    park_tokens_max: int = 4096  # said by one of them with nobody to hear; beyond, it is cancelled
     lease_ms: int = 3000  # the registry's lease; renewed three times as often
     publish_interval_ms: int = 5  # block events wait at most this long for company
     publish_hashes_max: int = 512  # in one batch; a fuller one goes out at once

@@ -1,10 +1,11 @@
 """ReplicaData over grpc.aio: the transport of gateways' links.
 
-Each attached stream is one link: a reader hands submissions and cancellations
-to `Links`, a writer sends what `Links` put into the outbox, and a snapshot
-after a silence of one report interval. The first of reader, writer and fault
-that ends, ends the stream, and every way out of it detaches the link, which
-cancels its requests.
+Each attached stream is one link: a reader hands submissions, cancellations and
+claims to `Links`, a writer sends what `Links` put into the outbox, and a
+snapshot after a silence of one report interval. The first of reader, writer
+and fault that ends, ends the stream, and every way out of it detaches the
+link. How a stream ended cannot be told apart (a half-closed one looks like a
+lost one): what ran on it is parked, unless the gateway itself was at fault.
 """
 
 from __future__ import annotations
@@ -17,9 +18,10 @@ import grpc
 from grpc import aio
 
 from protos import control_pb2, control_pb2_grpc
-from protos.convert import request_from_proto, step_events_to_proto
+from protos.convert import claim_from_proto, request_from_proto, step_events_to_proto
 from protos.messages import RequestId
-from replicas.shell.links import GatewayLink, LinkBroken, LinkFault, Links
+from replicas.shell.link import GatewayLink, LinkBroken, LinkFault
+from replicas.shell.links import Links
 from replicas.shell.race import race
 
 Context: TypeAlias = "aio.ServicerContext[control_pb2.GatewayMessage, control_pb2.StepEvents]"
@@ -53,7 +55,7 @@ class DataService(control_pb2_grpc.ReplicaDataServicer):
         except LinkBroken as broken:
             fault = broken.fault
         finally:
-            self._links.detach(link)
+            self._links.detach(link, park=fault is None)
         if fault is not None:  # sent last: a peer that does not read can hold it up
             await context.abort(STATUS[fault], fault.value)
 
@@ -66,7 +68,10 @@ class DataService(control_pb2_grpc.ReplicaDataServicer):
                 case "submit":
                     self._links.submit(link, request_from_proto(message.submit))
                 case "cancel":
-                    self._links.cancel(link, RequestId(message.cancel.request_id))
+                    cancel = message.cancel
+                    self._links.cancel(link, RequestId(cancel.request_id), cancel.choice)
+                case "adopt":
+                    self._links.adopt(link, claim_from_proto(message.adopt))
                 case _:
                     raise LinkBroken(LinkFault.MALFORMED)
 

@@ -59,9 +59,7 @@ class Replica:
         self._work = asyncio.Event()
         self._pace = Pace()
         self._reporter = Reporter(engine, config.replica_id, self._pace)
-        self._links = Links(
-            engine, self._reporter, self._work, messages_max=config.link_messages_max
-        )
+        self._links = Links(engine, self._reporter, self._work, config)
         self._keeper = self._build_keeper(registry) if registry is not None else None
         self._control = (
             ControlLink(directory, self._reporter, self.drain, config)

@@ -1,110 +1,61 @@
-"""Gateways' links to this replica, without their transport.
+"""What runs here and who follows it: submissions in, deltas out to whom they belong.
 
-A link is one attached gateway: the requests it runs here and a bounded outbox
-of what it has not read yet. Request ids belong to their link: inside the
-engine every submission gets a serial number in front, so two gateways may use
-the same id, and a late token of a cancelled request can never reach a newer
-request of that name. Within one link an id that is still running is refused
-as invalid.
+Request ids belong to their link: inside the engine every submission gets a
+serial number in front, so two gateways may use the same id, and a late token
+of a cancelled request can never reach a newer request of that name. The unit
+is one choice of one request: a choice that still runs on a link is refused
+there as invalid.
 
-Invariant: a request is in the engine on behalf of exactly one link, and a
-detached link has none. A gateway that does not read is not waited for: when
-its outbox is full, the link breaks and its requests are cancelled.
+Invariant: every sequence in the engine has a ticket, except choices that were
+given up before they forked, which leave as they fork. A ticket is followed by
+exactly one link, or parked. The end of a stream parks what it followed; only
+its gateway's word, or a gateway that does not read, cancels at once.
 """
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
-from enum import Enum
+from collections.abc import Iterable, Sequence
+from dataclasses import replace
+from itertools import groupby
 
-from protos.messages import Delta, Refusal, RefusalReason, Request, RequestId, StepEvents
+from protos.messages import (
+    Delta,
+    Handoff,
+    Refusal,
+    RefusalReason,
+    ReplicaId,
+    Request,
+    RequestId,
+    SampledToken,
+    SequenceId,
+    StepEvents,
+)
+from protos.moves import Claim
+from replicas.config import ReplicaConfig
 from replicas.engine.engine import Engine
+from replicas.shell.link import GatewayLink, LinkFault, Ticket
+from replicas.shell.parking import Parking
 from replicas.shell.reporter import Reporter
 
 
-class LinkFault(Enum):
-    """Why a link broke. The value is what its gateway is told."""
-
-    SLOW = "the gateway does not read its tokens; its requests were cancelled"
-    MALFORMED = "a message that is neither a submission nor a cancellation"
-    UNHEALTHY = "the replica failed"
-
-
-class LinkBroken(Exception):
-    """The link cannot go on."""
-
-    def __init__(self, fault: LinkFault) -> None:
-        super().__init__(fault.value)
-        self.fault = fault
-
-
-class GatewayLink:
-    """One attached gateway. Filled by `Links`, emptied by its transport."""
-
-    def __init__(self, messages_max: int) -> None:
-        self.requests: dict[RequestId, RequestId] = {}  # the gateway's id -> the engine's
-        # The end mark needs a place even in a full outbox.
-        self._outbox: asyncio.Queue[StepEvents | None] = asyncio.Queue(messages_max + 1)
-        self._messages_max = messages_max
-        self._fault: LinkFault | None = None
-        self._broken = asyncio.Event()
-
-    @property
-    def is_full(self) -> bool:
-        return self._outbox.qsize() >= self._messages_max
-
-    @property
-    def is_broken(self) -> bool:
-        return self._broken.is_set()
-
-    def put(self, events: StepEvents) -> None:
-        assert not self.is_full, "a full link is broken, not filled"
-        self._outbox.put_nowait(events)
-
-    def finish(self) -> None:
-        """Nothing follows what is in the outbox. Called once."""
-        self._outbox.put_nowait(None)
-
-    async def get(self) -> StepEvents | None:
-        """The next message; None after the last one."""
-        return await self._outbox.get()
-
-    def break_off(self, fault: LinkFault) -> None:
-        self._fault = self._fault or fault
-        self._broken.set()
-
-    async def broken(self) -> None:
-        """Raises LinkBroken once the link breaks; never returns."""
-        await self._broken.wait()
-        assert self._fault is not None
-        raise LinkBroken(self._fault)
-
-
-@dataclass(slots=True)
-class _Ticket:
-    """One request in the engine and who waits for it."""
-
-    link: GatewayLink
-    request_id: RequestId
-    choices_left: int
-
-
 class Links:
-    """All links of a replica: submissions in, deltas out to whom they belong."""
+    """All links of a replica, and the choices that wait for one."""
 
     def __init__(
-        self, engine: Engine, reporter: Reporter, work: asyncio.Event, *, messages_max: int
+        self, engine: Engine, reporter: Reporter, work: asyncio.Event, config: ReplicaConfig
     ) -> None:
         self._engine = engine
         self._reporter = reporter
         self._work = work
-        self._messages_max = messages_max
+        self._messages_max = config.link_messages_max
         self._links: list[GatewayLink] = []
-        self._tickets: dict[RequestId, _Ticket] = {}
+        self._submissions: dict[RequestId, dict[int, Ticket]] = {}  # by their inner ids
+        self._parking = Parking(config, self._drop)
         self._serial = 0
         self._is_failed = False
+
+    # ---- links
 
     def attach(self) -> GatewayLink:
         """A new link, with a first snapshot in its outbox. Broken already if the replica failed."""
@@ -115,47 +66,95 @@ class Links:
             link.break_off(LinkFault.UNHEALTHY)
         return link
 
-    def detach(self, link: GatewayLink) -> None:
-        """Cancel what the link still runs and forget it. Idempotent."""
-        for request_id in tuple(link.requests):
-            self.cancel(link, request_id)
+    def detach(self, link: GatewayLink, *, park: bool) -> None:
+        """Forget the link. What it follows is parked, or cancelled. Idempotent."""
+        if park:
+            for ticket in link.tickets():
+                link.let_go(ticket)
+                self._parking.park(ticket)
+        else:
+            self._drop(*link.tickets())
         if link in self._links:
             self._links.remove(link)
 
+    def finish(self) -> None:
+        """End every link after what it has been sent already."""
+        for link in self._links:
+            link.finish()
+
+    def fail(self) -> None:
+        """Break every link, and every later one."""
+        self._is_failed = True
+        for link in self._links:
+            link.break_off(LinkFault.UNHEALTHY)
+
+    # ---- what gateways ask
+
     def submit(self, link: GatewayLink, request: Request) -> None:
         """Hand the request to the engine; a refusal goes out on the link."""
-        if request.request_id in link.requests:
-            self._refuse(link, _duplicate(request.request_id))
+        choices = range(request.first_choice, request.first_choice + request.choices)
+        if link.follows_any(request.request_id, choices):
+            self._refuse(link, _duplicate(request.request_id, request.first_choice))
             return
-        self._serial += 1
-        inner = RequestId(f"{self._serial}:{request.request_id}")
+        inner = self.name(request.request_id)
         refusal = self._engine.submit(replace(request, request_id=inner))
         if refusal is not None:
-            self._refuse(link, replace(refusal, request_id=request.request_id))
+            outer = replace(refusal, request_id=request.request_id, choice=request.first_choice)
+            self._refuse(link, outer)
             return
-        link.requests[request.request_id] = inner
-        self._tickets[inner] = _Ticket(link, request.request_id, request.choices)
+        resumed = [SampledToken(token) for token in request.output]
+        for choice in choices:
+            ticket = Ticket(inner, request, choice, mates=choices, said=list(resumed))
+            self._admit(ticket)
+            link.follow(ticket)
         self._work.set()
 
-    def cancel(self, link: GatewayLink, request_id: RequestId) -> None:
-        """Stop the request; nothing more of it is sent. Unknown ids have just finished: ignored."""
-        inner = link.requests.pop(request_id, None)
-        if inner is not None:
-            del self._tickets[inner]
-            self._engine.cancel(inner)
-            self._work.set()
+    def adopt(self, link: GatewayLink, claim: Claim) -> None:
+        """Let the link follow a parked choice; the answer, also a refusal, goes out on it."""
+        if link.ticket(claim.request_id, claim.choice) is not None:
+            self._refuse(link, _duplicate(claim.request_id, claim.choice))
+            return
+        ticket = self._parking.find(claim)
+        if ticket is None:
+            self._refuse(link, _gone(claim))
+            return
+        self._parking.leave(ticket)
+        if ticket.finish is not None:
+            self._forget(ticket)
+        else:
+            ticket.mates = range(ticket.choice, ticket.choice + 1)
+            link.follow(ticket)
+        answer = ticket.since(claim.next_index)
+        self._send(link, StepEvents((answer,), (), self._reporter.snapshot()))
+
+    def cancel(self, link: GatewayLink, request_id: RequestId, choice: int) -> None:
+        """Stop all that was submitted or adopted with this choice; nothing more of it is sent.
+
+        Unknown ones have just finished: ignored.
+        """
+        named = link.ticket(request_id, choice)
+        if named is None:
+            return
+        self._drop(*(ticket for ticket in link.tickets_of(request_id) if _are_mates(ticket, named)))
+
+    # ---- what the engine says
 
     def deliver(self, deltas: Sequence[Delta]) -> None:
         """One message to each gateway with what the step added to its requests."""
         of_link: dict[GatewayLink, list[Delta]] = {}
         for delta in deltas:
-            ticket = self._tickets.get(delta.request_id)
+            ticket = self._submissions.get(delta.request_id, {}).get(delta.choice)
             if ticket is None:
-                continue  # cancelled while the step ran
-            outer = replace(delta, request_id=ticket.request_id)
-            of_link.setdefault(ticket.link, []).append(outer)
+                self._withdraw_unwanted(delta)  # given up while the step ran, or unforked
+                continue
+            ticket.add(delta)
+            link = ticket.link
+            if link is None:
+                self._parking.end_if_too_long(ticket)
+                continue
+            of_link.setdefault(link, []).append(replace(delta, request_id=ticket.request_id))
             if delta.finish is not None:
-                self._finish_choice(delta.request_id, ticket)
+                self._forget(ticket)
         if of_link:
             snapshot = self._reporter.snapshot()
             for link, own in of_link.items():
@@ -171,16 +170,103 @@ class Links:
         for link in tuple(self._links):
             self._send(link, events)
 
-    def finish(self) -> None:
-        """End every link after what it has been sent already."""
-        for link in self._links:
-            link.finish()
+    # ---- what moves
 
-    def fail(self) -> None:
-        """Break every link, and every later one."""
-        self._is_failed = True
-        for link in self._links:
-            link.break_off(LinkFault.UNHEALTHY)
+    def name(self, request_id: RequestId) -> RequestId:
+        """A name for the engine that no submission ever had."""
+        self._serial += 1
+        return RequestId(f"{self._serial}:{request_id}")
+
+    def of(self, sequence_id: SequenceId) -> tuple[RequestId, int] | None:
+        """The submission's name in the engine and the choice; None if it is not here."""
+        ticket = self._ticket(sequence_id)
+        return None if ticket is None else (ticket.inner, ticket.choice)
+
+    def said(self, sequence_id: SequenceId) -> tuple[SampledToken, ...]:
+        """The whole output of a sequence that is here, as its client was told."""
+        ticket = self._ticket(sequence_id)
+        assert ticket is not None, f"{sequence_id} is not here"
+        return tuple(ticket.said)
+
+    def client_id(self, sequence_id: SequenceId) -> RequestId:
+        """What its client calls the request of a sequence that is here."""
+        ticket = self._ticket(sequence_id)
+        assert ticket is not None, f"{sequence_id} is not here"
+        return ticket.request_id
+
+    def give(self, sequence_id: SequenceId, target: ReplicaId | None, *, choices: int = 1) -> None:
+        """Tell whoever follows them that these choices went to the target, or to nobody.
+
+        Called between two steps, by who has taken them out of the engine: with
+        `choices` more than one where they had not forked yet.
+        """
+        first = self._ticket(sequence_id)
+        assert first is not None, f"{sequence_id} is not here"
+        of_submission = self._submissions[first.inner]
+        numbers = range(first.choice, first.choice + choices)
+        given = [of_submission[number] for number in numbers if number in of_submission]
+        for (link, _), group in groupby(given, key=lambda ticket: (ticket.link, ticket.mates)):
+            mates = tuple(group)
+            for ticket in mates:
+                self._forget(ticket)
+            if link is not None:
+                self._hand_off(link, mates[0], len(mates), target)
+
+    def receive(self, inner: RequestId, request: Request, said: Iterable[SampledToken]) -> None:
+        """A choice has arrived, and runs in the engine as `inner`: park it for its gateway.
+
+        `request` is in the form that resumes it, under its client's id.
+        """
+        assert request.choices == 1, "one choice moves at a time"
+        choice = request.first_choice
+        ticket = Ticket(inner, request, choice, range(choice, choice + 1), said=list(said))
+        self._admit(ticket)
+        self._parking.park(ticket)
+        self._work.set()
+
+    # ---- tickets
+
+    def _ticket(self, sequence_id: SequenceId) -> Ticket | None:
+        inner, _, choice = sequence_id.rpartition("/")
+        choices = self._submissions.get(RequestId(inner), {})
+        return choices.get(int(choice)) if choice.isdecimal() else None
+
+    def _admit(self, ticket: Ticket) -> None:
+        self._submissions.setdefault(ticket.inner, {})[ticket.choice] = ticket
+
+    def _forget(self, ticket: Ticket) -> None:
+        """Its sequence is not in the engine (any more), or is about to leave it."""
+        choices = self._submissions[ticket.inner]
+        del choices[ticket.choice]
+        if not choices:
+            del self._submissions[ticket.inner]
+        self._parking.leave(ticket)
+        if ticket.link is not None:
+            ticket.link.let_go(ticket)
+
+    def _drop(self, *tickets: Ticket) -> None:
+        """Nobody wants them: take them out of the engine."""
+        for ticket in tickets:
+            self._forget(ticket)
+        for ticket in tickets:
+            if ticket.inner not in self._submissions:
+                self._engine.cancel(ticket.inner)
+            elif ticket.said:
+                self._engine.withdraw(ticket.inner, ticket.choice)
+            # Otherwise it has not forked: its siblings still need what it is part of.
+            self._work.set()
+
+    def _withdraw_unwanted(self, delta: Delta) -> None:
+        if delta.finish is None:
+            self._engine.withdraw(delta.request_id, delta.choice)
+
+    # ---- messages
+
+    def _hand_off(
+        self, link: GatewayLink, first: Ticket, choices: int, target: ReplicaId | None
+    ) -> None:
+        handoff = Handoff(first.request_id, first.choice, choices, target)
+        self._send(link, StepEvents((), (), self._reporter.snapshot(), (handoff,)))
 
     def _refuse(self, link: GatewayLink, refusal: Refusal) -> None:
         self._send(link, StepEvents((), (refusal,), self._reporter.snapshot()))
@@ -189,19 +275,22 @@ class Links:
         if link.is_broken:
             return
         if link.is_full:
-            self.detach(link)
+            self.detach(link, park=False)
             link.break_off(LinkFault.SLOW)
         else:
             link.put(events)
 
-    def _finish_choice(self, inner: RequestId, ticket: _Ticket) -> None:
-        ticket.choices_left -= 1
-        if ticket.choices_left == 0:
-            del self._tickets[inner]
-            del ticket.link.requests[ticket.request_id]
+
+def _are_mates(one: Ticket, other: Ticket) -> bool:
+    """Whether they were submitted, or adopted, as one."""
+    return (one.inner, one.mates) == (other.inner, other.mates)
 
 
-def _duplicate(request_id: RequestId) -> Refusal:
-    return Refusal(
-        request_id, RefusalReason.INVALID, "a request of this id is still running on this stream"
-    )
+def _duplicate(request_id: RequestId, choice: int) -> Refusal:
+    message = "A request of this id is still running on this stream."
+    return Refusal(request_id, RefusalReason.INVALID, message, choice)
+
+
+def _gone(claim: Claim) -> Refusal:
+    message = "Nothing that this claim gives a right to waits here."
+    return Refusal(claim.request_id, RefusalReason.GONE, message, claim.choice)

@@ -16,7 +16,7 @@ class Pace:
 
     @property
     def age_ns(self) -> int:
-        """How long the running step has been running, 0 between steps."""
+        """How long the running step, or job between two, has been running; else 0."""
         return 0 if self._began_ns is None else now_ns() - self._began_ns
 
     def begin(self) -> None:
@@ -26,4 +26,8 @@ class Pace:
     def end(self, plan: StepPlan) -> None:
         """The step that began has ended; this was it."""
         self.times.add(plan, self.age_ns)
+        self._began_ns = None
+
+    def forget(self) -> None:
+        """What began was no step."""
         self._began_ns = None

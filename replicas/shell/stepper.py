@@ -6,14 +6,22 @@ the event loop goes on: submissions and cancellations reach the engine between
 until the `work` event, which everyone sets who gave the engine something to
 do.
 
+Between two steps no block is being read or written, and the loop has the
+executor to itself: jobs that need that (to copy blocks, to freeze a sequence)
+run there, in the order in which they came.
+
 An exception, the executor's or the engine's own assertion, ends the loop and
-is raised from `run`: after it nothing that this engine says can be trusted.
+is raised from `run`: after it nothing that this engine says can be trusted. A
+job's exception is only its caller's.
 """
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections import deque
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from typing import TypeVar
 
 from protos.messages import BlockEvent, Delta
 from replicas.engine.engine import Engine
@@ -24,6 +32,22 @@ from replicas.shell.pace import Pace
 
 Deliver = Callable[[tuple[Delta, ...]], None]
 Publish = Callable[[tuple[BlockEvent, ...]], None]
+Answer = TypeVar("Answer")
+
+# Jobs in the line of one boundary; whoever comes later waits for a place in it.
+JOBS_MAX = 16
+
+
+class SteppingEnded(Exception):
+    """There will be no boundary any more."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Turn:
+    """A job's place in the line."""
+
+    may_begin: asyncio.Future[None]
+    is_over: asyncio.Event
 
 
 class Stepper:
@@ -50,26 +74,67 @@ class Stepper:
         self._checked_ns: int | None = None
         self._idle = asyncio.Event()
         self._is_stopping = False
+        self._has_ended = False
+        self._turns: deque[_Turn] = deque()
+        self._turns_left = asyncio.Semaphore(JOBS_MAX)
 
     async def run(self) -> None:
         """Step until `stop`; between two steps, never inside one."""
-        while not self._is_stopping:
-            plan = self._engine.schedule()
-            self._publish(self._engine.block_events())
-            if plan is None:
-                await self._rest()
-            else:
-                await self._step(plan)
+        try:
+            while not self._is_stopping:
+                await self._give_turns()
+                plan = self._engine.schedule()
+                self._publish(self._engine.block_events())
+                if plan is None:
+                    await self._rest()
+                else:
+                    await self._step(plan)
+        finally:
+            self._end_turns()
 
     def stop(self) -> None:
         self._is_stopping = True
         self._work.set()
+
+    async def at_boundary(self, job: Callable[[], Awaitable[Answer]]) -> Answer:
+        """Run the job between two steps, also when there is nothing to step.
+
+        No plan is in flight and none is made before it ends. Raises what the
+        job raises, and SteppingEnded when there is no such moment any more.
+        """
+        async with self._turns_left:
+            if self._has_ended:
+                raise SteppingEnded
+            turn = _Turn(asyncio.get_running_loop().create_future(), asyncio.Event())
+            self._turns.append(turn)
+            self._work.set()
+            try:
+                await turn.may_begin
+                return await job()
+            finally:
+                turn.is_over.set()
 
     async def idle(self) -> None:
         """Returns when the engine has nothing left to do."""
         while not self._engine.is_idle:
             self._idle.clear()
             await self._idle.wait()
+
+    async def _give_turns(self) -> None:
+        """To those in the line now: whoever comes meanwhile waits for the next boundary."""
+        for _ in range(len(self._turns)):
+            turn = self._turns.popleft()
+            if not turn.may_begin.done():  # otherwise its caller has left
+                turn.may_begin.set_result(None)
+                self._pace.begin()
+                await turn.is_over.wait()
+                self._pace.forget()
+
+    def _end_turns(self) -> None:
+        self._has_ended = True
+        for turn in self._turns:
+            if not turn.may_begin.done():
+                turn.may_begin.set_exception(SteppingEnded())
 
     async def _step(self, plan: StepPlan) -> None:
         self._pace.begin()

@@ -10,8 +10,10 @@ from typing import TypeAlias
 from grpc import aio
 
 from protos import control_pb2, control_pb2_grpc
-from protos.convert import request_to_proto, step_events_from_proto
-from protos.messages import Delta, Refusal, Request, Snapshot, StepEvents
+from protos.convert import claim_to_proto, request_to_proto, step_events_from_proto
+from protos.identity import request_digest
+from protos.messages import Delta, Handoff, Refusal, Request, Snapshot, StepEvents
+from protos.moves import Claim
 from protos.registry import ControlDirectory, RegistryWriter
 from replicas.config import ReplicaConfig
 from replicas.engine.engine import Engine
@@ -38,10 +40,13 @@ class Gateway:
             message = control_pb2.GatewayMessage(submit=request_to_proto(request))
             await self.call.write(message)
 
-    async def cancel(self, request_id: str) -> None:
-        await self.call.write(
-            control_pb2.GatewayMessage(cancel=control_pb2.Cancel(request_id=request_id))
-        )
+    async def cancel(self, request_id: str, choice: int = 0) -> None:
+        cancel = control_pb2.Cancel(request_id=request_id, choice=choice)
+        await self.call.write(control_pb2.GatewayMessage(cancel=cancel))
+
+    async def adopt(self, asked: Request, *, choice: int = 0, next_index: int = 0) -> None:
+        claim = Claim(asked.request_id, choice, request_digest(asked), next_index)
+        await self.call.write(control_pb2.GatewayMessage(adopt=claim_to_proto(claim)))
 
     async def read(self) -> StepEvents:
         """The next message; StopAsyncIteration at the end of the stream."""
@@ -75,18 +80,22 @@ class Gateway:
     def deltas(self, request_id: str) -> list[Delta]:
         return [d for m in self.messages for d in m.deltas if d.request_id == request_id]
 
-    def tokens(self, request_id: str, choice: int = 0) -> list[int]:
+    def tokens(self, request_id: str, choice: int = 0, *, first_index: int = 0) -> list[int]:
         """What the choice got; no token is missing, none came twice."""
         tokens: list[int] = []
         for delta in self.deltas(request_id):
             if delta.choice == choice:
-                assert delta.first_index == len(tokens)
+                assert delta.first_index == first_index + len(tokens)
                 tokens += [token.token for token in delta.tokens]
         return tokens
 
     @property
     def refusals(self) -> list[Refusal]:
         return [refusal for message in self.messages for refusal in message.refusals]
+
+    @property
+    def handoffs(self) -> list[Handoff]:
+        return [handoff for message in self.messages for handoff in message.handoffs]
 
     @property
     def snapshot(self) -> Snapshot:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from dataclasses import replace
 
 import grpc
@@ -9,8 +10,8 @@ import pytest
 from grpc import aio
 
 from protos import control_pb2
-from protos.messages import FinishReason, RefusalReason
-from tests.integration.replica.gateway import running
+from protos.messages import FinishReason, RefusalReason, Request
+from tests.integration.replica.gateway import WITHIN_S, Gateway, running
 from tests.unit.shell.counting import CONFIG, answer, request
 from tests.unit.shell.eventually import eventually
 
@@ -69,25 +70,75 @@ async def test_a_cancelled_request_frees_its_blocks_while_the_step_computes() ->
 
 
 @pytest.mark.parametrize("ending", ["half-close", "cancel", "lost connection"])
-async def test_the_streams_end_cancels_everything_on_it(ending: str) -> None:
+async def test_however_a_stream_ends_what_ran_on_it_is_adopted_token_for_token(ending: str) -> None:
     async with running() as served:
-        served.executor.hold()
+        asked, waiting = request("a", tokens_max=60), request("b", choices=2)
         async with served.attached() as gateway:
-            await gateway.submit(request("a"), request("b"))
-            await eventually(lambda: served.replica.snapshot().sequences_running == 1, "it runs")
+            await gateway.submit(asked)
+            await gateway.read_until(lambda: len(gateway.tokens("a")) >= 3)
+            served.executor.hold()
+            await gateway.submit(waiting)
+            await eventually(lambda: served.replica.snapshot().sequences_waiting == 1, "b waits")
             match ending:
                 case "half-close":
                     await gateway.call.done_writing()
                     await gateway.read_to_the_end()
                 case "cancel":
                     gateway.call.cancel()
+            told = len(gateway.tokens("a"))
+        async with served.attached() as successor:
+            await adopted(successor, asked, next_index=told)
+            await adopted(successor, waiting, choice=0)
+            await adopted(successor, waiting, choice=1)
+            served.executor.release()
+            await successor.finished(asked, waiting)
+            assert successor.tokens("a", first_index=told) == answer(asked)[told:]
+            assert successor.tokens("b", 0) == successor.tokens("b", 1) == answer(waiting)
+
+
+async def adopted(
+    gateway: Gateway, asked: Request, *, choice: int = 0, next_index: int = 0
+) -> None:
+    """Claim until it is granted: the replica may notice later than we that a stream has ended."""
+    async with asyncio.timeout(WITHIN_S):
+        while not any(delta.choice == choice for delta in gateway.deltas(asked.request_id)):
+            await gateway.adopt(asked, choice=choice, next_index=next_index)
+            await gateway.read()
+
+
+async def test_what_nobody_adopts_is_cancelled_when_its_grace_is_over() -> None:
+    async with running(replace(CONFIG, park_grace_ms=1)) as served:
+        served.executor.hold()
+        asked = request("a")
+        async with served.attached() as gateway:
+            await gateway.submit(asked, request("b"))
+            await eventually(lambda: served.replica.snapshot().sequences_running == 1, "it runs")
         await eventually(lambda: served.blocks_used == 0, "its blocks are back")
         assert served.replica.snapshot().sequences_waiting == 0
         served.executor.release()
+        async with served.attached() as successor:
+            await successor.adopt(asked)
+            await successor.read_until(lambda: bool(successor.refusals))
+            assert successor.refusals[0].reason is RefusalReason.GONE
+            other = request("c")
+            await successor.submit(other)
+            await successor.finished(other)
+
+
+async def test_what_finishes_with_nobody_to_hear_is_told_to_the_next_gateway() -> None:
+    async with running() as served:
+        asked, other = request("a"), request("b", tokens_max=20)
         async with served.attached() as gateway:
-            asked = request("c")
-            await gateway.submit(asked)
-            await gateway.finished(asked)
+            served.executor.hold()
+            await gateway.submit(asked, other)
+            await eventually(lambda: served.blocks_used > 0, "it runs")
+        async with served.attached() as successor:
+            await adopted(successor, other)  # the end of the stream has been noticed
+            served.executor.release()
+            await successor.finished(other)
+            await successor.adopt(asked)
+            await successor.finished(asked)
+            assert successor.tokens("a") == answer(asked)
 
 
 async def test_refusals_come_on_the_stream_with_a_reason() -> None:

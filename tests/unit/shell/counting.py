@@ -48,7 +48,8 @@ def counted(plan: StepPlan) -> StepOutcome:
 def _token(sample: Sample) -> SampledToken:
     position = len(sample.prompt) + len(sample.output)
     top = tuple((token, -float(token)) for token in range(sample.params.logprobs or 0))
-    return SampledToken(position % VOCAB_SIZE, logprob=None, top=top)
+    logprob = None if sample.params.logprobs is None else -1.0
+    return SampledToken(position % VOCAB_SIZE, logprob, top)
 
 
 class CountingExecutor:

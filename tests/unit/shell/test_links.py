@@ -3,72 +3,15 @@
 from __future__ import annotations
 
 import asyncio
+from dataclasses import replace
 
 import pytest
 
-from protos.messages import (
-    FinishReason,
-    RefusalReason,
-    ReplicaId,
-    Request,
-    RequestId,
-    StepEvents,
-)
-from replicas.engine.engine import Engine
-from replicas.shell.links import GatewayLink, LinkBroken, LinkFault, Links
-from replicas.shell.pace import Pace
-from replicas.shell.reporter import Reporter
-from tests.unit.shell.counting import answer, counted, engine, request
+from protos.messages import RefusalReason, RequestId
+from replicas.shell.link import LinkBroken, LinkFault
+from tests.unit.shell.counting import CONFIG, answer, counted, request
+from tests.unit.shell.desk import Desk, drain, tokens_of
 from tests.unit.shell.eventually import WITHIN_S
-
-
-class Desk:
-    """Links over an engine, and a hand that steps it."""
-
-    def __init__(self, *, messages_max: int = 100) -> None:
-        self.engine: Engine = engine()
-        self.work = asyncio.Event()
-        reporter = Reporter(self.engine, ReplicaId("r-0"), Pace())
-        self.links = Links(self.engine, reporter, self.work, messages_max=messages_max)
-
-    def step(self) -> bool:
-        plan = self.engine.schedule()
-        if plan is not None:
-            self.links.deliver(self.engine.apply(counted(plan)))
-            self.engine.check()
-        return plan is not None
-
-    def finish(self) -> None:
-        while self.step():
-            pass
-
-    @property
-    def blocks_used(self) -> int:
-        return self.links.news().snapshot.blocks_used
-
-
-async def drain(link: GatewayLink) -> list[StepEvents]:
-    link.finish()
-    events = []
-    while (message := await link.get()) is not None:
-        events.append(message)
-    return events
-
-
-def tokens_of(events: list[StepEvents], asked: Request, choice: int = 0) -> list[int]:
-    """The tokens of one choice, after checking that none is missing or doubled."""
-    deltas = [
-        delta
-        for message in events
-        for delta in message.deltas
-        if (delta.request_id, delta.choice) == (asked.request_id, choice)
-    ]
-    tokens: list[int] = []
-    for delta in deltas:
-        assert delta.first_index == len(tokens)
-        tokens += [token.token for token in delta.tokens]
-    assert [delta.finish for delta in deltas if delta.finish] == [FinishReason.LENGTH]
-    return tokens
 
 
 async def test_the_first_message_is_a_snapshot() -> None:
@@ -115,14 +58,43 @@ async def test_an_id_that_still_runs_on_the_link_is_refused_as_invalid() -> None
     assert [(r.request_id, r.reason) for r in refusals] == [("a", RefusalReason.INVALID)]
 
 
+async def test_choices_of_one_request_may_run_on_the_link_apart_but_not_twice() -> None:
+    desk = Desk()
+    link = desk.links.attach()
+    asked = request("a", tokens_max=3)
+    parts = [replace(asked, first_choice=1, choices=2), replace(asked, first_choice=4)]
+    for part in parts:
+        desk.links.submit(link, part)
+    desk.links.submit(link, replace(asked, first_choice=0, choices=2))
+    desk.finish()
+    events = await drain(link)
+    assert [tokens_of(events, asked, choice) for choice in (1, 2, 4)] == [answer(asked)] * 3
+    refusals = [refusal for message in events for refusal in message.refusals]
+    assert [(r.choice, r.reason) for r in refusals] == [(0, RefusalReason.INVALID)]
+
+
+async def test_a_cancellation_ends_its_submission_and_no_other_one_of_the_id() -> None:
+    desk = Desk()
+    link = desk.links.attach()
+    asked = request("a")
+    desk.links.submit(link, replace(asked, choices=2))
+    desk.links.submit(link, replace(asked, first_choice=2))
+    desk.step()
+    desk.links.cancel(link, RequestId("a"), 1)
+    desk.finish()
+    events = await drain(link)
+    assert tokens_of(events, asked, 2) == answer(asked)
+    assert max(len(message.deltas) for message in events[2:]) == 1
+
+
 async def test_a_refusal_names_the_gateways_own_id() -> None:
     desk = Desk()
     link = desk.links.attach()
-    desk.links.submit(link, request("long", prompt_tokens=4096))
+    desk.links.submit(link, replace(request("long", prompt_tokens=4096), first_choice=3))
     _, refused = await drain(link)
-    assert refused.refusals[0].request_id == "long"
+    assert (refused.refusals[0].request_id, refused.refusals[0].choice) == ("long", 3)
     assert refused.refusals[0].reason is RefusalReason.CONTEXT_EXCEEDED
-    assert not link.requests
+    assert not link.tickets()
 
 
 async def test_every_choice_finishes_before_its_request_is_forgotten() -> None:
@@ -133,7 +105,7 @@ async def test_every_choice_finishes_before_its_request_is_forgotten() -> None:
     desk.finish()
     events = await drain(link)
     assert [tokens_of(events, asked, choice) for choice in range(3)] == [answer(asked)] * 3
-    assert not link.requests
+    assert not link.tickets()
 
 
 async def test_a_cancelled_request_gives_its_blocks_back_and_is_silent() -> None:
@@ -143,7 +115,7 @@ async def test_a_cancelled_request_gives_its_blocks_back_and_is_silent() -> None
     plan = desk.engine.schedule()
     assert plan is not None
     assert desk.blocks_used == 2
-    desk.links.cancel(link, RequestId("a"))
+    desk.links.cancel(link, RequestId("a"), 0)
     desk.links.submit(link, request("a", tokens_max=1))  # the id is free at once
     desk.links.deliver(desk.engine.apply(counted(plan)))
     assert desk.blocks_used == 0
@@ -152,7 +124,7 @@ async def test_a_cancelled_request_gives_its_blocks_back_and_is_silent() -> None
     assert [delta.first_index for delta in deltas] == [0]  # of the second one only
 
 
-async def test_a_detached_link_has_nothing_in_the_engine() -> None:
+async def test_a_link_that_is_not_to_be_parked_leaves_nothing_in_the_engine() -> None:
     desk = Desk()
     link, stays = desk.links.attach(), desk.links.attach()
     for name in "ab":
@@ -161,8 +133,8 @@ async def test_a_detached_link_has_nothing_in_the_engine() -> None:
     desk.links.submit(stays, kept)
     desk.step()
     desk.work.clear()
-    desk.links.detach(link)
-    desk.links.detach(link)
+    desk.links.detach(link, park=False)
+    desk.links.detach(link, park=False)
     assert desk.blocks_used == 2
     assert desk.work.is_set()
     desk.finish()
@@ -171,12 +143,12 @@ async def test_a_detached_link_has_nothing_in_the_engine() -> None:
 
 async def test_cancelling_an_unknown_id_is_nothing() -> None:
     desk = Desk()
-    desk.links.cancel(desk.links.attach(), RequestId("finished"))
+    desk.links.cancel(desk.links.attach(), RequestId("finished"), 0)
     assert not desk.work.is_set()
 
 
 async def test_a_gateway_that_does_not_read_loses_its_link_at_the_bound() -> None:
-    desk = Desk(messages_max=4)
+    desk = Desk(replace(CONFIG, link_messages_max=4))
     slow, quick = desk.links.attach(), desk.links.attach()
     await quick.get()
     asked = request("a", tokens_max=8)
@@ -187,7 +159,7 @@ async def test_a_gateway_that_does_not_read_loses_its_link_at_the_bound() -> Non
     desk.links.submit(quick, asked)
     desk.step()
     assert slow.is_broken
-    assert not slow.requests
+    assert not slow.tickets()
     with pytest.raises(LinkBroken) as broken:
         await slow.broken()
     assert broken.value.fault is LinkFault.SLOW

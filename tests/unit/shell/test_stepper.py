@@ -6,6 +6,7 @@ import asyncio
 import threading
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager, suppress
+from functools import partial
 
 import pytest
 
@@ -14,7 +15,7 @@ from replicas.engine.engine import Engine
 from replicas.engine.plan import BlockId, StepOutcome, StepPlan
 from replicas.serving.executor import ThreadExecutor
 from replicas.shell.pace import Pace
-from replicas.shell.stepper import Stepper
+from replicas.shell.stepper import JOBS_MAX, Stepper, SteppingEnded
 from tests.unit.shell.counting import CountingExecutor, counted, engine, request
 from tests.unit.shell.eventually import WITHIN_S, eventually
 
@@ -144,3 +145,97 @@ async def test_a_failed_check_ends_it(monkeypatch: pytest.MonkeyPatch) -> None:
     async with loop.turning() as task:
         with pytest.raises(AssertionError, match="block 3"):
             await asyncio.wait_for(task, WITHIN_S)
+
+
+async def test_a_job_runs_between_two_steps_and_no_plan_is_in_flight() -> None:
+    executor = CountingExecutor()
+    executor.hold()
+    loop = Loop(executor)
+    steps_then: list[int] = []
+
+    async def job() -> str:
+        loop.engine.check()
+        before = len(loop.deltas)
+        await asyncio.sleep(0)
+        assert loop.engine.schedule() is not None, "one in flight would be an assertion"
+        steps_then.append(before)
+        raise ZeroDivisionError("its own fault")
+
+    async with loop.turning():
+        loop.submit("a")
+        await eventually(lambda: loop.pace.age_ns > 0, "the first step began")
+        asked = asyncio.create_task(loop.stepper.at_boundary(job))
+        await asyncio.sleep(0)
+        assert not steps_then
+        executor.release()
+        with pytest.raises(ZeroDivisionError):
+            await asyncio.wait_for(asked, WITHIN_S)
+        assert steps_then == [1]
+
+
+async def test_jobs_run_in_order_also_when_there_is_nothing_to_step() -> None:
+    loop = Loop(CountingExecutor())
+    began: list[int] = []
+
+    async def job(number: int) -> int:
+        assert loop.pace.age_ns >= 0
+        began.append(number)
+        await asyncio.sleep(0)
+        assert began[-1] == number, "two at once"
+        return number
+
+    async with loop.turning():
+        numbers = range(3 * JOBS_MAX)
+        asked = [loop.stepper.at_boundary(partial(job, number)) for number in numbers]
+        assert await asyncio.wait_for(asyncio.gather(*asked), WITHIN_S) == list(numbers)
+        assert began == list(numbers)
+        loop.submit("a")
+        await loop.idle()
+    assert len(loop.deltas) == 5
+
+
+async def test_a_job_whose_caller_left_is_not_run_and_holds_nothing_up() -> None:
+    executor = CountingExecutor()
+    executor.hold()
+    loop = Loop(executor)
+    begun = asyncio.Event()
+
+    async def never() -> None:
+        begun.set()
+        await asyncio.Event().wait()
+
+    async with loop.turning():
+        loop.submit("a")
+        await eventually(lambda: loop.pace.age_ns > 0, "the first step began")
+        waiting = asyncio.create_task(loop.stepper.at_boundary(never))
+        await asyncio.sleep(0)
+        waiting.cancel()
+        running = asyncio.create_task(loop.stepper.at_boundary(never))
+        executor.release()
+        await asyncio.wait_for(begun.wait(), WITHIN_S)
+        running.cancel()
+        await loop.idle()
+    assert len(loop.deltas) == 5
+
+
+async def test_after_the_end_there_is_no_boundary() -> None:
+    executor = CountingExecutor()
+    executor.hold()
+    loop = Loop(executor)
+
+    async def job() -> None:
+        raise AssertionError("too late")
+
+    async with loop.turning() as task:
+        loop.submit("a")
+        await eventually(lambda: loop.pace.age_ns > 0, "the first step began")
+        asked = [asyncio.create_task(loop.stepper.at_boundary(job)) for _ in range(JOBS_MAX + 2)]
+        await asyncio.sleep(0)
+        loop.stepper.stop()
+        executor.release()
+        await asyncio.wait_for(task, WITHIN_S)
+        for each in asked:
+            with pytest.raises(SteppingEnded):
+                await asyncio.wait_for(each, WITHIN_S)
+        with pytest.raises(SteppingEnded):
+            await loop.stepper.at_boundary(job)
