@@ -47,6 +47,7 @@ class BlockPool:
         self._contents: dict[BlockId, BlockContent] = {}
         self._by_name: dict[BlockHash, BlockId] = {}  # in order of naming: parents first
         self._children: Counter[BlockHash] = Counter()  # named children of a name or a root
+        self._finds = [0] * blocks_total  # how many requests found the block since it was named
         self._events: list[BlockEvent] = []
 
     @property
@@ -113,6 +114,7 @@ class BlockPool:
         self._contents[block] = content
         self._by_name[content.block_hash] = block
         self._children[content.parent] += 1
+        self._finds[block] = 0
         self._events.append(BlockStored(content.block_hash))
 
     def find(self, block_hash: BlockHash) -> BlockId | None:
@@ -122,6 +124,20 @@ class BlockPool:
     def content(self, block: BlockId) -> BlockContent | None:
         """What a block was named for; None while it has no name."""
         return self._contents.get(block)
+
+    def count_find(self, block: BlockId) -> None:
+        """One more request begins with this named block."""
+        assert block in self._contents, f"find of block {block}, which has no name"
+        self._finds[block] += 1
+
+    def hot(self, limit: int) -> tuple[tuple[BlockId, BlockContent], ...]:
+        """The named blocks that most requests found, at most `limit`, parents before children.
+
+        A parent is found with its child and named before it, so it is never found less often.
+        """
+        found = [(block, each) for block, each in self._contents.items() if self._finds[block]]
+        found.sort(key=lambda pair: (-self._finds[pair[0]], pair[1].index))
+        return tuple(found[:limit])
 
     def names(self) -> tuple[BlockHash, ...]:
         """Every name that `find` knows, parents before children."""

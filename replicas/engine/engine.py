@@ -8,11 +8,16 @@ no random number: the same calls give the same plans.
 Invariants, all in `check`: every block is free, cached or used; reference
 counts are those of the block tables; a block is findable only once its KV is
 computed, and no findable or shared block is written again; names are closed
-under "parent"; sequences run and wait in order of arrival.
+under "parent"; inside a class, sequences run and wait in order of arrival.
 
 A cancelled sequence gives its blocks back at once, even from a plan in
-flight. That is safe because blocks are handed out by `schedule` alone, after
-the outcome of that plan.
+flight. That is safe because others write to them only after that plan:
+`schedule` hands blocks out after its outcome, and what comes from another
+replica is written between two steps.
+
+A sequence leaves for another replica by `export` or `withdraw`, and comes from
+one by `reserve`, with its KV, or by `submit`, without. The handles that move it
+never keep the engine from anything: it finishes, cancels and preempts as ever.
 """
 
 from __future__ import annotations
@@ -29,17 +34,24 @@ from protos.messages import (
     Request,
     RequestId,
     SampledToken,
+    SequenceReport,
     Snapshot,
 )
-from replicas.engine.block_pool import BlockPool
+from replicas.engine.arrival import Arrival
+from replicas.engine.block_pool import BlockContent, BlockPool
 from replicas.engine.config import EngineConfig
-from replicas.engine.plan import Row, StepOutcome, StepPlan
+from replicas.engine.draft import Step
+from replicas.engine.export import Export
+from replicas.engine.invariants import check_names, check_writes
+from replicas.engine.plan import BlockId, StepOutcome, StepPlan
 from replicas.engine.prefix_cache import PrefixCache
 from replicas.engine.refusals import output_max, refusal
-from replicas.engine.scheduler import Scheduler, Step
+from replicas.engine.report import report_of
+from replicas.engine.scheduler import Scheduler
 from replicas.engine.sequence import Sequence, SequenceState
 from replicas.engine.step_times import StepTimes
 from replicas.engine.tally import Tally
+from replicas.engine.warming import Warming
 
 
 class Engine:
@@ -53,7 +65,7 @@ class Engine:
         self._live: dict[RequestId, list[Sequence]] = {}  # every unfinished sequence
         self._in_flight: Step | None = None
         self._tally = Tally()
-        self._arrivals = 0
+        self._warming = Warming(self._pool, block_size=config.card.block_size)
         self._draining = False
 
     @property
@@ -63,27 +75,18 @@ class Engine:
 
     @property
     def is_idle(self) -> bool:
-        """Whether nothing is left to do: no sequence, no plan in flight."""
+        """Whether nothing is left to do: no sequence, no plan in flight.
+
+        While it is not, `schedule` may still have nothing: for frozen sequences.
+        """
         return not self._live and self._in_flight is None
 
     def submit(self, request: Request) -> Refusal | None:
         """Take a request, or say why not. What is taken finishes, unless cancelled."""
-        refused = self._refusal(request)
+        refused = self._refusal(request) or self._queue_refusal(request)
         if refused is not None:
             return refused
-        card = self.config.card
-        sequence = Sequence(
-            request=request,
-            root=card.scope(request.salt),
-            block_size=card.block_size,
-            arrival=self._arrivals,
-            output_max=output_max(request, card),
-            unforked=request.choices - 1,
-            choice=request.first_choice,
-            output=list(request.output),
-        )
-        sequence.name_prompt()
-        self._arrivals += 1
+        sequence = self._sequence(request, SequenceState.WAITING)
         self._live[request.request_id] = [sequence]
         self._scheduler.enqueue(sequence)
         return None
@@ -97,19 +100,93 @@ class Engine:
             self._scheduler.remove(sequence)
         return True
 
+    def withdraw(self, request_id: RequestId, choice: int) -> tuple[int, int] | None:
+        """Take one sequence out, whatever it is doing, without a further delta.
+
+        Its unforked siblings go with it: the answer is the first choice and how
+        many. None if there is no such sequence. A token that a plan in flight
+        computes for it is lost.
+        """
+        for sequence in self._live.get(request_id, ()):
+            if sequence.choice <= choice <= sequence.choice + sequence.unforked:
+                self._leave(sequence)
+                return sequence.choice, 1 + sequence.unforked
+        return None
+
+    def export(self, request_id: RequestId, choice: int) -> Export | None:
+        """A handle to move this sequence to another replica while it goes on decoding.
+
+        None if it is not here or has no blocks, if its choices have yet to
+        fork, or if it has a handle already.
+        """
+        for sequence in self._live.get(request_id, ()):
+            is_free = not sequence.unforked and sequence.mover is None
+            if sequence.choice == choice and sequence.is_running and is_free:
+                return Export(
+                    sequence,
+                    is_mid_step=lambda: self._in_flight is not None,
+                    leave=self._leave_for_another,
+                )
+        return None
+
+    def reserve(self, request: Request, computed: int) -> Arrival | Refusal:
+        """Make room for a sequence that runs elsewhere, of whose tokens `computed` have KV.
+
+        `request` is as if to resume it: one choice, with its output so far.
+        QUEUE_FULL says that there is no room now, which includes room that
+        somebody of its class or a better one waits for.
+        """
+        refused = self._refusal(request)
+        if refused is not None:
+            return refused
+        if request.choices != 1 or not 0 <= computed < request.given_tokens:
+            message = f"No choice of this request has {computed} computed tokens."
+            return _refused(request, RefusalReason.INVALID, message)
+        sequence = self._sequence(request, SequenceState.RESERVED)
+        if not self._scheduler.reserve(sequence):
+            message = "There is no room here for a sequence that runs already."
+            return _refused(request, RefusalReason.QUEUE_FULL, message)
+        return Arrival(sequence, self._scheduler, enter=self._enter)
+
+    def hot_blocks(self, limit: int) -> tuple[tuple[BlockId, BlockContent], ...]:
+        """The blocks that most requests found here, at most `limit`, parents before children."""
+        return self._pool.hot(limit)
+
+    def import_block(self, content: BlockContent) -> BlockId | None:
+        """A free block to write this content to; None if it is not wanted or nothing is free.
+
+        To be written and confirmed before the next step, or it is dropped.
+        Parents first, in one go with their children if need be.
+        """
+        return self._warming.take(content)
+
+    def confirm_block(self, block: BlockId) -> bool:
+        """Its content is in place: it is cached and findable now. False if it was dropped."""
+        return self._warming.confirm(block)
+
     def drain(self) -> None:
-        """Refuse new work from now on; what is here goes on to its end."""
+        """Refuse new work until `open`; what is here goes on to its end. Reservations end."""
         self._draining = True
+        for sequence in tuple(self._scheduler.line.reserved):
+            self._scheduler.drop(sequence)
+
+    def open(self) -> None:
+        """Take new work again."""
+        self._draining = False
 
     def schedule(self) -> StepPlan | None:
-        """The next step, or None when there is nothing to do. Its outcome must be applied."""
+        """The next step, whose outcome must be applied; None when there is nothing to do.
+
+        That is so without sequences, and also while all that have room are frozen.
+        """
         assert self._in_flight is None, "the outcome of the last plan has not been applied"
+        self._warming.drop()
         step = self._scheduler.schedule()
+        self._tally.preemptions = self._scheduler.preemptions
         if step is None:
             return None
         for sequence in step.admitted:
             self._tally.add_admission(sequence)
-        self._tally.preemptions += step.preemptions
         self._in_flight = step
         return step.plan
 
@@ -141,6 +218,12 @@ class Engine:
         """Every findable block, parents before children."""
         return self._pool.names()
 
+    def sequences(self) -> tuple[SequenceReport, ...]:
+        """All that run or wait, in the order in which they are served."""
+        scheduler = self._scheduler
+        line = (*scheduler.running, *scheduler.waiting)
+        return tuple(report_of(sequence, self._pool) for sequence in line)
+
     def snapshot(
         self, *, replica_id: ReplicaId, epoch: int, number: int, times: StepTimes
     ) -> Snapshot:
@@ -168,53 +251,52 @@ class Engine:
     def check(self) -> None:
         """Assert every invariant. For tests after each step, and for a live engine when idle."""
         scheduler = self._scheduler
-        self._pool.check(sequence.block_table for sequence in scheduler.running)
+        holders = (*scheduler.running, *scheduler.line.reserved)
+        tables = [sequence.block_table for sequence in holders]
+        self._pool.check([*tables, *([block] for block in self._warming.blocks)])
         scheduler.check()
+        check_names(holders, self._pool)
         line = {id(sequence) for sequence in (*scheduler.running, *scheduler.waiting)}
         live = {id(sequence) for sequences in self._live.values() for sequence in sequences}
         assert line == live, "the line and the live requests disagree"
-        for sequence in scheduler.running:
-            self._check_names(sequence)
         if self._in_flight is not None:
-            for sequence, row in zip(
-                self._in_flight.sequences, self._in_flight.plan.rows, strict=True
-            ):
-                self._check_writes(sequence, row)
-
-    def _check_names(self, sequence: Sequence) -> None:
-        label = f"{sequence.request.request_id}/{sequence.choice}"
-        for index, block in enumerate(sequence.block_table):
-            content = self._pool.content(block)
-            if index >= sequence.named:
-                assert content is None, f"{label}: block {block} is findable before it is computed"
-                continue
-            assert content is not None, f"{label}: block {block} has lost its name"
-            assert content.tokens == sequence.block_tokens(index), f"{label}: foreign block {block}"
-            assert content.parent == sequence.parent_name(index), f"{label}: foreign block {block}"
-
-    def _check_writes(self, sequence: Sequence, row: Row) -> None:
-        """A row of the plan in flight writes only to blocks that nobody else reads."""
-        if sequence.state is SequenceState.FINISHED:
-            return
-        size = self.config.card.block_size
-        first, last = row.start // size, (row.start + len(row.tokens) - 1) // size
-        for block in row.block_table[first : last + 1]:
-            assert self._pool.references(block) == 1, f"a write to the shared block {block}"
-            assert self._pool.content(block) is None, f"a write to the findable block {block}"
+            check_writes(self._in_flight, self._pool, block_size=self.config.card.block_size)
 
     def _refusal(self, request: Request) -> Refusal | None:
+        """Why this request has no business here; None if it has, now or later."""
         request_id = request.request_id
         if self._draining:
             message = "This replica takes no new requests."
-            return Refusal(request_id, RefusalReason.DRAINING, message)
-        if request_id in self._live:
+            return _refused(request, RefusalReason.DRAINING, message)
+        reserved = self._scheduler.line.reserved
+        if request_id in self._live or any(
+            sequence.request.request_id == request_id for sequence in reserved
+        ):
             message = f"A request {request_id} is here already."
-            return Refusal(request_id, RefusalReason.INVALID, message)
-        refused = refusal(request, self.config)
-        if refused is None and len(self._scheduler.waiting) >= self.config.waiting_max:
-            message = f"{self.config.waiting_max} sequences are waiting already."
-            return Refusal(request_id, RefusalReason.QUEUE_FULL, message)
-        return refused
+            return _refused(request, RefusalReason.INVALID, message)
+        return refusal(request, self.config)
+
+    def _queue_refusal(self, request: Request) -> Refusal | None:
+        waiting = self._scheduler.line.waits_before(request.request_class.rank)
+        if waiting < self.config.waiting_max:
+            return None
+        message = f"{waiting} sequences of its class or a better one are waiting already."
+        return _refused(request, RefusalReason.QUEUE_FULL, message)
+
+    def _sequence(self, request: Request, state: SequenceState) -> Sequence:
+        card = self.config.card
+        sequence = Sequence(
+            request=request,
+            root=card.scope(request.salt),
+            block_size=card.block_size,
+            output_max=output_max(request, card),
+            unforked=request.choices - 1,
+            choice=request.first_choice,
+            state=state,
+            output=list(request.output),
+        )
+        sequence.name_prompt()
+        return sequence
 
     def _extend(self, sequence: Sequence, sampled: ReadOnly[SampledToken]) -> list[Delta]:
         """Give each sampled token to its choice; siblings fork before the first may finish."""
@@ -243,9 +325,25 @@ class Engine:
         )
 
     def _finish(self, sequence: Sequence) -> None:
+        self._leave(sequence)
+        if sequence.request.request_id not in self._live:
+            self._tally.requests_finished += 1
+
+    def _leave(self, sequence: Sequence) -> None:
         self._scheduler.remove(sequence)
         request_id = sequence.request.request_id
         self._live[request_id].remove(sequence)
         if not self._live[request_id]:
             del self._live[request_id]
-            self._tally.requests_finished += 1
+
+    def _leave_for_another(self, sequence: Sequence) -> None:
+        self._leave(sequence)
+        self._tally.sequences_exported += 1
+
+    def _enter(self, sequence: Sequence) -> None:
+        self._live[sequence.request.request_id] = [sequence]
+        self._tally.sequences_imported += 1
+
+
+def _refused(request: Request, reason: RefusalReason, message: str) -> Refusal:
+    return Refusal(request.request_id, reason, message, request.first_choice)

@@ -58,6 +58,11 @@ class PrefixCache:
         self._pool.release_table(sequence.block_table)
         sequence.named = 0
 
+    def count_finds(self, sequence: Sequence) -> None:
+        """Note that one more request found what `match` put into the table."""
+        for block in sequence.block_table[: sequence.named]:
+            self._pool.count_find(block)
+
     def store(self, sequence: Sequence) -> None:
         """Make every full computed block of the sequence findable."""
         full = sequence.computed // sequence.block_size

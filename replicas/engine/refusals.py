@@ -21,7 +21,7 @@ def refusal(request: Request, config: EngineConfig) -> Refusal | None:
     if fault is None:
         return None
     reason, message = fault
-    return Refusal(request.request_id, reason, message)
+    return Refusal(request.request_id, reason, message, request.first_choice)
 
 
 def output_max(request: Request, card: ModelCard) -> int:

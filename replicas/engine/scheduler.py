@@ -1,90 +1,44 @@
 """Continuous batching: who runs in the next step, on which blocks.
 
-All sequences stand in one line by arrival. A cut divides it: before the cut
-they run, behind it they wait. Admission takes the head of those waiting,
-preemption the last of those running, so the cut only moves, nobody overtakes,
-and a preempted sequence is in its old place without being put there.
+All sequences stand in one line (replicas.engine.line), better classes first.
+Only the head of those waiting is ever admitted, only the last of those running
+is ever preempted, so nobody overtakes inside a class.
 
 A step spends one token budget: first one token for each decode, then the
 prefills begun, then admissions. An admission takes the blocks of all tokens
 known, so a prefill once begun lacks nothing, and only a decode can find the
 pool empty. Then the last running sequence gives its blocks back (the named
-ones stay cached) and later computes again what was evicted meanwhile.
+ones stay cached) and later computes again what was evicted meanwhile. So does,
+before a step, who is of a worse class than a head that lacks room. A
+reservation, made for a sequence that is still on its way, yields before both.
 
-Progress: the oldest sequence is never preempted while another runs, and alone
-it fits (`refusals`), so each step moves it. Blocks freed by a preemption go to
-older sequences, which leaves less than the preempted one held: it comes back
-when others finish, or when they hold a prefix that it can share. So sequences
-do not take turns in throwing each other out.
+Progress: the first one in the line is never preempted while another runs, and
+alone it fits (`refusals`), so each step moves it. When it waits, all that run
+are of worse classes; it takes their room at once, or at the latest when it has
+outlived their decodes, as none of them is admitted again while it waits.
+Others give way to a head only where that lets it in: nobody is preempted in
+vain. Blocks freed by a preemption go to sequences further ahead, which leaves
+less than the preempted one held: it comes back when others finish, or when
+they hold a prefix that it can share. So sequences do not take turns in
+throwing each other out.
+
+A frozen sequence keeps its place and its blocks and is in no step. It yields
+like any other, in its turn: its blocks are about to be free anyway, and to take
+them earlier would throw a whole transfer away. While nothing but frozen
+sequences has room there is no step, although the line is not empty; each of
+them soon leaves or thaws.
 """
 
 from __future__ import annotations
 
-from collections import deque
-from dataclasses import dataclass, field
-
-from protos.hashing import BlockHash
 from replicas.engine.block_pool import BlockPool
 from replicas.engine.config import EngineConfig
-from replicas.engine.plan import BlockCopy, Row, StepPlan
+from replicas.engine.draft import Draft, Step
+from replicas.engine.line import Line
+from replicas.engine.plan import BlockCopy
 from replicas.engine.prefix_cache import PrefixCache
+from replicas.engine.room import Room
 from replicas.engine.sequence import Sequence, SequenceState
-
-
-@dataclass(frozen=True, slots=True)
-class Step:
-    """A plan, and what must be remembered of it until its outcome."""
-
-    plan: StepPlan
-    sequences: tuple[Sequence, ...]  # one for each row
-    admitted: tuple[Sequence, ...]  # for the first time
-    preemptions: int
-
-
-@dataclass(slots=True)
-class _Draft:
-    """A step in the making."""
-
-    budget: int
-    copies: list[BlockCopy] = field(default_factory=list)
-    rows: list[Row] = field(default_factory=list)
-    sequences: list[Sequence] = field(default_factory=list)
-    admitted: list[Sequence] = field(default_factory=list)
-    preemptions: int = 0
-    prefill_tokens: int = 0
-    names: set[BlockHash] = field(default_factory=set)  # of the blocks that this step fills
-
-    def add(self, sequence: Sequence) -> None:
-        """Feed as much of the sequence as the budget allows."""
-        start = sequence.computed
-        stop = min(sequence.length, start + self.budget)
-        self.budget -= stop - start
-        if sequence.is_prefilling:
-            self.prefill_tokens += stop - start
-        row = Row(
-            tokens=sequence.tokens(start, stop),
-            start=start,
-            block_table=tuple(sequence.block_table),
-            samples=sequence.samples(stop),
-        )
-        self.rows.append(row)
-        self.sequences.append(sequence)
-        for index in range(start // sequence.block_size, stop // sequence.block_size):
-            self.names.add(sequence.block_name(index))
-
-    def finished(self) -> Step:
-        assert self.rows, "sequences are there, and none of them can run"
-        return Step(
-            plan=StepPlan(
-                copies=tuple(self.copies),
-                rows=tuple(self.rows),
-                prefill_tokens=self.prefill_tokens,
-                is_full=not self.budget,
-            ),
-            sequences=tuple(self.sequences),
-            admitted=tuple(self.admitted),
-            preemptions=self.preemptions,
-        )
 
 
 class Scheduler:
@@ -94,23 +48,39 @@ class Scheduler:
         self._config = config
         self._pool = pool
         self._cache = cache
-        self.running: list[Sequence] = []  # both in order of place, and all of
-        self.waiting: deque[Sequence] = deque()  # these behind all of those
+        self.line = Line()
+        self.room = Room(config, pool, self.line)
+        self.preemptions = 0
+
+    @property
+    def running(self) -> list[Sequence]:
+        """Those that have blocks, in order of place."""
+        return self.line.running
+
+    @property
+    def waiting(self) -> list[Sequence]:
+        """Those that have none, in order of place."""
+        return self.line.waiting
 
     def enqueue(self, sequence: Sequence) -> None:
-        """A newcomer goes to the end of the line."""
+        """A newcomer goes to the end of its class."""
         self._cache.look_up(sequence)
-        self.waiting.append(sequence)
+        self.line.join(sequence)
 
     def schedule(self) -> Step | None:
-        """The next step, its blocks taken; None when the line is empty."""
-        if not self.running and not self.waiting:
+        """The next step, its blocks taken; None when nobody is here who could run."""
+        if self.line.is_empty:
             return None
-        draft = _Draft(budget=self._config.step_tokens_max)
+        draft = Draft(budget=self._config.step_tokens_max)
+        self.room.begin_step()
+        self._make_way()
         self._add_decodes(draft)
         self._add_prefills(draft)
         self._add_admissions(draft)
-        return draft.finished()
+        step = draft.finished()
+        frozen = [sequence.state is SequenceState.FROZEN for sequence in self.running]
+        assert step or (frozen and all(frozen)), "sequences are there, and none of them can run"
+        return step
 
     def fork(self, parent: Sequence) -> list[Sequence]:
         """All siblings that the parent owes, running beside it on the same blocks."""
@@ -118,18 +88,61 @@ class Scheduler:
         for sibling in siblings:
             for block in sibling.block_table:
                 self._pool.share(block)
-        after = self.running.index(parent) + 1
-        self.running[after:after] = siblings
+        self.line.fork(parent, siblings)
         return siblings
 
     def remove(self, sequence: Sequence) -> None:
-        """Take a sequence out of the line, finished or cancelled; its blocks are free at once."""
-        if sequence.state is SequenceState.RUNNING:
-            self.running.remove(sequence)
-        else:
-            self.waiting.remove(sequence)
+        """Take a sequence out of the line for good; its blocks are free at once."""
+        self.line.leave(sequence)
         sequence.move_to(SequenceState.FINISHED)
         self._pool.release_table(sequence.block_table)
+
+    # ---- sequences on their way here
+
+    def reserve(self, sequence: Sequence) -> bool:
+        """Hold the blocks of all its known tokens, shared where possible; False without room.
+
+        It takes nothing from anybody, nor the room that others of its class wait for.
+        """
+        assert sequence.state is SequenceState.RESERVED and not sequence.unforked
+        if self.line.waits_before(sequence.rank):
+            return False
+        self._cache.match(sequence)
+        if not self.room.suffices(sequence):
+            self._cache.put_back(sequence)
+            return False
+        self.line.reserved.append(sequence)
+        return self.grow(sequence, self.room.blocks_of(sequence.length))
+
+    def grow(self, sequence: Sequence, blocks: int) -> bool:
+        """Let a reserved table hold so many blocks; False, and nothing done, without room."""
+        missing = blocks - len(sequence.block_table)
+        if missing > self._pool.blocks_available:
+            return False
+        sequence.block_table.extend(self._pool.allocate() for _ in range(missing))
+        return True
+
+    def take_over(self, sequence: Sequence) -> bool:
+        """Let a reserved sequence run, its KV being in place; False without room."""
+        tokens = sequence.length if sequence.is_prefilling else sequence.computed
+        blocks = self.room.blocks_of(tokens)
+        if not self.grow(sequence, blocks):
+            return False
+        while len(sequence.block_table) > blocks:
+            self._pool.release(sequence.block_table.pop())
+        self.line.reserved.remove(sequence)
+        sequence.move_to(SequenceState.RUNNING)
+        self.line.join_running(sequence)
+        self._cache.store(sequence)
+        return True
+
+    def drop(self, sequence: Sequence) -> None:
+        """Give the blocks of a reserved sequence back."""
+        self.line.reserved.remove(sequence)
+        sequence.move_to(SequenceState.FINISHED)
+        self._pool.release_table(sequence.block_table)
+
+    # ---- what is told of the line
 
     def prefill_tokens_left(self) -> int:
         """Known tokens still to be computed; of those that wait, less what was found for them."""
@@ -140,48 +153,78 @@ class Scheduler:
     def blocks_wanted(self) -> int:
         """Available blocks that the waiting ones will take; what others hold, they share."""
         return sum(
-            self.blocks_of(sequence.length) - sequence.found_in_use for sequence in self.waiting
+            self.room.blocks_of(sequence.length) - sequence.found_in_use
+            for sequence in self.waiting
         )
-
-    def blocks_of(self, tokens: int) -> int:
-        """Blocks that hold so many tokens."""
-        return -(-tokens // self._config.card.block_size)
 
     def check(self) -> None:
         """Assert that the line is a line, and that every table fits its sequence."""
-        line = [*self.running, *self.waiting]
-        places = [sequence.place for sequence in line]
-        assert places == sorted(set(places)), f"the line is out of order: {places}"
-        assert self._sequences_reserved() <= self._config.sequences_max, "too many run"
+        self.line.check()
+        assert self.line.places_taken <= self._config.sequences_max, "too many run"
         for sequence in self.running:
             _check_running(sequence)
-        for sequence in self.waiting:
-            assert sequence.state in (SequenceState.WAITING, SequenceState.PREEMPTED)
-            assert not sequence.block_table and not sequence.computed and not sequence.named
+        for sequence in self.line.reserved:
+            assert len(sequence.block_table) >= self.room.blocks_of(sequence.length)
 
-    def _add_decodes(self, draft: _Draft) -> None:
+    # ---- room for the head of the line
+
+    def _make_way(self) -> None:
+        """Let as few as possible yield to the head, if that gives it the room that it lacks.
+
+        One head for each step: the budget seldom admits more, and nobody loses
+        its blocks before they are needed.
+        """
+        if not self.waiting:
+            return
+        head = self.waiting[0]
+        rivals = self.room.rivals(head)
+        if not rivals:
+            return
+        self._cache.match(head)
+        yielding = self.room.rivals_to_yield(head, rivals)
+        self._cache.put_back(head)
+        for rival in rivals[:yielding]:
+            self._yield(rival)
+
+    def _yield(self, sequence: Sequence) -> None:
+        """Take the blocks of a reservation, or of the last one that runs."""
+        if sequence.state is SequenceState.RESERVED:
+            self.drop(sequence)
+        else:
+            self._preempt(sequence)
+
+    def _preempt(self, sequence: Sequence) -> None:
+        self._pool.release_table(sequence.block_table)
+        self.line.stop(sequence)
+        sequence.preempt()
+        self.preemptions += 1
+
+    # ---- rows
+
+    def _add_decodes(self, draft: Draft) -> None:
         for sequence in tuple(self.running):
             if not draft.budget:
                 return
-            # One that was preempted meanwhile prefills, too: it has to begin again.
-            if not sequence.is_prefilling and self._make_room(sequence, draft):
+            # One that runs no more was preempted for one before it.
+            is_decode = sequence.state is SequenceState.RUNNING and not sequence.is_prefilling
+            if is_decode and self._make_room(sequence, draft):
                 draft.add(sequence)
 
-    def _add_prefills(self, draft: _Draft) -> None:
+    def _add_prefills(self, draft: Draft) -> None:
         for sequence in self.running:
-            if draft.budget and sequence.is_prefilling:
+            is_begun = sequence.state is SequenceState.RUNNING and sequence.is_prefilling
+            if draft.budget and is_begun:
                 draft.add(sequence)
 
-    def _add_admissions(self, draft: _Draft) -> None:
+    def _add_admissions(self, draft: Draft) -> None:
         while draft.budget and self.waiting and self._admit_head(draft):
-            draft.add(self.running[-1])
+            pass
 
-    def _make_room(self, sequence: Sequence, draft: _Draft) -> bool:
+    def _make_room(self, sequence: Sequence, draft: Draft) -> bool:
         """Give a decode a slot that is its own; False when it had to be preempted itself."""
         while self._lacks_block(sequence) and not self._pool.blocks_available:
-            victim = self.running[-1]
-            self._preempt(victim)
-            draft.preemptions += 1
+            victim = self.line.reserved[-1] if self.line.reserved else self.running[-1]
+            self._yield(victim)
             if victim is sequence:
                 return False
         if not self._lacks_block(sequence):
@@ -201,44 +244,31 @@ class Scheduler:
             return True
         return self._pool.references(sequence.block_table[-1]) > 1
 
-    def _preempt(self, sequence: Sequence) -> None:
-        assert sequence is self.running[-1], "only the last one may be preempted"
-        self._pool.release_table(self.running.pop().block_table)
-        sequence.preempt()
-        self.waiting.appendleft(sequence)
-
-    def _admit_head(self, draft: _Draft) -> bool:
+    def _admit_head(self, draft: Draft) -> bool:
         """Let the head of those waiting run, if there is room beside those running."""
         head = self.waiting[0]
-        beside = self._sequences_reserved() + head.unforked
-        if beside + 1 > self._config.sequences_max:
-            return False
         self._cache.match(head)
-        blocks = self.blocks_of(head.length) - len(head.block_table)
-        # Alone it may take everything; beside others it leaves them room to grow.
-        spare = self._config.watermark_blocks * beside if self.running else 0
-        if self._pool.blocks_available < blocks + spare or self._is_being_filled(head, draft):
+        if not self.room.suffices(head) or self._is_being_filled(head, draft):
             self._cache.put_back(head)
             return False
+        blocks = self.room.blocks_of(head.length) - len(head.block_table)
         head.block_table.extend(self._pool.allocate() for _ in range(blocks))
         if head.state is SequenceState.WAITING:
             draft.admitted.append(head)
+            self._cache.count_finds(head)
         head.admit()
-        self.running.append(self.waiting.popleft())
+        self.line.start(head)
+        draft.add(head)
         return True
 
-    def _is_being_filled(self, head: Sequence, draft: _Draft) -> bool:
+    def _is_being_filled(self, head: Sequence, draft: Draft) -> bool:
         """Whether its next block is filled in this very step: then a step's wait is a hit."""
         full = (head.named + 1) * head.block_size < head.length
         return full and head.block_name(head.named) in draft.names
 
-    def _sequences_reserved(self) -> int:
-        return sum(1 + sequence.unforked for sequence in self.running)
-
 
 def _check_running(sequence: Sequence) -> None:
     size, held = sequence.block_size, len(sequence.block_table) * sequence.block_size
-    label = f"{sequence.request.request_id}/{sequence.choice}"
-    assert sequence.state is SequenceState.RUNNING, f"{label} is not running"
+    label = sequence.label
     assert sequence.named * size <= sequence.computed < sequence.length, f"{label} is miscounted"
     assert sequence.computed <= held < sequence.length + size, f"{label} holds {held} slots"

@@ -9,7 +9,8 @@ one token less than it holds.
 A request with several choices begins as one sequence that owes `unforked`
 siblings. When its prompt is computed, they fork: each starts with the same
 blocks and its own first token, and from then on is a sequence like any other.
-A choice that began on another replica begins here with the output it has.
+A choice that began on another replica begins here with the output it has; one
+that moves here with its KV is *reserved* until all of it is in place.
 
 A sequence moves no block: it holds the table, others fill and empty it.
 """
@@ -17,6 +18,7 @@ A sequence moves no block: it holds the table, others fill and empty it.
 from __future__ import annotations
 
 from collections.abc import Mapping
+from collections.abc import Sequence as ReadOnly
 from dataclasses import dataclass, field
 from enum import Enum
 from typing import Final
@@ -30,14 +32,22 @@ class SequenceState(Enum):
     """Where a sequence is in its life."""
 
     WAITING = "waiting"  # for its first admission
+    RESERVED = "reserved"  # has blocks, runs elsewhere: its KV is on the way
     RUNNING = "running"  # has blocks, may be in a step; a forked sibling is born so
+    FROZEN = "frozen"  # as running, but in no step: it is about to leave with its KV
     PREEMPTED = "preempted"  # lost its blocks, waits in its old place to compute them again
-    FINISHED = "finished"  # or cancelled
+    FINISHED = "finished"  # or cancelled, or gone to another replica
 
 
 LEGAL_TRANSITIONS: Final[Mapping[SequenceState, frozenset[SequenceState]]] = {
     SequenceState.WAITING: frozenset({SequenceState.RUNNING, SequenceState.FINISHED}),
-    SequenceState.RUNNING: frozenset({SequenceState.PREEMPTED, SequenceState.FINISHED}),
+    SequenceState.RESERVED: frozenset({SequenceState.RUNNING, SequenceState.FINISHED}),
+    SequenceState.RUNNING: frozenset(
+        {SequenceState.FROZEN, SequenceState.PREEMPTED, SequenceState.FINISHED}
+    ),
+    SequenceState.FROZEN: frozenset(
+        {SequenceState.RUNNING, SequenceState.PREEMPTED, SequenceState.FINISHED}
+    ),
     SequenceState.PREEMPTED: frozenset({SequenceState.RUNNING, SequenceState.FINISHED}),
     SequenceState.FINISHED: frozenset(),
 }
@@ -50,8 +60,8 @@ class Sequence:
     request: Request
     root: BlockHash  # of its hash chain
     block_size: int
-    arrival: int  # with `choice`, its place in the line of all sequences
     output_max: int  # tokens_max, or less where the context ends before
+    arrival: int = 0  # its place among those of its class, given by the line
     unforked: int = 0  # siblings that fork when the prompt is computed
     choice: int = 0
     state: SequenceState = SequenceState.WAITING
@@ -65,6 +75,7 @@ class Sequence:
     prefill_end: int = 0  # tokens known at its last admission: below this it prefills
     recomputed_end: int = 0  # tokens computed once before a preemption
     hit_tokens: int = 0  # found at the first admission
+    mover: object | None = None  # the handle of its open export, if there is one
     _chain: list[BlockHash] = field(default_factory=list)
 
     @property
@@ -78,9 +89,24 @@ class Sequence:
         return self.computed < self.prefill_end
 
     @property
-    def place(self) -> tuple[int, int]:
-        """Its rank in the line: by arrival, and within a request by choice."""
-        return self.arrival, self.choice
+    def is_running(self) -> bool:
+        """Whether it has blocks and a place among those running, frozen or not."""
+        return self.state in (SequenceState.RUNNING, SequenceState.FROZEN)
+
+    @property
+    def rank(self) -> int:
+        """Of its class: 0 is served first."""
+        return self.request.request_class.rank
+
+    @property
+    def place(self) -> tuple[int, int, int]:
+        """In the line: by class, then arrival, and within a request by choice."""
+        return self.rank, self.arrival, self.choice
+
+    @property
+    def label(self) -> str:
+        """What an assertion calls it."""
+        return f"{self.request.request_id}/{self.choice}"
 
     def tokens(self, start: int, stop: int) -> tuple[int, ...]:
         """The known tokens at positions `start` to `stop - 1`."""
@@ -131,11 +157,13 @@ class Sequence:
         )
 
     def move_to(self, state: SequenceState) -> None:
-        """Change state. An illegal transition is a bug."""
+        """Change state. An illegal transition is a bug. Who loses its blocks cannot be moved."""
         assert state in LEGAL_TRANSITIONS[self.state], (
-            f"{self.request.request_id}/{self.choice}: {self.state.value} to {state.value}"
+            f"{self.label}: {self.state.value} to {state.value}"
         )
         self.state = state
+        if not self.is_running:
+            self.mover = None
 
     def admit(self) -> None:
         """Start to run with the blocks now in the table, of which `named` hold KV already."""
@@ -145,6 +173,13 @@ class Sequence:
         self.prefill_end = self.length
         if first:
             self.hit_tokens = self.computed
+
+    def take_over(self, output: ReadOnly[int], computed: int) -> None:
+        """Run on from where it was elsewhere: the KV of `computed` tokens is in the table."""
+        self.output = list(output)
+        self.computed = max(computed, self.named * self.block_size)
+        # One token left to feed is a decode, more are a prefill that goes on.
+        self.prefill_end = self.length if self.length - self.computed > 1 else self.computed
 
     def preempt(self) -> None:
         """Forget what was computed; its blocks have been released."""

@@ -20,6 +20,8 @@ class Tally:
     decode_tokens: int = 0
     preemptions: int = 0
     steps: int = 0
+    sequences_imported: int = 0
+    sequences_exported: int = 0
 
     def add_admission(self, sequence: Sequence) -> None:
         """A first admission. Its choices share one prompt, which counts once."""
@@ -49,4 +51,6 @@ class Tally:
             decode_tokens=self.decode_tokens,
             preemptions=self.preemptions,
             steps=self.steps,
+            sequences_imported=self.sequences_imported,
+            sequences_exported=self.sequences_exported,
         )

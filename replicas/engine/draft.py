@@ -1,0 +1,62 @@
+"""A step in the making, and what is remembered of it until its outcome."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from protos.hashing import BlockHash
+from replicas.engine.plan import BlockCopy, Row, StepPlan
+from replicas.engine.sequence import Sequence
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """A plan, and whose rows it has."""
+
+    plan: StepPlan
+    sequences: tuple[Sequence, ...]  # one for each row
+    admitted: tuple[Sequence, ...]  # for the first time
+
+
+@dataclass(slots=True)
+class Draft:
+    """What the scheduler has put together so far."""
+
+    budget: int  # tokens that can still be added
+    copies: list[BlockCopy] = field(default_factory=list)
+    rows: list[Row] = field(default_factory=list)
+    sequences: list[Sequence] = field(default_factory=list)
+    admitted: list[Sequence] = field(default_factory=list)
+    prefill_tokens: int = 0
+    names: set[BlockHash] = field(default_factory=set)  # of the blocks that this step fills
+
+    def add(self, sequence: Sequence) -> None:
+        """Feed as much of the sequence as the budget allows."""
+        start = sequence.computed
+        stop = min(sequence.length, start + self.budget)
+        self.budget -= stop - start
+        if sequence.is_prefilling:
+            self.prefill_tokens += stop - start
+        row = Row(
+            tokens=sequence.tokens(start, stop),
+            start=start,
+            block_table=tuple(sequence.block_table),
+            samples=sequence.samples(stop),
+        )
+        self.rows.append(row)
+        self.sequences.append(sequence)
+        for index in range(start // sequence.block_size, stop // sequence.block_size):
+            self.names.add(sequence.block_name(index))
+
+    def finished(self) -> Step | None:
+        """The step, unless nothing was added."""
+        if not self.rows:
+            assert not self.copies, "copies without a row that writes"
+            return None
+        plan = StepPlan(
+            copies=tuple(self.copies),
+            rows=tuple(self.rows),
+            prefill_tokens=self.prefill_tokens,
+            is_full=not self.budget,
+        )
+        return Step(plan, tuple(self.sequences), tuple(self.admitted))

@@ -1,0 +1,108 @@
+"""The line of all sequences of an engine: who comes before whom, and who runs.
+
+A place in the line is a class, then an arrival, then a choice: everyone of a
+better class stands before everyone of a worse one. A cut divides each class:
+before it they run, behind it they wait, so that nobody overtakes inside a
+class, and a sequence that stops running is in its old place without being put
+there. Across classes there is no cut: a worse one may run beside a better one
+that waits for more room than all the worse ones could give it.
+
+A sequence that was taken over from another replica runs at once and stands at
+the cut of its class: behind those that ran here, before those that wait.
+
+Beside the line stand reservations: sequences on their way here, which hold
+blocks and a place already. They are no part of the order until they run.
+
+The line knows the order. Blocks, and who may run, are the scheduler's matter.
+"""
+
+from __future__ import annotations
+
+from bisect import insort
+from itertools import groupby
+
+from replicas.engine.sequence import Sequence, SequenceState
+
+
+class Line:
+    """Every sequence that runs or waits, in order of place, and every reservation."""
+
+    def __init__(self) -> None:
+        self.running: list[Sequence] = []
+        self.waiting: list[Sequence] = []
+        self.reserved: list[Sequence] = []  # the latest last
+        self._arrivals = 0
+
+    @property
+    def is_empty(self) -> bool:
+        """Whether nobody runs or waits."""
+        return not self.running and not self.waiting
+
+    @property
+    def places_taken(self) -> int:
+        """Sequences that run or will without asking: unforked siblings, reservations."""
+        return sum(1 + sequence.unforked for sequence in self.running) + len(self.reserved)
+
+    def join(self, sequence: Sequence) -> None:
+        """A newcomer waits, behind everybody of its class."""
+        sequence.arrival = self._arrivals
+        self._arrivals += 1
+        insort(self.waiting, sequence, key=_place)
+
+    def join_running(self, sequence: Sequence) -> None:
+        """One that ran elsewhere runs on, at the cut of its class."""
+        behind = [other for other in self.waiting if other.rank == sequence.rank]
+        # The first of them may be the sibling of one that runs, and of the same arrival.
+        sequence.arrival = behind[0].arrival + 1 if behind else self._arrivals
+        for other in behind:
+            other.arrival += 2
+        self._arrivals += 2
+        insort(self.running, sequence, key=_place)
+
+    def start(self, sequence: Sequence) -> None:
+        """The first of those waiting runs."""
+        assert sequence is self.waiting[0], "only the head may start to run"
+        insort(self.running, self.waiting.pop(0), key=_place)
+
+    def stop(self, sequence: Sequence) -> None:
+        """The last of those running waits again, in its place."""
+        assert sequence is self.running[-1], "only the last one may be preempted"
+        insort(self.waiting, self.running.pop(), key=_place)
+
+    def fork(self, parent: Sequence, siblings: list[Sequence]) -> None:
+        """Siblings run right behind their parent."""
+        after = self.running.index(parent) + 1
+        self.running[after:after] = siblings
+
+    def leave(self, sequence: Sequence) -> None:
+        """Finished, cancelled, or gone to another replica."""
+        (self.running if sequence.is_running else self.waiting).remove(sequence)
+
+    def waits_before(self, rank: int) -> int:
+        """How many wait that a newcomer of this rank would stand behind."""
+        return sum(sequence.rank <= rank for sequence in self.waiting)
+
+    def check(self) -> None:
+        """Assert the order of both lists, and the cut of each class."""
+        for part in (self.running, self.waiting):
+            places = [sequence.place for sequence in part]
+            assert places == sorted(set(places)), f"the line is out of order: {places}"
+        last = {rank: list(those)[-1] for rank, those in groupby(self.running, key=_rank)}
+        for sequence in self.waiting:
+            runs = last.get(sequence.rank)
+            assert runs is None or runs.place < sequence.place, f"{runs} has overtaken {sequence}"
+            assert sequence.state in (SequenceState.WAITING, SequenceState.PREEMPTED)
+            assert not sequence.block_table and not sequence.computed and not sequence.named
+        for sequence in self.reserved:
+            assert sequence.state is SequenceState.RESERVED and not sequence.computed
+        for sequence in self.running:
+            assert sequence.is_running, f"{sequence.label} is not running"
+            assert sequence.state is not SequenceState.FROZEN or sequence.mover is not None
+
+
+def _place(sequence: Sequence) -> tuple[int, int, int]:
+    return sequence.place
+
+
+def _rank(sequence: Sequence) -> int:
+    return sequence.rank
