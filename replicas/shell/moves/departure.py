@@ -182,8 +182,5 @@ class Departure:
 
     def _keep(self) -> None:
         """The sequence stays and goes on, if it is still here."""
-        if self._export.state is ExportState.FROZEN:
-            self._export.thaw()
-        if self._export.state is not ExportState.GONE:
-            self._export.abandon()
+        self._export.abandon()
         self._home.work.set()

@@ -14,6 +14,7 @@ from __future__ import annotations
 import asyncio
 from collections import OrderedDict, deque
 
+from protos.messages import SequenceId
 from protos.moves import MoveId, MoveOrder, MoveOutcome, MoveReport
 from replicas.shell.clock import now_ns
 from replicas.shell.moves.budget import ByteBudget
@@ -118,7 +119,7 @@ class Mover:
             if taken is None or named is None:
                 return MoveOutcome.UNKNOWN
             first, choices = taken
-            sequence_id = self._home.links.sequence_id(named[0], first)
+            sequence_id = SequenceId(f"{named[0]}/{first}")
             self._home.links.give(sequence_id, None, choices=choices)
             return MoveOutcome.HANDED_BACK
 

@@ -12,9 +12,9 @@ from collections import deque
 from collections.abc import Awaitable
 from dataclasses import replace
 
-from protos.messages import Refusal, Request
+from protos.messages import Refusal, Request, RequestId
 from protos.moves import DeclineReason, ToSource
-from replicas.engine.arrival import Arrival, ArrivalState
+from replicas.engine.arrival import Arrival
 from replicas.shell.moves.channel import PeerLost, TargetEnd
 from replicas.shell.moves.effects import (
     Admit,
@@ -43,6 +43,7 @@ class Reception:
     def __init__(self, home: Home, *, is_busy: bool, limits: MoveLimits) -> None:
         self._home = home
         self._silence_s = limits.silence_ms_max / 1000
+        self._inner: RequestId | None = None  # its name in the engine
         self._request: Request | None = None  # as its client knows it
         self._arrival: Arrival | None = None
         self._machine = Inbound(
@@ -103,7 +104,7 @@ class Reception:
             answer = self._home.engine.reserve(replace(request, request_id=inner), computed)
             if isinstance(answer, Refusal):
                 return Failed(DeclineReason.REFUSED, answer.message)
-            self._request, self._arrival = request, answer
+            self._inner, self._request, self._arrival = inner, request, answer
             return Room(answer.held)
 
         return await self._home.at_boundary(reserve)
@@ -111,12 +112,10 @@ class Reception:
     async def _write(self, asked: Write) -> InboundEvent:
         async def write() -> InboundEvent:
             assert self._arrival is not None, "blocks before there is room"
-            if self._arrival.state is ArrivalState.DROPPED:
-                return _no_room()
-            blocks = self._arrival.blocks(asked.first, asked.first + len(asked.payloads))
-            if blocks is None:
-                return _no_room()
             try:
+                blocks = self._arrival.blocks(asked.first, asked.first + len(asked.payloads))
+                if blocks is None:
+                    return _no_room()
                 await self._home.executor.write_blocks(blocks, asked.payloads)
             except ValueError as error:
                 return Failed(DeclineReason.BROKEN, str(error))
@@ -125,20 +124,22 @@ class Reception:
         return await self._home.at_boundary(write)
 
     def _admit(self, asked: Admit) -> InboundEvent:
-        assert self._request is not None and self._arrival is not None, "nothing to admit"
+        assert self._inner is not None and self._request is not None, "nothing was reserved"
+        assert self._arrival is not None, "nothing was reserved"
         output = tuple(sampled.token for sampled in asked.said)
-        if self._arrival.state is ArrivalState.DROPPED or not self._arrival.admit(
-            output, asked.computed
-        ):
-            return _no_room()
+        try:
+            if not self._arrival.admit(output, asked.computed):
+                return _no_room()
+        except ValueError as error:
+            return Failed(DeclineReason.BROKEN, str(error))
         request = replace(self._request, output=output)
-        self._home.links.receive(self._arrival.request_id, request, asked.said)
+        self._home.links.receive(self._inner, request, asked.said)
         return Admitted()
 
     def _drop(self) -> None:
-        if self._arrival is not None and self._arrival.state is ArrivalState.RESERVED:
+        if self._arrival is not None:
             self._arrival.drop()
-            self._home.work.set()
+            self._home.work.set()  # others may have waited for the room
 
 
 def _no_room() -> Failed:
