@@ -93,6 +93,7 @@ def sampling_to_proto(params: SamplingParams) -> pb.SamplingParams:
         frequency_penalty=params.frequency_penalty,
         stop_token_ids=params.stop_token_ids,
         logprobs=params.logprobs,
+        grammar=params.grammar,
     )
 
 
@@ -110,6 +111,7 @@ def sampling_from_proto(message: pb.SamplingParams) -> SamplingParams:
         frequency_penalty=message.frequency_penalty,
         stop_token_ids=tuple(message.stop_token_ids),
         logprobs=message.logprobs if message.HasField("logprobs") else None,
+        grammar=message.grammar,
     )
 
 

@@ -86,6 +86,7 @@ class SamplingParams:
     frequency_penalty: float = 0.0  # over the completion
     stop_token_ids: tuple[int, ...] = ()  # the model's own end tokens included, unless ignored
     logprobs: int | None = None  # None: not asked; k: the chosen token's and the k best
+    grammar: str = ""  # in llguidance's notation; what the output must match; empty: anything
 
 
 @dataclass(frozen=True, slots=True)

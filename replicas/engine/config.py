@@ -34,6 +34,7 @@ class EngineConfig:
     # are lent while nobody interactive has been here for `headroom_steps`.
     headroom_blocks: int = 0
     headroom_steps: int = 512
+    takes_grammars: bool = False  # whether the executor knows how tokens are written
 
     def __post_init__(self) -> None:
         for name, value in (

@@ -86,6 +86,8 @@ def _invalid(request: Request, config: EngineConfig) -> str | None:
         return "A request with output resumes exactly one choice."
     if request.first_choice < 0:
         return "first_choice must be at least 0."
+    if request.sampling.grammar and not config.takes_grammars:
+        return "This replica has no vocabulary and cannot follow a grammar."
     return _invalid_sampling(request.sampling, config.card)
 
 
@@ -93,6 +95,7 @@ def _invalid_sampling(params: SamplingParams, card: ModelCard) -> str | None:
     rules = (
         (params.tokens_max >= 1, "tokens_max must be at least 1"),
         (0 <= params.tokens_min <= params.tokens_max, "tokens_min must be from 0 to tokens_max"),
+        (not (params.grammar and params.tokens_min), "a grammar ends by itself: no tokens_min"),
         (_is_within(params.temperature, 0, math.inf), "temperature must be finite and at least 0"),
         (params.top_k is None or params.top_k >= 1, "top_k must be at least 1"),
         (params.top_p > 0 and _is_within(params.top_p, 0, 1), "top_p must be above 0, at most 1"),

@@ -3,11 +3,13 @@
 A choice depends on its own logits, parameters, seed and position, on nothing
 else: not on its row, not on the other rows, not on what was drawn before.
 Drawing is Gumbel-max over noise that is a pure function (noise.py); order is
-penalties and bans, then log-probabilities, then temperature, then truncation.
+penalties and bans, grammar, then log-probabilities, then temperature, then
+truncation.
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 
 import torch
@@ -15,6 +17,7 @@ from torch import Tensor
 
 from protos.messages import SampledToken
 from replicas.engine.plan import Sample
+from replicas.model.grammar import Grammars
 from replicas.model.noise import gumbel_noise, noise_key
 from replicas.model.penalties import leaves_scores_alone, penalise
 from replicas.model.truncation import truncate
@@ -24,9 +27,14 @@ DRAW_ROWS = 32
 
 
 def choose(
-    logits: Tensor, samples_of_rows: Sequence[Sequence[Sample]]
+    logits: Tensor,
+    samples_of_rows: Sequence[Sequence[Sample]],
+    grammars: Grammars | None = None,
 ) -> list[tuple[SampledToken, ...]]:
-    """One token per sample; row n of `logits` (float32, changed in place) serves all of its."""
+    """One token per sample; row n of `logits` (float32, changed in place) serves all of its.
+
+    Without `grammars` no sample may have one.
+    """
     samples = [sample for of_row in samples_of_rows for sample in of_row]
     if len(samples) != len(samples_of_rows):
         sources = [n for n, of_row in enumerate(samples_of_rows) for _ in of_row]
@@ -34,6 +42,9 @@ def choose(
     for scores, sample in zip(logits, samples, strict=True):
         if not leaves_scores_alone(sample):
             penalise(scores, sample)
+        if sample.params.grammar:
+            assert grammars is not None, "a grammar for a replica that knows no text"
+            grammars.constrain(scores, sample)
     chosen = _choose_flat(logits, samples)
     tokens = iter(_described(logits, chosen, samples))
     return [tuple(next(tokens) for _ in of_row) for of_row in samples_of_rows]
@@ -77,6 +88,8 @@ def _described(
     ids, values = best.indices.tolist(), best.values.tolist()
     for line, n in enumerate(asked):
         wanted = samples[n].params.logprobs
-        top = tuple(zip(ids[line], values[line], strict=True))[:wanted]
+        best_of_line = zip(ids[line], values[line], strict=True)
+        # A grammar may leave fewer tokens than were asked for.
+        top = tuple(each for each in best_of_line if each[1] > -math.inf)[:wanted]
         tokens[n] = SampledToken(chosen[n], float(logprobs[line, chosen[n]]), top)
     return tokens

@@ -110,3 +110,18 @@ def test_shared_prompt_blocks_count_once_and_the_rest_for_each_choice(
     asked: Request, blocks: int
 ) -> None:
     assert blocks_peak(asked, card(block_size=4, context=64)) == blocks
+
+
+def test_a_grammar_is_refused_where_nobody_knows_how_tokens_are_written() -> None:
+    asked = request(prompt=2, tokens_max=3)
+    asked = replace(asked, sampling=replace(asked.sampling, grammar="start: /yes|no/"))
+    answer = refusal(asked, CONFIG)
+    assert answer is not None and answer.reason is RefusalReason.INVALID
+    assert refusal(asked, replace(CONFIG, takes_grammars=True)) is None
+
+
+def test_a_grammar_cannot_be_made_longer_than_it_is() -> None:
+    asked = request(prompt=2, tokens_max=3, tokens_min=2)
+    asked = replace(asked, sampling=replace(asked.sampling, grammar="start: /yes|no/"))
+    answer = refusal(asked, replace(CONFIG, takes_grammars=True))
+    assert answer is not None and "tokens_min" in answer.message

@@ -16,17 +16,20 @@ from protos.messages import (
     Delta,
     EngineCounters,
     FinishReason,
+    Handoff,
     ModelCard,
     Refusal,
     RefusalReason,
     ReplicaId,
     Request,
+    RequestClass,
     RequestId,
     SampledToken,
     SamplingParams,
     Snapshot,
     StepEvents,
 )
+from protos.moves import Claim
 from protos.registry import ReplicaRecord
 
 uint32 = st.integers(0, 2**32 - 1)
@@ -49,6 +52,7 @@ samplings = st.builds(
     frequency_penalty=floats,
     stop_token_ids=st.lists(uint32, max_size=4).map(tuple),
     logprobs=st.none() | uint32,
+    grammar=words,
 )
 requests = st.builds(
     Request,
@@ -59,6 +63,22 @@ requests = st.builds(
     salt=st.binary(max_size=32),
     output=st.lists(uint32, max_size=20).map(tuple),
     first_choice=uint32,
+    request_class=st.sampled_from(RequestClass),
+    tenant=words,
+)
+handoffs = st.builds(
+    Handoff,
+    request_id=words.map(RequestId),
+    choice=uint32,
+    choices=uint32,
+    target=st.none() | words.map(ReplicaId),
+)
+claims = st.builds(
+    Claim,
+    request_id=words.map(RequestId),
+    choice=uint32,
+    digest=st.binary(max_size=16),
+    next_index=uint32,
 )
 sampled_tokens = st.builds(
     SampledToken,
@@ -80,8 +100,9 @@ refusals = st.builds(
     request_id=words.map(RequestId),
     reason=st.sampled_from(RefusalReason),
     message=words,
+    choice=uint32,
 )
-counters = st.builds(EngineCounters, *[uint64] * 8)
+counters = st.builds(EngineCounters, *[uint64] * 10)
 snapshots = st.builds(
     Snapshot,
     words.map(ReplicaId),
@@ -97,6 +118,7 @@ step_events = st.builds(
     deltas=st.lists(deltas, max_size=2).map(tuple),
     refusals=st.lists(refusals, max_size=2).map(tuple),
     snapshot=snapshots,
+    handoffs=st.lists(handoffs, max_size=2).map(tuple),
 )
 records = st.builds(
     ReplicaRecord,
@@ -111,6 +133,12 @@ records = st.builds(
 def test_a_request_survives_the_wire(request: Request) -> None:
     wire = convert.request_to_proto(request).SerializeToString()
     assert convert.request_from_proto(pb.Submit.FromString(wire)) == request
+
+
+@given(claims)
+def test_a_claim_survives_the_wire(claim: Claim) -> None:
+    wire = convert.claim_to_proto(claim).SerializeToString()
+    assert convert.claim_from_proto(pb.Claim.FromString(wire)) == claim
 
 
 @given(step_events)
