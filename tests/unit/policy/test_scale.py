@@ -189,7 +189,6 @@ def changes(counts: list[int]) -> int:
 @settings(max_examples=30, deadline=None)
 @given(first=st.integers(0, 40 * BLOCKS), then=st.integers(0, 40 * BLOCKS))
 def test_a_steady_load_finds_its_number_and_keeps_it(first: int, then: int) -> None:
-    """Power: a count that forgets those that still start goes beyond it."""
     config = ScaleConfig(replicas_min=1, replicas_max=2000)
     fleet = Fleet(config)
     rise = fleet.run([first] * 300)
