@@ -45,8 +45,8 @@ class Tokenizer:
         # Without what was added to it later: some models never learned those tokens.
         self.vocab_size = parts.raw.get_vocab_size(with_added_tokens=False)
         self._opening = _opening(parts.raw)
-        self._bytes = token_bytes(parts.raw)
-        self._special = frozenset(
+        self.spelling = token_bytes(parts.raw)  # of every token id, special ones included
+        self.special = frozenset(
             token for token, added in parts.raw.get_added_tokens_decoder().items() if added.special
         )
 
@@ -64,11 +64,11 @@ class Tokenizer:
 
     def visible_bytes(self, token: int) -> bytes:
         """What the token adds to a text; nothing for special and unknown ids."""
-        return b"" if token in self._special else self.spelled_bytes(token)
+        return b"" if token in self.special else self.spelled_bytes(token)
 
     def spelled_bytes(self, token: int) -> bytes:
         """How the token is written, special ones included; nothing for unknown ids."""
-        return self._bytes[token] if token < len(self._bytes) else b""
+        return self.spelling[token] if token < len(self.spelling) else b""
 
 
 def _opening(raw: tokenizers.Tokenizer) -> tuple[int, ...]:

@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from functools import partial
 
 import ray
 from fastapi import FastAPI
@@ -23,6 +24,7 @@ from orchestrator.config import Deployment
 from orchestrator.live.control_plane import ControlPlaneServer
 from orchestrator.live.gateway import build_gateway
 from orchestrator.live.registry_url import connect_registry
+from orchestrator.live.vocabulary import read_vocabulary
 from protos.messages import ReplicaId
 from replicas.config import ReplicaConfig
 from replicas.serving.build import build_replica
@@ -68,6 +70,7 @@ class ReplicaActor:
             block_size=deployment.block_size,
             registry=self._registry,
             directory=self._registry,
+            vocabulary=partial(read_vocabulary, deployment.model),
         )
         await self._replica.start()
 

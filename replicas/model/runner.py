@@ -1,7 +1,8 @@
 """Run steps on a model: the live executor's synchronous half.
 
 Copies first, then one forward pass over all rows, then one choice per sample.
-The only state is the KV cache; everything else comes with the plan and leaves
+The only state is the KV cache (and what grammars remember to be quick);
+everything else comes with the plan and leaves
 with the outcome. Not reentrant: one step at a time, from any one thread.
 """
 
@@ -14,6 +15,7 @@ import torch
 
 from replicas.engine.plan import BlockId, StepOutcome, StepPlan
 from replicas.model.errors import NonFiniteLogits
+from replicas.model.grammar import Grammars
 from replicas.model.kv_cache import KvCache
 from replicas.model.loading import LoadedModel
 from replicas.model.sampler import choose
@@ -29,9 +31,11 @@ class TorchRunner:
         *,
         blocks_total: int,
         block_size: int,
+        grammars: Grammars | None = None,
         clock_ns: Callable[[], int] = time.perf_counter_ns,
     ) -> None:
         self._model = model
+        self._grammars = grammars
         self._clock_ns = clock_ns
         self.forward_ns = 0
         self.cache = KvCache(
@@ -54,7 +58,8 @@ class TorchRunner:
         self.forward_ns = self._clock_ns() - began_ns
         if not bool(torch.isfinite(logits).all()):
             raise NonFiniteLogits(f"{self._model.name} computed logits that are not finite.")
-        chosen = iter(choose(logits, [row.samples for row in plan.rows if row.samples]))
+        asked = [row.samples for row in plan.rows if row.samples]
+        chosen = iter(choose(logits, asked, self._grammars))
         return StepOutcome(tuple(next(chosen) if row.samples else () for row in plan.rows))
 
     @torch.inference_mode()

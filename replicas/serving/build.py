@@ -6,12 +6,15 @@ replica is started later, on the event loop that it will live on.
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import torch
 
 from protos.registry import ControlDirectory, RegistryWriter
 from replicas.config import ReplicaConfig
 from replicas.engine.config import EngineConfig
 from replicas.engine.engine import Engine
+from replicas.model.grammar import Grammars, Vocabulary
 from replicas.model.kv_cache import blocks_that_fit
 from replicas.model.loading import LoadedModel, load_model
 from replicas.model.runner import TorchRunner
@@ -41,10 +44,12 @@ def build_replica(
     blocks_total: int | None = None,
     registry: RegistryWriter | None = None,
     directory: ControlDirectory | None = None,
+    vocabulary: Callable[[], Vocabulary] | None = None,
 ) -> Replica:
     """Everything but the start. Raises ModelError or DoesNotFit, with a sentence for its user.
 
     `device` auto is CUDA where there is one; `blocks_total` None is what suits it.
+    Without a `vocabulary`, requests with a grammar are refused.
     """
     if device == "auto":
         device = "cuda" if torch.cuda.is_available() else "cpu"
@@ -61,9 +66,11 @@ def build_replica(
             blocks_total=blocks,
             step_tokens_max=step_tokens_max,
             sequences_max=sequences_max,
+            takes_grammars=vocabulary is not None,
         )
     )
-    executor = ThreadExecutor(_allocate(loaded, blocks=blocks, block_size=block_size))
+    grammars = Grammars(vocabulary) if vocabulary is not None else None
+    executor = ThreadExecutor(_allocate(loaded, grammars, blocks=blocks, block_size=block_size))
     return Replica(config, engine, executor, card, registry, directory)
 
 
@@ -82,9 +89,11 @@ def _default_blocks(model: LoadedModel, block_size: int) -> int:
     return blocks
 
 
-def _allocate(model: LoadedModel, *, blocks: int, block_size: int) -> TorchRunner:
+def _allocate(
+    model: LoadedModel, grammars: Grammars | None, *, blocks: int, block_size: int
+) -> TorchRunner:
     try:
-        return TorchRunner(model, blocks_total=blocks, block_size=block_size)
+        return TorchRunner(model, blocks_total=blocks, block_size=block_size, grammars=grammars)
     except RuntimeError as error:  # how torch says on either device that memory is short
         raise DoesNotFit(
             f"{blocks} blocks of {block_size} tokens of {model.name} do not fit on {model.device}."

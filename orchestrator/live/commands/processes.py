@@ -13,6 +13,7 @@ import logging
 import signal
 from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from functools import partial
 from typing import Any
 
 import click
@@ -24,6 +25,7 @@ from orchestrator.live.commands.options import PORT, process_options
 from orchestrator.live.control_plane import ControlPlaneServer
 from orchestrator.live.gateway import build_gateway
 from orchestrator.live.registry_url import connect_registry
+from orchestrator.live.vocabulary import read_vocabulary
 from protos.address import CannotListen
 from protos.messages import ReplicaId
 from replicas.config import ReplicaConfig
@@ -84,6 +86,7 @@ async def replica_process(
         block_size=deployment.block_size,
         registry=registry,
         directory=registry,
+        vocabulary=partial(read_vocabulary, deployment.model),
     )
     try:
         yield await built.start(), built.check_health

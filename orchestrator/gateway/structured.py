@@ -1,0 +1,92 @@
+"""Structured output: what a client asks for, as a grammar that replicas follow.
+
+OpenAI's `response_format` (json_object, json_schema) and, in the words that
+vLLM's users know, `structured_outputs` with one of json, regex, choice and
+grammar (Lark). A grammar is checked here, by the library that replicas follow
+it with, so that a mistake in it is its sender's error and never a replica's.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Mapping
+from typing import Any
+
+from llguidance import LLMatcher
+
+from orchestrator.gateway.ask import invalid
+
+# Compiling takes time that grows with it, on the gateway and on every replica.
+GRAMMAR_CHARACTERS_MAX = 65_536
+CHOICES_MAX = 1024
+ANY_OBJECT = {"type": "object"}
+
+
+def of_response_format(response_format: Mapping[str, Any]) -> str:
+    """The grammar of OpenAI's field, empty for plain text. Raises InvalidRequest."""
+    param = "response_format"
+    match response_format.get("type"):
+        case "text":
+            return ""
+        case "json_object":
+            return _of_schema(ANY_OBJECT, param)
+        case "json_schema":
+            named = response_format.get("json_schema")
+            if not isinstance(named, Mapping) or not isinstance(named.get("schema"), Mapping):
+                raise invalid(f"{param}.json_schema", "must be an object with a schema")
+            return _of_schema(named["schema"], f"{param}.json_schema.schema")
+        case _:
+            raise invalid(f"{param}.type", "must be text, json_object or json_schema")
+
+
+def of_structured_outputs(structured: Mapping[str, Any]) -> str:
+    """The grammar of the field with exactly one kind in it. Raises InvalidRequest."""
+    param = "structured_outputs"
+    if len(structured) != 1:
+        raise invalid(param, "must have exactly one of json, regex, choice and grammar")
+    ((kind, value),) = structured.items()
+    param = f"{param}.{kind}"
+    match kind, value:
+        case "json", Mapping():
+            return _of_schema(value, param)
+        case "regex", str():
+            return _checked(LLMatcher.grammar_from_regex(_short(value, param)), param)
+        case "choice", list() if value and all(isinstance(each, str) and each for each in value):
+            if len(value) > CHOICES_MAX:
+                raise invalid(param, f"has more than {CHOICES_MAX} texts")
+            one_of = "|".join(re.escape(each) for each in value)
+            return _checked(LLMatcher.grammar_from_regex(_short(one_of, param)), param)
+        case "grammar", str():
+            return _checked(LLMatcher.grammar_from_lark(_short(value, param)), param)
+        case (("json" | "regex" | "choice" | "grammar"), _):
+            raise invalid(param, f"must be {_SHAPES[kind]}")
+        case _:
+            raise invalid(param, "is unknown; json, regex, choice and grammar are")
+
+
+_SHAPES = {
+    "json": "a JSON schema",
+    "regex": "a string",
+    "choice": "a list of texts that are not empty",
+    "grammar": "a string",
+}
+
+
+def _of_schema(schema: Mapping[str, Any], param: str) -> str:
+    # In the order in which it was sent: that is the order of an object's properties.
+    text = _short(json.dumps(schema), param)
+    return _checked(LLMatcher.grammar_from_json_schema(text), param)
+
+
+def _short(text: str, param: str) -> str:
+    if len(text) > GRAMMAR_CHARACTERS_MAX:
+        raise invalid(param, f"is longer than {GRAMMAR_CHARACTERS_MAX} characters")
+    return text
+
+
+def _checked(grammar: str, param: str) -> str:
+    is_error, messages = LLMatcher.validate_grammar_with_warnings(grammar)
+    if is_error:
+        raise invalid(param, f"cannot be followed: {' '.join(messages[0].split())}")
+    return grammar
