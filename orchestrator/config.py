@@ -7,9 +7,9 @@ mistakes in the same words. It knows no Ray, no torch and no environment.
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Annotated, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 Port = Annotated[int, Field(ge=1, le=65535)]
 
@@ -20,13 +20,17 @@ class Deployment(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     model: str = "smollm2"  # a Hugging Face folder, a .gguf file, "smollm2" or "tiny"
-    replicas: int = Field(default=2, ge=1)
+    replicas: int = Field(default=2, ge=1)  # at first, where fewer or more may come to be
+    min_replicas: int | None = Field(default=None, ge=1)  # None: never fewer than `replicas`
+    max_replicas: int | None = Field(default=None, ge=1)  # None: never more
+    scale_in_after_s: float = Field(default=60.0, gt=0)  # of fewer replicas being enough
+    control_planes: int = Field(default=1, ge=1)  # one of them leads, the others stand by
     redis_url: str  # or `env:NAME`: each process finds it in its own environment
     host: str = "127.0.0.1"  # the address that listeners bind to
     advertise_host: str | None = None  # how other nodes reach this one; None: `host`
     http_port: Port = 8000
     grpc_port: Port = 8001
-    control_port: Port = 8002
+    control_port: Port = 8002  # where it is taken by another control plane, any free one
     replica_port: Port | None = None  # then at most one replica on a node; None: any free port
     # The Ray node label that says what a node is for: `replica`, `gateway` or `control-plane`.
     role_label: str | None = None  # None: every node is for everything
@@ -36,3 +40,20 @@ class Deployment(BaseModel):
     dtype: Literal["auto", "float32", "bfloat16", "float16"] = "auto"
     log_level: Literal["debug", "info", "warning", "error"] = "info"
     drain_s: float = Field(default=20.0, ge=0)  # how long running requests may finish at shutdown
+
+    @model_validator(mode="after")
+    def _bounds_hold_replicas(self) -> Self:
+        if not self.replicas_least <= self.replicas <= self.replicas_most:
+            raise ValueError(
+                f"{self.replicas} replicas are not between a least of {self.replicas_least} "
+                f"and a most of {self.replicas_most}"
+            )
+        return self
+
+    @property
+    def replicas_least(self) -> int:
+        return self.replicas if self.min_replicas is None else self.min_replicas
+
+    @property
+    def replicas_most(self) -> int:
+        return self.replicas if self.max_replicas is None else self.max_replicas

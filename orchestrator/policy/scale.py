@@ -41,6 +41,7 @@ class ReplicaLoad:
     blocks_used: int  # by sequences; cached ones are free to take
     blocks_waiting: int  # that the sequences in its queue will take
     prefill_tokens_waiting: int
+    sequences: int  # that run, in the blocks used
     prefill_tokens_per_s: float | None  # None: it has not been busy enough to tell
     is_open: bool = True  # a closed one takes no work: it is there, and no help
 
@@ -60,7 +61,7 @@ class ScaleView:
     now_ns: int
     target: int  # asked for last time; those that still start are among them
     ready: tuple[ReplicaLoad, ...]
-    line_blocks: int = 0  # that requests in the gateways' lines will take
+    line_requests: int = 0  # in the gateways' lines, for want of room
     calm: Calm | None = None  # of the last Scale
 
 
@@ -144,7 +145,14 @@ def for_blocks(view: ScaleView, fill: float) -> int:
     wanted = sum(load.blocks_used + load.blocks_waiting for load in view.ready)
     # All are taken to be as small as the smallest: any of them may be the one that goes.
     blocks_each = min(load.blocks_total for load in view.ready)
-    return ceil((wanted + view.line_blocks) / (blocks_each * fill))
+    return ceil((wanted + for_line(view)) / (blocks_each * fill))
+
+
+def for_line(view: ScaleView) -> int:
+    """Blocks that the requests in the lines will take, if they are like those that run."""
+    sequences = sum(load.sequences for load in view.ready)
+    used = sum(load.blocks_used for load in view.ready)
+    return ceil(view.line_requests * used / sequences) if sequences else view.line_requests
 
 
 def for_prefill(view: ScaleView, within_s: float) -> int:

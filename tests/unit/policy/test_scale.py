@@ -22,11 +22,16 @@ from orchestrator.policy.scale import (
 NS_PER_S = 1_000_000_000
 BLOCKS = 100
 CONFIG = ScaleConfig(replicas_min=1, replicas_max=8, quiet_ns=60 * NS_PER_S)
-IDLE = ReplicaLoad(BLOCKS, 0, 0, 0, None)
+IDLE = ReplicaLoad(BLOCKS, 0, 0, 0, 0, None)
 
 
 def used(blocks: int) -> ReplicaLoad:
     return replace(IDLE, blocks_used=blocks)
+
+
+def sequences(count: int) -> ReplicaLoad:
+    """Each in a block of its own."""
+    return replace(used(count), sequences=count)
 
 
 def view(*ready: ReplicaLoad, target: int | None = None) -> ScaleView:
@@ -42,7 +47,13 @@ def view(*ready: ReplicaLoad, target: int | None = None) -> ScaleView:
             view(replace(IDLE, blocks_waiting=140)), 2, ScaleReason.BLOCKS, id="waiting at one"
         ),
         pytest.param(
-            replace(view(IDLE, IDLE), line_blocks=300), 4, ScaleReason.BLOCKS, id="in the line"
+            replace(view(replace(used(30), sequences=3), IDLE), line_requests=20),
+            4,
+            ScaleReason.BLOCKS,
+            id="in the line, like those that run",
+        ),
+        pytest.param(
+            replace(view(IDLE), line_requests=1), 1, ScaleReason.STEADY, id="one in the line"
         ),
         pytest.param(
             view(replace(IDLE, prefill_tokens_waiting=3001, prefill_tokens_per_s=1000.0)),
@@ -122,6 +133,7 @@ loads = st.builds(
     blocks_used=st.integers(0, BLOCKS),
     blocks_waiting=st.integers(0, 10 * BLOCKS),
     prefill_tokens_waiting=st.integers(0, 100_000),
+    sequences=st.integers(0, BLOCKS),
     prefill_tokens_per_s=st.none() | st.floats(1.0, 1e5),
     is_open=st.booleans(),
 )
@@ -130,7 +142,7 @@ views = st.builds(
     now_ns=st.integers(0, 10**12),
     target=st.integers(0, 12),
     ready=st.lists(loads, max_size=12).map(tuple),
-    line_blocks=st.integers(0, 10_000),
+    line_requests=st.integers(0, 10_000),
     calm=st.none() | st.builds(Calm, st.integers(0, 10**12), st.integers(1, 12)),
 )
 
@@ -166,7 +178,7 @@ class Fleet:
         self.starting = [ready_s for ready_s in self.starting if ready_s > now_s]
         held = min(demand, self.ready * BLOCKS)
         each, rest = divmod(held, self.ready)
-        fleet = (used(each + 1),) * rest + (used(each),) * (self.ready - rest)
+        fleet = (sequences(each + 1),) * rest + (sequences(each),) * (self.ready - rest)
         target = self.ready + len(self.starting)
         # Nobody has more than all its blocks in use; who cannot be held stands in the line.
         seen = ScaleView(now_s * NS_PER_S, target, fleet, demand - held, self.calm)
