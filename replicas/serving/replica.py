@@ -6,30 +6,42 @@ elsewhere. Background tasks are supervised: the first one that ends by an
 exception makes the replica unhealthy, for good. An unhealthy replica breaks
 its links, leaves the registry and says so to whoever asks; it never falls
 silent.
+
+A replica that stops in order cuts no stream: what the control plane has not
+moved elsewhere and what has not finished within the grace is handed back to
+its gateways, which resume it on other replicas.
 """
 
 from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Coroutine, Iterable
+from collections.abc import AsyncGenerator, Coroutine, Iterable
 from typing import Any
 
 from protos.address import host_port
-from protos.messages import BlockEvent, ModelCard, Snapshot
+from protos.messages import BlockEvent, ModelCard, Snapshot, Standing
+from protos.moves import Peer
 from protos.registry import ControlDirectory, RegistryWriter, ReplicaRecord
 from replicas.config import ReplicaConfig
 from replicas.engine.engine import Engine
 from replicas.engine.executor import Executor
-from replicas.serving.control_link import ControlLink
+from replicas.serving.control_link import ControlLink, Reported
 from replicas.serving.data_service import DataService
 from replicas.serving.server import ReplicaServer
 from replicas.shell.block_feed import BlockFeed
+from replicas.shell.door import Door
 from replicas.shell.links import Links
 from replicas.shell.membership import MembershipKeeper
+from replicas.shell.moves.channel import Peers, SourceEnd, WarmBlock
+from replicas.shell.moves.home import Home
+from replicas.shell.moves.limits import MoveLimits
+from replicas.shell.moves.mover import Mover
+from replicas.shell.orders import Orders
 from replicas.shell.pace import Pace
 from replicas.shell.reporter import Reporter
 from replicas.shell.stepper import Stepper
+from replicas.shell.warmup import Warmup
 
 logger = logging.getLogger(__name__)
 
@@ -61,11 +73,6 @@ class Replica:
         self._reporter = Reporter(engine, config.replica_id, self._pace)
         self._links = Links(engine, self._reporter, self._work, config)
         self._keeper = self._build_keeper(registry) if registry is not None else None
-        self._control = (
-            ControlLink(directory, self._reporter, self.drain, config)
-            if directory is not None
-            else None
-        )
         self._stepper = Stepper(
             engine,
             executor,
@@ -75,6 +82,12 @@ class Replica:
             publish=self._keeper.announce if self._keeper is not None else _tell_nobody,
             check_interval_ms=config.check_interval_ms,
         )
+        waits_for_warmth = config.warm_ms > 0 and directory is not None
+        self._door = Door(engine, self._work, self._tell_all, is_warm=not waits_for_warmth)
+        self._peers: Peers = _NoPeers()
+        self._mover = self._build_mover(executor)
+        self._warmup = Warmup(self._door, self._pull, warm_ms=config.warm_ms)
+        self._control = self._build_control(directory) if directory is not None else None
         self._server: ReplicaServer | None = None
         self._stepping: asyncio.Task[None] | None = None
         self._tasks: list[asyncio.Task[None]] = []
@@ -91,23 +104,23 @@ class Replica:
         server = ReplicaServer(service)
         port = await server.start(config.host, config.port)
         self._server = server
+        await self._tell_all()
         address = host_port(config.advertise_host or config.host, port)
         record = ReplicaRecord(config.replica_id, address, self._card, self.snapshot().blocks_total)
-        self._stepping = self._supervise("stepping", self._stepper.run())
-        self._tasks.append(self._stepping)
-        if self._keeper is not None:
-            self._tasks.append(self._supervise("membership", self._keeper.run(record)))
-        if self._control is not None:
-            self._tasks.append(self._supervise("control link", self._control.run(record)))
+        self._start_tasks(record)
         logger.info("replica %s serves %s at %s", config.replica_id, self._card.name, address)
         return address
 
     async def stop(self, grace_s: float) -> None:
-        """Take nothing new, finish what runs within the grace, leave, close. Idempotent."""
+        """Take nothing new, let what runs finish or move within the grace, leave. Idempotent.
+
+        What is left then is handed back, so no stream is cut.
+        """
         server, self._server = self._server, None
         if server is None:
             return
-        await self._drain(server)
+        await self._door.leave_for_good()
+        await server.tell_serving(False)
         await self._finish_work(grace_s)
         await self._end_tasks()
         if self._keeper is not None:
@@ -115,10 +128,9 @@ class Replica:
         self._links.finish()
         await server.stop(FLUSH_S)
 
-    async def drain(self) -> None:
-        """Take no new work from now on and tell everybody; what runs goes on. Idempotent."""
-        if self._server is not None:
-            await self._drain(self._server)
+    async def stand(self, standing: Standing) -> None:
+        """Take new work or none from now on, and tell everybody; what runs goes on. Idempotent."""
+        await self._door.stand(standing)
 
     def snapshot(self) -> Snapshot:
         """The replica's state now, numbered like every other report."""
@@ -144,17 +156,48 @@ class Replica:
         )
         return MembershipKeeper(registry, feed, self._reporter, self._config)
 
-    async def _drain(self, server: ReplicaServer) -> None:
-        if self._engine.draining:
-            return
-        self._engine.drain()
-        self._work.set()
+    def _build_mover(self, executor: Executor) -> Mover:
+        home = Home(
+            self._config.replica_id,
+            self._card,
+            self._engine,
+            executor,
+            self._links,
+            self._stepper.at_boundary,
+            self._work,
+            lambda: self._reporter.epoch,
+        )
+        return Mover(home, self._peers, MoveLimits())
+
+    def _build_control(self, directory: ControlDirectory) -> ControlLink:
+        orders = Orders(self._door, self._mover, self._warmup, epoch=lambda: self._reporter.epoch)
+        reported = Reported(self._reporter, self._door, self._links, self._mover)
+        return ControlLink(directory, reported, orders, self._config)
+
+    def _start_tasks(self, record: ReplicaRecord) -> None:
+        self._stepping = self._supervise("stepping", self._stepper.run())
+        self._tasks.append(self._stepping)
+        self._tasks.append(self._supervise("moves", self._mover.run()))
+        if not self._door.is_open:
+            self._tasks.append(self._supervise("warming", self._warmup.run()))
+        if self._keeper is not None:
+            self._tasks.append(self._supervise("membership", self._keeper.run(record)))
+        if self._control is not None:
+            self._tasks.append(self._supervise("control link", self._control.run(record)))
+
+    async def _pull(self, peer: Peer) -> bool:
+        return False
+
+    async def _tell_all(self) -> None:
+        """Whether the door is open has changed, or the standing."""
+        is_open = self._door.is_open
         self._links.report()
         if self._keeper is not None:
-            self._keeper.drain()
+            self._keeper.tell_draining(not is_open)
         if self._control is not None:
             self._control.report()
-        await server.refuse_work()
+        if self._server is not None:
+            await self._server.tell_serving(is_open)
 
     async def _finish_work(self, grace_s: float) -> None:
         """Until the engine is idle, stepping has died, or the grace is over."""
@@ -163,13 +206,8 @@ class Replica:
         waits_for = (idle, self._stepping)
         await asyncio.wait(waits_for, timeout=grace_s, return_when=asyncio.FIRST_COMPLETED)
         idle.cancel()
-        if not self._engine.is_idle:
-            left = self.snapshot()
-            logger.warning(
-                "stopping with %d running and %d waiting sequences",
-                left.sequences_running,
-                left.sequences_waiting,
-            )
+        if self._failure is None and not self._engine.is_idle:
+            logger.warning("stopping: handed %d sequences back", self._links.hand_back())
 
     async def _end_tasks(self) -> None:
         """Stepping ends between two steps where it can, the others where they are."""
@@ -204,6 +242,16 @@ class Replica:
         await asyncio.gather(*others, return_exceptions=True)
         if self._keeper is not None:
             await self._keeper.leave()
+
+
+class _NoPeers:
+    def migrate(self, target: Peer) -> SourceEnd:
+        raise NotImplementedError
+
+    def warm(
+        self, peer: Peer, card: ModelCard, blocks_max: int
+    ) -> AsyncGenerator[tuple[WarmBlock, ...], None]:
+        raise NotImplementedError
 
 
 def _tell_nobody(_events: Iterable[BlockEvent]) -> None:

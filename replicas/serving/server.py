@@ -59,12 +59,12 @@ class ReplicaServer:
         except (OSError, RuntimeError) as error:
             raise CannotListen(f"cannot listen on {address}: {error}") from None
         await self._server.start()
-        await self._health.set(DATA_SERVICE, health_pb2.HealthCheckResponse.SERVING)
         return bound
 
-    async def refuse_work(self) -> None:
-        """The data service is NOT_SERVING from now on; the process is still sound."""
-        await self._health.set(DATA_SERVICE, health_pb2.HealthCheckResponse.NOT_SERVING)
+    async def tell_serving(self, is_serving: bool) -> None:
+        """Whether to send new work here, from now on; the process is sound either way."""
+        status = health_pb2.HealthCheckResponse
+        await self._health.set(DATA_SERVICE, status.SERVING if is_serving else status.NOT_SERVING)
 
     async def declare_unsound(self) -> None:
         await self._health.enter_graceful_shutdown()

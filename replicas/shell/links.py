@@ -17,6 +17,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
+from heapq import nsmallest
 from itertools import groupby
 
 from protos.messages import (
@@ -29,6 +30,7 @@ from protos.messages import (
     RequestId,
     SampledToken,
     SequenceId,
+    SequenceReport,
     StepEvents,
 )
 from protos.moves import Claim
@@ -177,40 +179,58 @@ class Links:
         self._serial += 1
         return RequestId(f"{self._serial}:{request_id}")
 
+    def sequence_id(self, inner: RequestId, choice: int) -> SequenceId:
+        return SequenceId(f"{inner}/{choice}")
+
     def of(self, sequence_id: SequenceId) -> tuple[RequestId, int] | None:
-        """The submission's name in the engine and the choice; None if it is not here."""
-        ticket = self._ticket(sequence_id)
-        return None if ticket is None else (ticket.inner, ticket.choice)
+        """The submission's name in the engine and the choice; None if nobody asked for it here."""
+        inner, _, choice = sequence_id.rpartition("/")
+        if RequestId(inner) not in self._submissions or not choice.isdecimal():
+            return None
+        return RequestId(inner), int(choice)
 
     def said(self, sequence_id: SequenceId) -> tuple[SampledToken, ...]:
         """The whole output of a sequence that is here, as its client was told."""
-        ticket = self._ticket(sequence_id)
-        assert ticket is not None, f"{sequence_id} is not here"
-        return tuple(ticket.said)
+        inner, choice = self._place(sequence_id)
+        return tuple(self._submissions[inner][choice].said)
 
     def client_id(self, sequence_id: SequenceId) -> RequestId:
         """What its client calls the request of a sequence that is here."""
-        ticket = self._ticket(sequence_id)
-        assert ticket is not None, f"{sequence_id} is not here"
-        return ticket.request_id
+        inner, _ = self._place(sequence_id)
+        return next(iter(self._submissions[inner].values())).request_id
+
+    def sequences(self, count_max: int) -> tuple[SequenceReport, ...]:
+        """The largest sequences of the engine, under their clients' request ids."""
+        reports = [report for report in self._engine.sequences() if self.of(report.sequence_id)]
+        largest = nsmallest(count_max, reports, key=lambda each: (-each.blocks, each.sequence_id))
+        return tuple(replace(each, request_id=self.client_id(each.sequence_id)) for each in largest)
 
     def give(self, sequence_id: SequenceId, target: ReplicaId | None, *, choices: int = 1) -> None:
         """Tell whoever follows them that these choices went to the target, or to nobody.
 
-        Called between two steps, by who has taken them out of the engine: with
-        `choices` more than one where they had not forked yet.
+        Called by who has just taken them out of the engine: with `choices` more
+        than one where they had not forked yet.
         """
-        first = self._ticket(sequence_id)
-        assert first is not None, f"{sequence_id} is not here"
-        of_submission = self._submissions[first.inner]
-        numbers = range(first.choice, first.choice + choices)
-        given = [of_submission[number] for number in numbers if number in of_submission]
+        inner, first = self._place(sequence_id)
+        here = self._submissions[inner]
+        given = [here[choice] for choice in range(first, first + choices) if choice in here]
         for (link, _), group in groupby(given, key=lambda ticket: (ticket.link, ticket.mates)):
             mates = tuple(group)
             for ticket in mates:
                 self._forget(ticket)
             if link is not None:
                 self._hand_off(link, mates[0], len(mates), target)
+
+    def hand_back(self) -> int:
+        """Take everything out of the engine and give it to nobody; answers how much it was."""
+        sequences = self._engine.sequences()
+        for report in sequences:
+            withdrawn = self._engine.withdraw(report.request_id, report.choice)
+            assert withdrawn is not None, f"{report.sequence_id} is reported and not here"
+            if self.of(report.sequence_id) is not None:
+                self.give(report.sequence_id, None, choices=withdrawn[1])
+        self._work.set()
+        return len(sequences)
 
     def receive(self, inner: RequestId, request: Request, said: Iterable[SampledToken]) -> None:
         """A choice has arrived, and runs in the engine as `inner`: park it for its gateway.
@@ -226,10 +246,10 @@ class Links:
 
     # ---- tickets
 
-    def _ticket(self, sequence_id: SequenceId) -> Ticket | None:
-        inner, _, choice = sequence_id.rpartition("/")
-        choices = self._submissions.get(RequestId(inner), {})
-        return choices.get(int(choice)) if choice.isdecimal() else None
+    def _place(self, sequence_id: SequenceId) -> tuple[RequestId, int]:
+        place = self.of(sequence_id)
+        assert place is not None, f"{sequence_id} is not here"
+        return place
 
     def _admit(self, ticket: Ticket) -> None:
         self._submissions.setdefault(ticket.inner, {})[ticket.choice] = ticket

@@ -57,9 +57,9 @@ class MembershipKeeper:
         if not self._feed.is_empty:
             self._changed.set()
 
-    def drain(self) -> None:
-        """Tell the registry now, and with every renewal, that this replica takes no new work."""
-        self._is_draining = True
+    def tell_draining(self, is_draining: bool) -> None:
+        """Tell the registry now, and with every renewal, whether this replica takes new work."""
+        self._is_draining = is_draining
         self._renew_now = True
         self._changed.set()
 

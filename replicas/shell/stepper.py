@@ -143,8 +143,8 @@ class Stepper:
         self._deliver(deltas)
 
     async def _rest(self) -> None:
-        assert self._engine.is_idle, "work is left and nothing can be scheduled"
-        self._idle.set()
+        if self._engine.is_idle:  # otherwise what is here is frozen, until somebody thaws it
+            self._idle.set()
         self._check_when_due()
         await self._work.wait()
         self._work.clear()

@@ -120,6 +120,11 @@ class Running:
     def blocks_used(self) -> int:
         return self.replica.snapshot().blocks_used
 
+    @property
+    def sequences(self) -> int:
+        snapshot = self.replica.snapshot()
+        return snapshot.sequences_running + snapshot.sequences_waiting
+
     @asynccontextmanager
     async def attached(self) -> AsyncIterator[Gateway]:
         """A link that has read its first message."""

@@ -15,6 +15,9 @@ from orchestrator.registry.config import RegistryConfig
 from orchestrator.registry.memory import MemoryRegistry
 from protos import control_pb2, control_pb2_grpc
 from protos.convert import record_from_proto
+from protos.convert_moves import sequence_from_proto
+from protos.messages import Handoff, RequestId, SequenceReport, Standing
+from protos.moves import MoveOutcome
 from replicas.serving import control_link
 from tests.integration.replica.gateway import running
 from tests.unit.shell.counting import CARD, CONFIG, request
@@ -50,8 +53,8 @@ class ControlPlane(control_pb2_grpc.ControlPlaneServicer):
         while True:
             await context.write(await self.commands.get())
 
-    def drain(self, epoch: int) -> None:
-        command = control_pb2.ControlCommand(epoch=epoch, drain=control_pb2.DrainCommand())
+    def stand(self, standing: Standing, *, epoch: int = 0, term: int = 1) -> None:
+        command = control_pb2.ControlCommand(epoch=epoch, term=term, standing=standing.value)
         self.commands.put_nowait(command)
 
     def has_reports(self, stream: int, count: int = 1) -> bool:
@@ -79,7 +82,7 @@ def registry() -> MemoryRegistry:
 async def test_the_first_report_names_the_replica_and_the_others_do_not() -> None:
     plane, known = ControlPlane(), registry()
     async with listening(plane) as address:
-        await known.announce_control(address)
+        await known.lead("plane", address)
         async with running(QUICK, directory=known) as served:
             await eventually(lambda: plane.has_reports(0, 3), "three reports")
             first, *others = plane.streams[0]
@@ -90,38 +93,118 @@ async def test_the_first_report_names_the_replica_and_the_others_do_not() -> Non
             assert numbers == sorted(set(numbers))
 
 
-async def test_a_drain_command_is_carried_out_and_reported_at_once() -> None:
+async def test_a_standing_is_taken_up_and_reported_at_once_and_can_be_ended() -> None:
     plane, known = ControlPlane(), registry()
     slow = replace(QUICK, report_interval_ms=600_000)
     async with listening(plane) as address:
-        await known.announce_control(address)
+        await known.lead("plane", address)
         async with running(slow, directory=known) as served:
             await eventually(lambda: plane.has_reports(0), "the first report")
-            plane.drain(epoch=0)
-            await eventually(
-                lambda: any(report.snapshot.draining for report in plane.streams[0]),
-                "a report that it drains, long before the interval is over",
-            )
-            assert served.engine.draining
+
+            async def takes_up(standing: Standing) -> None:
+                plane.stand(standing)
+                await eventually(
+                    lambda: plane.streams[0][-1].standing == standing.value,
+                    "a report long before the interval is over",
+                )
+                is_draining = plane.streams[0][-1].snapshot.draining
+                assert is_draining == (standing is not Standing.OPEN)
+
+            await takes_up(Standing.CORDONED)
+            await takes_up(Standing.LEAVING)
+            await takes_up(Standing.OPEN)
+            assert not served.engine.draining
 
 
-async def test_a_command_for_another_epoch_is_ignored() -> None:
+async def test_what_nobody_may_order_any_more_is_ignored() -> None:
+    """Another epoch, an earlier term, a word without meaning; then a word that counts."""
     plane, known = ControlPlane(), registry()
     async with listening(plane) as address:
-        await known.announce_control(address)
+        await known.lead("plane", address)
         async with running(QUICK, directory=known) as served:
             await eventually(lambda: plane.has_reports(0), "the first report")
-            plane.drain(epoch=41)
-            await eventually(plane.commands.empty, "the command is on its way")
-            so_far = len(plane.streams[0])
-            await eventually(lambda: plane.has_reports(0, so_far + 3), "more reports")
-            assert not served.engine.draining
+            plane.stand(Standing.OPEN, term=7)
+            plane.stand(Standing.CORDONED, term=9, epoch=41)
+            plane.stand(Standing.CORDONED, term=6)
+            plane.commands.put_nowait(control_pb2.ControlCommand(term=7, standing="upright"))
+            plane.commands.put_nowait(control_pb2.ControlCommand(term=7))
+            plane.stand(Standing.LEAVING, term=7)
+            await eventually(lambda: served.engine.draining, "the last one is obeyed")
+            words = [report.standing for report in plane.streams[0]]
+            assert Standing.CORDONED.value not in words
+
+
+async def test_a_leaving_replica_is_leaving_to_the_next_leader_too() -> None:
+    former, leader, known = ControlPlane(), ControlPlane(), registry()
+    async with listening(leader) as second, running(QUICK, directory=known) as served:
+        async with listening(former) as first:
+            await known.lead("former", first)
+            await eventually(lambda: former.has_reports(0), "the first leader")
+            former.stand(Standing.LEAVING, term=5)
+            await eventually(lambda: served.engine.draining, "it leaves")
+        await known.resign("former")
+        await known.lead("leader", second)
+        await eventually(lambda: leader.has_reports(0), "the next leader")
+        assert leader.streams[0][0].standing == Standing.LEAVING.value
+        leader.stand(Standing.OPEN, term=4)  # said by a leader of before
+        leader.stand(Standing.CORDONED, term=6)
+        await eventually(
+            lambda: leader.streams[0][-1].standing == Standing.CORDONED.value, "obeyed"
+        )
+        assert Standing.OPEN.value not in [report.standing for report in leader.streams[0]]
+
+
+async def test_sequences_are_reported_under_their_clients_names() -> None:
+    plane, known = ControlPlane(), registry()
+    async with listening(plane) as address:
+        await known.lead("plane", address)
+        async with running(QUICK, directory=known) as served, served.attached() as gateway:
+            served.executor.hold()
+            asked = replace(request("a", prompt_tokens=9), tenant="t", first_choice=2)
+            await gateway.submit(request("small"), asked)
+            await eventually(lambda: served.sequences == 2, "both are in")
+
+            def reported() -> list[SequenceReport]:
+                return [
+                    sequence_from_proto(sequence)
+                    for stream in plane.streams
+                    for sequence in stream[-1].sequences
+                ]
+
+            await eventually(lambda: len(reported()) == 2, "both are reported")
+            one = next(each for each in reported() if each.request_id == "a")
+            assert (one.choice, one.tenant, one.tokens) == (2, "t", 9)
+            assert one.sequence_id not in ("a/2", "")
+
+
+async def test_an_order_to_hand_back_is_carried_out_and_its_end_reported() -> None:
+    plane, known = ControlPlane(), registry()
+    async with listening(plane) as address:
+        await known.lead("plane", address)
+        async with running(QUICK, directory=known) as served, served.attached() as gateway:
+            served.executor.hold()
+            await gateway.submit(request("a", tokens_max=100))
+            await eventually(
+                lambda: any(report.sequences for s in plane.streams for report in s), "reported"
+            )
+            served.executor.release()
+            order = control_pb2.MoveOrder(move_id="m", sequence_id="1:a/0", deadline_ms=60_000)
+            plane.commands.put_nowait(control_pb2.ControlCommand(term=1, move=order))
+            await gateway.read_until(lambda: bool(gateway.handoffs))
+            assert gateway.handoffs == [Handoff(RequestId("a"), 0, 1, None)]
+            await eventually(
+                lambda: (
+                    [m.outcome for s in plane.streams for r in s for m in r.moves]
+                    == [MoveOutcome.HANDED_BACK.value]
+                ),
+                "how it ended is reported once",
+            )
 
 
 async def test_a_new_epoch_is_a_new_stream_with_the_record() -> None:
     plane, known = ControlPlane(), registry()
     async with listening(plane) as address:
-        await known.announce_control(address)
+        await known.lead("plane", address)
         quick = replace(QUICK, lease_ms=60)  # renews every 20 ms, and so notices
         async with running(quick, registry=known, directory=known):
             await eventually(
@@ -143,7 +226,7 @@ async def test_a_control_plane_that_comes_late_or_comes_back_is_found() -> None:
         await gateway.submit(asked)
         await gateway.finished(asked)  # nobody was needed for that
         async with listening(plane) as address:
-            await known.announce_control(address)
+            await known.lead("plane", address)
             await eventually(lambda: plane.has_reports(0), "it came late")
         async with listening(plane, address):
             await eventually(lambda: plane.has_reports(1), "it came back")
@@ -153,11 +236,12 @@ async def test_a_control_plane_that_comes_late_or_comes_back_is_found() -> None:
 async def test_it_follows_the_directory_to_another_control_plane(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(control_link, "DIRECTORY_CHECK_S", 0.01)
+    monkeypatch.setattr(control_link, "LOOK_MS", 10)
     former, leader, known = ControlPlane(), ControlPlane(), registry()
     async with listening(former) as first, listening(leader) as second:
-        await known.announce_control(first)
+        await known.lead("former", first)
         async with running(QUICK, directory=known):
             await eventually(lambda: former.has_reports(0), "the first leader")
-            await known.announce_control(second)
+            await known.resign("former")
+            await known.lead("leader", second)
             await eventually(lambda: leader.has_reports(0), "the next leader")

@@ -15,7 +15,7 @@ from grpc_reflection.v1alpha import reflection_pb2, reflection_pb2_grpc
 from orchestrator.registry.config import RegistryConfig
 from orchestrator.registry.memory import MemoryRegistry
 from protos.address import CannotListen
-from protos.messages import RefusalReason
+from protos.messages import RefusalReason, Standing
 from replicas.serving.replica import Replica, ReplicaUnhealthy
 from replicas.serving.server import DATA_SERVICE
 from tests.integration.replica.gateway import running
@@ -86,30 +86,38 @@ async def test_blocks_can_be_located_once_they_are_full() -> None:
     assert await known.members() == ()
 
 
-async def test_a_draining_replica_finishes_what_runs_and_takes_nothing_new() -> None:
+async def test_a_cordoned_replica_finishes_what_runs_and_takes_nothing_new_until_it_opens() -> None:
     known = registry()
     async with running(registry=known) as served, served.attached() as gateway:
+
+        async def is_told(draining: bool) -> bool:
+            return [member.draining for member in await known.members()] == [draining]
+
         served.executor.hold()
         running_on = request("a")
         await gateway.submit(running_on)
         await eventually(lambda: served.blocks_used > 0, "it runs")
-        await served.replica.drain()
-        await served.replica.drain()
+        await served.replica.stand(Standing.CORDONED)
+        await served.replica.stand(Standing.CORDONED)
         await gateway.read_until(lambda: gateway.snapshot.draining)
         await gateway.submit(request("late"))
         await gateway.read_until(lambda: bool(gateway.refusals))
         assert gateway.refusals[0].reason is RefusalReason.DRAINING
-
-        async def is_told() -> bool:
-            return [member.draining for member in await known.members()] == [True]
-
-        await eventually_answers(is_told, "the registry knows")
+        await eventually_answers(lambda: is_told(True), "the registry knows")
         assert await health_of(served.address, DATA_SERVICE) == NOT_SERVING
         assert await health_of(served.address, "") == SERVING
         served.executor.release()
         await gateway.finished(running_on)
         assert gateway.tokens("a") == answer(running_on)
         served.replica.check_health()
+
+        await served.replica.stand(Standing.OPEN)
+        await gateway.read_until(lambda: not gateway.snapshot.draining)
+        await eventually_answers(lambda: is_told(False), "the registry knows that, too")
+        assert await health_of(served.address, DATA_SERVICE) == SERVING
+        late = request("late")
+        await gateway.submit(late)
+        await gateway.finished(late)
 
 
 async def test_stop_lets_running_requests_finish_and_their_tokens_arrive() -> None:
@@ -123,18 +131,40 @@ async def test_stop_lets_running_requests_finish_and_their_tokens_arrive() -> No
         assert gateway.tokens("a") == answer(asked)
 
 
-async def test_stop_without_grace_ends_the_streams() -> None:
+async def test_what_is_left_at_the_end_of_the_grace_is_handed_back() -> None:
     async with running() as served, served.attached() as gateway:
         served.executor.hold()
-        await gateway.submit(request("a"))
+        asked, forked = request("a", choices=2), request("b", choices=2)
+        await gateway.submit(forked)
         await eventually(lambda: served.blocks_used > 0, "it runs")
+        await gateway.submit(asked)
+        await eventually(lambda: served.sequences == 2, "both are in")
         stopping = asyncio.create_task(served.replica.stop(0))
+        await gateway.read_until(lambda: len(gateway.handoffs) == 2)
+        assert {(h.request_id, h.choice, h.choices, h.target) for h in gateway.handoffs} == {
+            ("a", 0, 2, None),
+            ("b", 0, 2, None),
+        }
         served.executor.release()
         await gateway.read_to_the_end()
         await stopping
         await served.replica.stop(0)
         with pytest.raises(ReplicaUnhealthy, match="stopped"):
             served.replica.check_health()
+
+
+async def test_nobody_opens_a_replica_that_stops() -> None:
+    async with running() as served, served.attached() as gateway:
+        served.executor.hold()
+        await gateway.submit(request("a"))
+        await eventually(lambda: served.blocks_used > 0, "it runs")
+        stopping = asyncio.create_task(served.replica.stop(20))
+        await gateway.read_until(lambda: gateway.snapshot.draining)
+        await served.replica.stand(Standing.OPEN)
+        assert served.engine.draining
+        served.executor.release()
+        await gateway.read_to_the_end()
+        await stopping
 
 
 async def test_an_executor_that_fails_makes_the_replica_unhealthy() -> None:

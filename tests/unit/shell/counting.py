@@ -1,12 +1,15 @@
 """A small honest executor: the next token is its own position.
 
-It looks at nothing but the plan, so a wrong row, a lost step or a token in
-the wrong stream shows as a wrong number.
+The token depends on nothing but the plan, so a wrong row, a lost step or a
+token in the wrong stream shows as a wrong number. Its KV is the tokens
+themselves, and it asserts that a row finds all of them in its blocks.
 """
 
 from __future__ import annotations
 
 import asyncio
+import struct
+from collections.abc import Sequence
 from itertools import count
 
 from protos.messages import (
@@ -20,7 +23,7 @@ from protos.messages import (
 from replicas.config import ReplicaConfig
 from replicas.engine.config import EngineConfig
 from replicas.engine.engine import Engine
-from replicas.engine.plan import Sample, StepOutcome, StepPlan
+from replicas.engine.plan import BlockId, Row, Sample, StepOutcome, StepPlan
 
 VOCAB_SIZE = 5000
 CARD = ModelCard(
@@ -31,6 +34,7 @@ CARD = ModelCard(
     context_tokens_max=4096,
     vocab_size=VOCAB_SIZE,
 )
+BLOCK = struct.Struct(f"<{CARD.block_size}I")  # its tokens
 CONFIG = ReplicaConfig(replica_id=ReplicaId("r-0"), report_interval_ms=20, check_interval_ms=0)
 
 
@@ -58,6 +62,7 @@ class CountingExecutor:
     def __init__(self) -> None:
         self._may_run = asyncio.Event()
         self._may_run.set()
+        self._slots: dict[tuple[BlockId, int], int] = {}
         self.failure: Exception | None = None
 
     def hold(self) -> None:
@@ -71,7 +76,37 @@ class CountingExecutor:
         await self._may_run.wait()
         if self.failure is not None:
             raise self.failure
+        for copy in plan.copies:
+            for slot in range(copy.slots):
+                self._slots[copy.target, slot] = self._slots[copy.source, slot]
+        for row in plan.rows:
+            for position, token in enumerate(row.tokens, row.start):
+                self._slots[_place(row, position)] = token
+        for row in plan.rows:
+            for sample in row.samples[:1]:
+                for position, token in enumerate((*sample.prompt, *sample.output)):
+                    assert self._slots[_place(row, position)] == token, "foreign KV"
         return counted(plan)
+
+    async def read_blocks(self, blocks: Sequence[BlockId]) -> tuple[bytes, ...]:
+        await asyncio.sleep(0)
+        none = VOCAB_SIZE  # no token, in a slot that was never written
+        return tuple(
+            BLOCK.pack(*(self._slots.get((block, slot), none) for slot in range(CARD.block_size)))
+            for block in blocks
+        )
+
+    async def write_blocks(self, blocks: Sequence[BlockId], payloads: Sequence[bytes]) -> None:
+        await asyncio.sleep(0)
+        for block, payload in zip(blocks, payloads, strict=True):
+            if len(payload) != BLOCK.size:
+                raise ValueError(f"a block has {BLOCK.size} bytes, not {len(payload)}")
+            for slot, token in enumerate(BLOCK.unpack(payload)):
+                self._slots[block, slot] = token
+
+
+def _place(row: Row, position: int) -> tuple[BlockId, int]:
+    return row.block_table[position // CARD.block_size], position % CARD.block_size
 
 
 _prompts = count(1)

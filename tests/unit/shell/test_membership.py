@@ -201,7 +201,7 @@ async def test_draining_is_told_long_before_the_next_renewal() -> None:
     async with place.kept():
         place.store(1)
         await place.is_told("before")
-        place.keeper.drain()
+        place.keeper.tell_draining(True)
         await eventually_answers(place.is_draining, "draining is told")
 
 
@@ -210,7 +210,7 @@ async def test_draining_is_told_in_every_later_epoch() -> None:
     async with place.kept():
         place.store(1)
         await place.is_told("before")
-        place.keeper.drain()
+        place.keeper.tell_draining(True)
         await eventually_answers(place.is_draining, "draining is told")
         place.registry.now_ns += LEASE_MS * 1_000_000
         await eventually(lambda: len(place.registry.epochs) == 2, "it joined again")
