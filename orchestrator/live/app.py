@@ -14,6 +14,7 @@ from ray import serve
 from ray.serve import Application
 
 from orchestrator.config import Deployment
+from orchestrator.live.autoscaling import autoscaling
 from orchestrator.live.deployments import ControlPlaneActor, GatewayActor, ReplicaActor
 
 # Tokens never enter an actor through a Serve handle; health checks do.
@@ -32,11 +33,15 @@ def build(deployment: Deployment) -> Application:
         "replica",
         deployment,
         resources={"num_cpus": 1, "num_gpus": gpus},
-        num_replicas=deployment.replicas,
+        **replica_count(deployment),
         max_replicas_per_node=None if deployment.replica_port is None else 1,
     )
     control_plane = serve_deployment(
-        ControlPlaneActor, "control-plane", deployment, resources={"num_cpus": 0.5}
+        ControlPlaneActor,
+        "control-plane",
+        deployment,
+        resources={"num_cpus": 0.5},
+        num_replicas=deployment.control_planes,
     )
     gateway = serve_deployment(
         GatewayActor,
@@ -46,6 +51,14 @@ def build(deployment: Deployment) -> Application:
         max_replicas_per_node=1,  # its ports are fixed
     )
     return gateway.bind(deployment, replicas.bind(deployment), control_plane.bind(deployment))
+
+
+def replica_count(deployment: Deployment) -> dict[str, Any]:
+    """A number, or who finds it."""
+    scaling = autoscaling(deployment)
+    if scaling is None:
+        return {"num_replicas": deployment.replicas}
+    return {"autoscaling_config": scaling}
 
 
 def serve_deployment(

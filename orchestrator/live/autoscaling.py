@@ -13,12 +13,17 @@ its sequences out (deployments.py).
 
 from __future__ import annotations
 
+import asyncio
 import logging
+import time
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Protocol
 
+from ray.exceptions import RayError
 from ray.serve.config import AutoscalingConfig, AutoscalingContext, AutoscalingPolicy
+from ray.serve.exceptions import RayServeException
+from ray.serve.handle import DeploymentHandle
 
 from orchestrator.config import Deployment
 from orchestrator.policy.scale import (
@@ -35,6 +40,7 @@ log = logging.getLogger(__name__)
 NS_PER_S = 1_000_000_000
 FIGURES_EVERY_S = 1.0
 FIGURES_KEPT_S = 5.0  # as Serve asks for a span; only the newest ones are looked at
+LINE_KEPT_S = 3 * FIGURES_EVERY_S  # without news of it
 LINE = "line_requests:"  # and the gateway's name
 
 # Serve's name of a replica is opaque here.
@@ -65,6 +71,39 @@ def figures(snapshot: Snapshot) -> dict[str, float]:
 def line_figure(gateway: str) -> str:
     """The name under which a replica passes on how long a gateway's line is."""
     return LINE + gateway
+
+
+class Lines:
+    """Gateways' lines, as one replica has heard of them."""
+
+    def __init__(self) -> None:
+        self._heard: dict[str, tuple[int, float]] = {}
+
+    def hear(self, gateway: str, requests: int) -> None:
+        self._heard[gateway] = requests, time.monotonic()
+
+    def figures(self) -> dict[str, float]:
+        """What was heard a short while ago; the gateway may tell another replica since."""
+        oldest = time.monotonic() - LINE_KEPT_S
+        self._heard = {name: told for name, told in self._heard.items() if told[1] > oldest}
+        return {line_figure(name): requests for name, (requests, _) in self._heard.items()}
+
+
+async def tell_line(
+    replicas: DeploymentHandle[Any], gateway: str, waiting: Callable[[], int]
+) -> None:
+    """Tell some replica how long the line is, again and again while there is one."""
+    told = 0
+    while True:
+        requests = waiting()
+        if requests or told:
+            try:
+                async with asyncio.timeout(FIGURES_EVERY_S):
+                    await replicas.hear_line.remote(gateway, requests)
+                told = requests
+            except (RayError, RayServeException, TimeoutError) as error:
+                log.warning("no replica could be told of the gateway's line: %r", error)
+        await asyncio.sleep(FIGURES_EVERY_S)
 
 
 def autoscaling(deployment: Deployment) -> AutoscalingConfig | None:

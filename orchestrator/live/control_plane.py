@@ -1,14 +1,16 @@
-"""The control plane's process: a listener, a heartbeat and an announcement.
+"""The control plane's process: a listener, a heartbeat and a candidacy.
 
-Nobody waits for it: replicas and gateways serve without it, and replicas find
-it by the address that it announces in the registry again and again. While the
-registry is missing, nobody new finds it; streams that are attached go on.
+Several may run; the registry lets one of them lead (candidacy.py), and only
+that one ticks and gives orders. The others stand by: a standby is healthy as
+a process, while its services are NOT_SERVING to whoever asks for their health.
+Nobody waits for any of them: replicas and gateways serve without a leader, and
+find it by the address that the registry names. While the registry is missing,
+attached streams go on, without orders once the leader's lease is over.
 """
 
 from __future__ import annotations
 
 import asyncio
-import logging
 from dataclasses import dataclass, field
 
 from grpc import aio
@@ -16,14 +18,13 @@ from grpc_health.v1 import health, health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection
 
 from orchestrator.control.orchestrator import Orchestrator, OrchestratorConfig
+from orchestrator.live.candidacy import Candidacy
 from orchestrator.live.clock import OsClock
 from orchestrator.live.control_room import ControlRoom
 from orchestrator.live.control_services import ControlPlaneService, OperatorService
 from protos import control_pb2, control_pb2_grpc
 from protos.address import CannotListen, host_port
-from protos.registry import ControlDirectory, RegistryUnavailable
-
-log = logging.getLogger(__name__)
+from protos.registry import ControlDirectory
 
 SERVICES = control_pb2.DESCRIPTOR.services_by_name
 NAMES = (SERVICES["ControlPlane"].full_name, SERVICES["Operator"].full_name)
@@ -34,7 +35,8 @@ OPERATOR_CALLS_MAX = 64
 class ControlPlaneConfig:
     orchestrator: OrchestratorConfig = field(default_factory=OrchestratorConfig)
     tick_s: float = 0.25
-    announce_s: float = 1.0  # a third of the registry's default lease
+    lease_s: float = 3.0  # no longer than the registry's
+    renew_s: float = 1.0  # so that one answer may be lost, and a standby is not late
     streams_max: int = 1024
     commands_max: int = 64  # unread commands of one stream
     silence_s_max: float = 10.0  # of an attached replica
@@ -66,23 +68,32 @@ class ControlPlaneServer:
             commands_max=self._config.commands_max,
         )
         self._health = health.aio.HealthServicer()
+        self._candidacy: Candidacy | None = None
         self._tasks: list[asyncio.Task[None]] = []
         self._server: aio.Server | None = None
 
     async def start(self) -> str:
-        """Listen and announce; the address for others. Raises CannotListen."""
+        """Listen and ask for the lead once; the address for others. Raises CannotListen."""
         self._server = server = self._build_server()
         try:
             port: int = server.add_insecure_port(host_port(self._host, self._port))
         except RuntimeError as error:
             raise CannotListen(f"cannot listen on port {self._port} of {self._host}") from error
         await server.start()
-        for name in NAMES:
-            await self._health.set(name, health_pb2.HealthCheckResponse.SERVING)
         address = host_port(self._advertise_host, port)
+        self._candidacy = candidacy = Candidacy(
+            self._directory,
+            address,
+            lease_s=self._config.lease_s,
+            renew_s=self._config.renew_s,
+            on_lead=self._room.lead,
+            on_follow=self._room.follow,
+        )
+        await candidacy.contend()
+        await self._show_health(candidacy)
         self._tasks = [
-            asyncio.create_task(self._tick_forever()),
-            asyncio.create_task(self._announce_forever(address)),
+            asyncio.create_task(self._tick_forever(candidacy)),
+            asyncio.create_task(candidacy.run()),
         ]
         return address
 
@@ -93,10 +104,12 @@ class ControlPlaneServer:
                 raise RuntimeError("the control plane stands still") from task.exception()
 
     async def stop(self) -> None:
-        """End every stream; replicas look for the next control plane."""
+        """Resign and end every stream; replicas look for the next leader."""
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
+        if self._candidacy is not None:
+            await self._candidacy.resign()
         await self._health.enter_graceful_shutdown()
         if self._server is not None:
             await self._server.stop(self._config.stop_grace_s)
@@ -117,15 +130,14 @@ class ControlPlaneServer:
         reflection.enable_server_reflection(names, server)
         return server
 
-    async def _tick_forever(self) -> None:
+    async def _tick_forever(self, candidacy: Candidacy) -> None:
         while True:
-            self._room.apply()
+            await self._show_health(candidacy)
+            if candidacy.leads:
+                self._room.apply()
             await self._clock.sleep(self._config.tick_s)
 
-    async def _announce_forever(self, address: str) -> None:
-        while True:
-            try:
-                await self._directory.announce_control(address)
-            except RegistryUnavailable as error:
-                log.warning("the control plane could not announce itself: %s", error)
-            await self._clock.sleep(self._config.announce_s)
+    async def _show_health(self, candidacy: Candidacy) -> None:
+        answer = health_pb2.HealthCheckResponse
+        for name in NAMES:
+            await self._health.set(name, answer.SERVING if candidacy.leads else answer.NOT_SERVING)

@@ -15,19 +15,26 @@ from __future__ import annotations
 import asyncio
 import logging
 from functools import partial
+from typing import Any
 
 import ray
 from fastapi import FastAPI
 from ray import serve
+from ray.serve.handle import DeploymentHandle
 
 from orchestrator.config import Deployment
+from orchestrator.live.autoscaling import Lines, figures, tell_line
 from orchestrator.live.control_plane import ControlPlaneServer
 from orchestrator.live.gateway import build_gateway
 from orchestrator.live.registry_url import connect_registry
 from orchestrator.live.vocabulary import read_vocabulary
+from protos.address import CannotListen
 from protos.messages import ReplicaId
 from replicas.config import ReplicaConfig
 from replicas.serving.build import build_replica
+
+# For a new replica to fetch what most requests begin with, where others may have it.
+WARM_MS = 2_000
 
 LOG_FORMAT = "%(asctime)s %(levelname)s %(name)s: %(message)s"
 
@@ -52,12 +59,14 @@ class ReplicaActor:
     async def __init__(self, deployment: Deployment) -> None:  # type: ignore[misc]
         log_to_stderr(deployment)
         self._drain_s = deployment.drain_s
+        self._lines = Lines()
         self._registry = connect_registry(deployment)
         replica_config = ReplicaConfig(
             replica_id=ReplicaId(serve.get_replica_context().replica_id.unique_id),
             host=deployment.host,
             port=deployment.replica_port or 0,
             advertise_host=advertised_host(deployment),
+            warm_ms=WARM_MS if deployment.replicas_most > 1 else 0,
         )
         # Weights load in a thread: the actor answers health checks meanwhile.
         self._replica = await asyncio.to_thread(
@@ -77,6 +86,14 @@ class ReplicaActor:
     async def check_health(self) -> None:
         self._replica.check_health()
 
+    async def record_autoscaling_stats(self) -> dict[str, float]:
+        """What Serve shows our policy, where the number of replicas is not fixed."""
+        return figures(self._replica.snapshot()) | self._lines.figures()
+
+    async def hear_line(self, gateway: str, requests: int) -> None:
+        """How long a gateway's line is, to be passed on with this replica's own figures."""
+        self._lines.hear(gateway, requests)
+
     async def __del__(self) -> None:
         await self._replica.stop(self._drain_s)
         await self._registry.close()
@@ -87,14 +104,25 @@ class ControlPlaneActor:
 
     async def __init__(self, deployment: Deployment) -> None:  # type: ignore[misc]
         log_to_stderr(deployment)
+        self._deployment = deployment
         self._registry = connect_registry(deployment)
-        self._server = ControlPlaneServer(
+        self._server = self._listening_at(deployment.control_port)
+        try:
+            await self._server.start()
+        except CannotListen:
+            if deployment.control_planes == 1:
+                raise
+            # Another one of them has the port; replicas find the leader by the registry.
+            self._server = self._listening_at(0)
+            await self._server.start()
+
+    def _listening_at(self, port: int) -> ControlPlaneServer:
+        return ControlPlaneServer(
             self._registry,
-            host=deployment.host,
-            port=deployment.control_port,
-            advertise_host=advertised_host(deployment),
+            host=self._deployment.host,
+            port=port,
+            advertise_host=advertised_host(self._deployment),
         )
-        await self._server.start()
 
     async def check_health(self) -> None:
         self._server.check_health()
@@ -108,11 +136,19 @@ class ControlPlaneActor:
 class GatewayActor:
     """HTTP and gRPC front doors on ports of their own, and the same app as Serve's ingress."""
 
-    async def __init__(self, deployment: Deployment, *_dependencies: object) -> None:  # type: ignore[misc]
+    async def __init__(  # type: ignore[misc]
+        self, deployment: Deployment, replicas: DeploymentHandle[Any], *_dependencies: object
+    ) -> None:
         log_to_stderr(deployment)
         self._drain_s = deployment.drain_s
         self._gateway = build_gateway(deployment)
         await self._gateway.start()
+        self._telling: asyncio.Task[None] | None = None
+        if deployment.replicas_least < deployment.replicas_most:
+            name = serve.get_replica_context().replica_id.unique_id
+            dispatch = self._gateway.dispatch
+            telling = tell_line(replicas, name, lambda: dispatch.waiting)
+            self._telling = asyncio.create_task(telling)
 
     def __serve_build_asgi_app__(self) -> FastAPI:
         return self._gateway.app
@@ -121,4 +157,6 @@ class GatewayActor:
         self._gateway.server.check_health()
 
     async def __del__(self) -> None:
+        if self._telling is not None:
+            self._telling.cancel()
         await self._gateway.stop(self._drain_s)

@@ -30,6 +30,7 @@ class LiveGateway:
 
     registry: RedisRegistry
     fleet: Fleet
+    dispatch: Dispatch
     server: GatewayServer
 
     @property
@@ -67,4 +68,4 @@ def build_gateway(deployment: Deployment) -> LiveGateway:
         http_port=deployment.http_port,
         grpc_port=deployment.grpc_port,
     )
-    return LiveGateway(registry, fleet, server)
+    return LiveGateway(registry, fleet, dispatch, server)

@@ -15,10 +15,10 @@ from contextlib import ExitStack
 from dataclasses import dataclass
 from types import TracebackType
 from typing import Literal, Self
-from urllib.parse import urlsplit
 
 import httpx
 import ray
+from pydantic import ValidationError
 from ray import serve
 from ray.serve.schema import ApplicationStatus
 
@@ -28,10 +28,8 @@ from orchestrator.gateway.tokenizer import load_tokenizer
 from orchestrator.live.app import build
 from orchestrator.live.local_ray import local_ray
 from orchestrator.live.operator_client import replica_states
+from orchestrator.live.registry_url import leader_at, members_at, without_password
 from orchestrator.live.valkey import EmbeddedValkey
-from orchestrator.registry.config import RegistryConfig
-from orchestrator.registry.redis import RedisRegistry
-from protos.messages import ReplicaId
 from protos.registry import RegistryUnavailable
 from replicas.model.errors import ModelError
 from replicas.model.loading import open_model
@@ -40,8 +38,7 @@ from replicas.model.source import ModelSource, resolve_model
 APPLICATION = "blockyard"
 START_TIMEOUT_S = 300.0  # loading a large model from a slow disk; progress is shown meanwhile
 POLL_S = 0.2
-FIRST_ANSWER_MS = 5_000  # of a registry that may be far away, or asleep
-PLACES_BESIDE_REPLICAS = 4  # in Ray's books: gateway, control plane, Serve's own
+PLACES_BESIDE_ACTORS = 3  # in Ray's books: gateway, Serve's own
 BUILT_IN = ("smollm2", "tiny")  # ours, and known to load
 QUIET_LEVELS = ("warning", "error")
 
@@ -58,6 +55,10 @@ class LocalOptions:
 
     model: str = "smollm2"
     replicas: int = 2
+    min_replicas: int | None = None
+    max_replicas: int | None = None
+    scale_in_after_s: float = 60.0
+    control_planes: int = 1
     http_port: int = 8000
     grpc_port: int = 8001
     control_port: int = 8002
@@ -92,9 +93,15 @@ class LocalCluster:
     def url(self) -> str:
         return f"http://127.0.0.1:{self._options.http_port}"
 
-    @property
-    def control_address(self) -> str:
-        return f"127.0.0.1:{self._options.control_port}"
+    def leader_address(self) -> str:
+        """Where the control plane that leads now listens. ConnectionError if none does."""
+        try:
+            leader = asyncio.run(leader_at(self.redis_url))
+        except RegistryUnavailable as error:
+            raise ConnectionError(str(error)) from error
+        if leader is None:
+            raise ConnectionError("no control plane leads")
+        return leader.address
 
     def __enter__(self) -> Self:
         try:
@@ -121,8 +128,9 @@ class LocalCluster:
             require_free(port)
         source = check_model(self._options.model)
         self._redis_url = self._start_registry()
-        self._start_ray()
-        device = choose_device(self._options.device, self._options.replicas, gpus())
+        most = self._replicas_most()
+        self._start_ray(most)
+        device = choose_device(self._options.device, most, gpus())
         self._progress(f"loading {source.name} on {self._options.replicas} replicas ({device})")
         serve.run_many(
             [serve.RunTarget(build(self._deployment(device)), name=APPLICATION, route_prefix="/")],
@@ -136,6 +144,10 @@ class LocalCluster:
             {
                 "model": self._options.model,
                 "replicas": self._options.replicas,
+                "min_replicas": self._options.min_replicas,
+                "max_replicas": self._options.max_replicas,
+                "scale_in_after_s": self._options.scale_in_after_s,
+                "control_planes": self._options.control_planes,
                 "redis_url": self.redis_url,
                 "http_port": self._options.http_port,
                 "grpc_port": self._options.grpc_port,
@@ -168,11 +180,17 @@ class LocalCluster:
             )
         return url
 
-    def _start_ray(self) -> None:
+    def _replicas_most(self) -> int:
+        try:
+            return self._deployment("auto").replicas_most
+        except ValidationError as error:
+            raise StartFailed("; ".join(wrong["msg"] for wrong in error.errors())) from error
+
+    def _start_ray(self, replicas_most: int) -> None:
         self._progress("starting Ray")
         running = local_ray(
             application=APPLICATION,
-            places=self._options.replicas + PLACES_BESIDE_REPLICAS,
+            places=replicas_most + self._options.control_planes + PLACES_BESIDE_ACTORS,
             shows_logs=self._options.log_level not in QUIET_LEVELS,
         )
         self._undo.enter_context(running)
@@ -182,7 +200,7 @@ class LocalCluster:
         attached = 0
         while time.monotonic() < deadline:
             raise_if_failed()
-            count = attached_replicas(self.control_address)
+            count = self._attached_replicas()
             if count > attached:
                 attached = count
                 self._progress(f"replica {attached} of {self._options.replicas} is attached")
@@ -190,6 +208,12 @@ class LocalCluster:
                 return
             time.sleep(POLL_S)
         raise StartFailed(f"not ready after {START_TIMEOUT_S:.0f} s")
+
+    def _attached_replicas(self) -> int:
+        try:
+            return len(replica_states(self.leader_address(), timeout_s=1.0))
+        except ConnectionError:
+            return 0
 
 
 def gpus() -> int:
@@ -208,12 +232,6 @@ def choose_device(wanted: Device, replicas: int, gpus: int) -> Device:
     if wanted == "auto":
         return "cuda" if gpus >= replicas else "cpu"
     return wanted
-
-
-def without_password(url: str) -> str:
-    """Where a URL points, without who may go there."""
-    parts = urlsplit(url)
-    return f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}{parts.path}"
 
 
 def require_free(port: int) -> None:
@@ -239,22 +257,6 @@ def check_model(spec: str) -> ModelSource:
     except (ModelError, UnsupportedTokenizer, OSError) as error:
         raise StartFailed(f"model {spec}: {error}") from error
     return source
-
-
-async def members_at(redis_url: str) -> tuple[ReplicaId, ...]:
-    """Replicas that hold a lease there already."""
-    registry = RedisRegistry.connect(redis_url, RegistryConfig(operation_ms=FIRST_ANSWER_MS))
-    try:
-        return tuple(member.record.replica_id for member in await registry.members())
-    finally:
-        await registry.close()
-
-
-def attached_replicas(control_address: str) -> int:
-    try:
-        return len(replica_states(control_address, timeout_s=1.0))
-    except ConnectionError:
-        return 0
 
 
 def answers_ready(url: str) -> bool:

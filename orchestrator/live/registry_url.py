@@ -10,12 +10,16 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
+from urllib.parse import urlsplit
 
 from orchestrator.config import Deployment
 from orchestrator.registry.config import RegistryConfig
 from orchestrator.registry.redis import RedisRegistry
+from protos.messages import ReplicaId
+from protos.registry import Leader
 
 FROM_ENVIRONMENT = "env:"
+FIRST_ANSWER_MS = 5_000  # of a registry that may be far away, or asleep
 
 
 def connect_registry(deployment: Deployment) -> RedisRegistry:
@@ -32,3 +36,27 @@ def registry_url(deployment: Deployment, environment: Mapping[str, str]) -> str:
     if not url:
         raise ValueError(f"the registry's URL should be in {name!r}, which is not set on this node")
     return url
+
+
+def without_password(url: str) -> str:
+    """Where a URL points, without who may go there."""
+    parts = urlsplit(url)
+    return f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}{parts.path}"
+
+
+async def members_at(redis_url: str) -> tuple[ReplicaId, ...]:
+    """Replicas that hold a lease there already."""
+    registry = RedisRegistry.connect(redis_url, RegistryConfig(operation_ms=FIRST_ANSWER_MS))
+    try:
+        return tuple(member.record.replica_id for member in await registry.members())
+    finally:
+        await registry.close()
+
+
+async def leader_at(redis_url: str) -> Leader | None:
+    """The control plane that leads there now."""
+    registry = RedisRegistry.connect(redis_url, RegistryConfig(operation_ms=FIRST_ANSWER_MS))
+    try:
+        return await registry.leader()
+    finally:
+        await registry.close()

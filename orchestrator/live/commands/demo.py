@@ -41,7 +41,7 @@ def demo(**values: Any) -> None:
             LocalCluster(LocalOptions(**values), progress) as cluster,
         ):
             measured = asyncio.run(run_workloads(cluster.url))
-            states = asyncio.run(settled_states(cluster.control_address))
+            states = asyncio.run(settled_states(cluster.leader_address()))
             console = Console(width=WIDTH)
             console.print(request_table(measured))
             console.print(status_table(states))

@@ -12,6 +12,26 @@ PORT = click.IntRange(1, 65535)
 
 NAMED = {
     "replicas": click.option("--replicas", type=click.IntRange(1), default=2, show_default=True),
+    "min_replicas": click.option(
+        "--min-replicas", type=click.IntRange(1), help="When idle; default: as --replicas."
+    ),
+    "max_replicas": click.option(
+        "--max-replicas", type=click.IntRange(1), help="Under load; default: as --replicas."
+    ),
+    "scale_in_after_s": click.option(
+        "--scale-in-after-s",
+        type=click.FloatRange(0, min_open=True),
+        default=60.0,
+        show_default=True,
+        help="How long fewer replicas must have been enough.",
+    ),
+    "control_planes": click.option(
+        "--control-planes",
+        type=click.IntRange(1),
+        default=1,
+        show_default=True,
+        help="One leads, the others stand by; the first has the control port.",
+    ),
     "model": click.option(
         "--model",
         default="smollm2",

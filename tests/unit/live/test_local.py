@@ -9,8 +9,8 @@ from orchestrator.live.local import (
     StartFailed,
     choose_device,
     last_line,
-    without_password,
 )
+from orchestrator.live.registry_url import without_password
 
 
 @pytest.mark.parametrize(
