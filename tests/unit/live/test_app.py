@@ -48,3 +48,26 @@ def test_a_replica_asks_for_a_gpu_exactly_when_it_runs_on_one(
     replicas = bound.init_args[1]._bound_deployment
     assert replicas.name == "replica"
     assert replicas.ray_actor_options["num_gpus"] == gpus
+
+
+def bound(name: str, **fields: Any) -> Any:
+    """The deployment of this name, as `build` describes it to Serve."""
+    gateway: Any = build(Deployment(redis_url=REDIS_URL, device="cpu", **fields))._bound_deployment
+    return {
+        application._bound_deployment.name: application._bound_deployment
+        for application in gateway.init_args[1:]
+    }[name]
+
+
+def test_replicas_are_as_many_as_asked_for_unless_a_range_is_given() -> None:
+    fixed = bound("replica", replicas=3)
+    assert fixed.num_replicas == 3
+    assert fixed._deployment_config.autoscaling_config is None
+    ranged = bound("replica", replicas=1, max_replicas=3)._deployment_config.autoscaling_config
+    assert (ranged.min_replicas, ranged.max_replicas) == (1, 3)
+    assert ranged.policy.policy_function.endswith("ScaleByLoad")
+
+
+def test_as_many_control_planes_run_as_asked_for() -> None:
+    assert bound("control-plane").num_replicas == 1
+    assert bound("control-plane", control_planes=2).num_replicas == 2

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import math
 from dataclasses import dataclass, replace
 from typing import Any
@@ -11,9 +12,18 @@ from pydantic import ValidationError
 from ray.serve._private.autoscaling_state import _resolve_policy_callable
 from ray.serve._private.common import DeploymentID
 from ray.serve.config import AutoscalingConfig, AutoscalingContext
+from ray.serve.exceptions import RayServeException
 
 from orchestrator.config import Deployment
-from orchestrator.live.autoscaling import Series, autoscaling, figures, line_figure
+from orchestrator.live.autoscaling import (
+    Lines,
+    Series,
+    autoscaling,
+    figures,
+    line_figure,
+    tell_line,
+)
+from orchestrator.sim.loop import VirtualTimeLoop
 from protos.messages import Snapshot
 from tests.unit.control.reports import report
 
@@ -48,9 +58,7 @@ def series(*snapshots: Snapshot, lines: dict[str, float] | None = None) -> dict[
     return {name: dict(of) for name, of in reported.items()}
 
 
-def context(
-    config: AutoscalingConfig, target: int, raw: Any, now_s: float
-) -> AutoscalingContext:
+def context(config: AutoscalingConfig, target: int, raw: Any, now_s: float) -> AutoscalingContext:
     return AutoscalingContext(
         deployment_id=DeploymentID("replica", "blockyard"),
         deployment_name="replica",
@@ -131,3 +139,41 @@ def test_one_policy_remembers_for_how_long_fewer_have_been_enough() -> None:
     idle = series(busy(0), busy(0))
     answers = [policy(context(config, 2, idle, now_s=float(second)))[0] for second in range(31)]
     assert answers == [2] * 30 + [1]
+
+
+class Handle:
+    """Serve's handle of the replicas, as far as a gateway uses it; `is_down` when none answers."""
+
+    def __init__(self) -> None:
+        self.lines = Lines()
+        self.heard: list[int] = []
+        self.is_down = False
+        self.hear_line = self
+
+    async def remote(self, gateway: str, requests: int) -> None:
+        if self.is_down:
+            raise RayServeException("nobody answers")
+        self.lines.hear(gateway, requests)
+        self.heard.append(requests)
+
+
+def test_a_line_is_told_while_there_is_one_and_once_when_it_is_gone() -> None:
+    handle = Handle()
+
+    async def scene() -> None:
+        line = 0
+        handles: Any = handle
+        telling = asyncio.create_task(tell_line(handles, "gateway-a", lambda: line))
+        await asyncio.sleep(2.5)
+        line = 4
+        await asyncio.sleep(2)
+        handle.is_down = True
+        await asyncio.sleep(2)
+        handle.is_down, line = False, 0
+        await asyncio.sleep(10)
+        telling.cancel()
+
+    with asyncio.Runner(loop_factory=VirtualTimeLoop) as runner:
+        runner.run(scene())
+    assert handle.heard == [4, 4, 0]
+    assert handle.lines.figures() == {line_figure("gateway-a"): 0}
