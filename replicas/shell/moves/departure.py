@@ -15,7 +15,7 @@ from collections import deque
 from collections.abc import Awaitable
 from dataclasses import replace
 
-from protos.moves import MoveOrder, MoveOutcome, MoveReport, Peer, Reserve, ToTarget
+from protos.moves import MoveOrder, MoveReport, Peer, Reserve, ToTarget
 from replicas.engine.export import Export, ExportState
 from replicas.shell.clock import NS_PER_S, now_ns
 from replicas.shell.moves.budget import ByteBudget

@@ -99,9 +99,7 @@ class Mover:
         export = self._home.engine.export(*named) if named is not None else None
         if export is None:
             return MoveReport(order.move_id, order.sequence_id, MoveOutcome.UNKNOWN)
-        departure = Departure(
-            self._home, export, order, order.target, self._budget, self._limits
-        )
+        departure = Departure(self._home, export, order, order.target, self._budget, self._limits)
         channel = self._peers.migrate(order.target)
         try:
             await departure.run(channel)
