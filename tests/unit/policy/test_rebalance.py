@@ -16,8 +16,8 @@ from tests.unit.policy.fleets import CARD, SECOND, fleet, replica, sequence
 CONFIG = RebalanceConfig()
 
 
-def many(name: str, count: int, blocks: int = 10, **more: int) -> list[SequenceReport]:
-    return [sequence(f"{name}{i}", blocks, **more) for i in range(count)]
+def many(name: str, count: int, blocks: int = 10) -> list[SequenceReport]:
+    return [sequence(f"{name}{i}", blocks) for i in range(count)]
 
 
 def routes(result: Rebalance) -> list[tuple[MoveReason, str, str | None, str]]:
@@ -220,7 +220,7 @@ def crowded(name: str) -> FleetReplica:
 def test_scattered_room_is_gathered_for_a_sequence_that_waits() -> None:
     """Thrice 20 free blocks are no place for 40, until one replica gives a sequence away."""
     head = sequence("head", 40, waiting=True)
-    waits = replica("a", *many("a", 5, 15, left=900), head, total=95)
+    waits = replica("a", *many("a", 5, 15), head, total=95)
     result = decided(waits, replica("b", *many("b", 4, 20)), replica("c", *many("c", 4, 20)))
     assert routes(result) == [
         (MoveReason.ROOM, "a", "b", "a0"),

@@ -1,8 +1,9 @@
 """Any fleet, all orders obeyed: it comes to rest, nothing goes round, every bound holds.
 
 The fleet on paper obeys each order at some later time, in any order, so that
-looks fall between an order and its end as they do in life. Checked with
-`gain_min` taken out of `relief`: the fleet then never rests.
+looks fall between an order and its end as they do in life. Checked by taking
+out of `rebalance` the gain of the poorer one, and the question whether a
+sequence fits: each is found.
 """
 
 from __future__ import annotations
@@ -35,8 +36,8 @@ def one_replica(draw: st.DrawFn, name: str) -> FleetReplica:
     sequences: list[SequenceReport] = []
     used = 0
     for i in range(draw(st.integers(0, 14))):
-        blocks = draw(st.integers(1, 25))
-        waiting = draw(st.integers(0, 5)) == 0
+        blocks = draw(st.one_of(st.integers(1, 12), st.integers(1, 90)))
+        waiting = draw(st.integers(0, 9)) == 9
         if not waiting and used + blocks > total:
             continue
         used += 0 if waiting else blocks
@@ -44,15 +45,15 @@ def one_replica(draw: st.DrawFn, name: str) -> FleetReplica:
             sequence(
                 f"{name}-{i}",
                 blocks,
-                left=draw(st.sampled_from([10, 200, 2000])),
+                left=draw(st.sampled_from([2000, 200, 10])),
                 request_class=draw(st.sampled_from(list(RequestClass))),
                 waiting=waiting,
-                movable=draw(st.integers(0, 7)) > 0,
+                movable=draw(st.integers(0, 7)) < 7,
             )
         )
     standing = draw(st.sampled_from([Standing.OPEN] * 4 + [Standing.CORDONED, Standing.LEAVING]))
     card = draw(st.sampled_from([CARD] * 4 + [OTHER]))
-    fresh = draw(st.integers(0, 7)) > 0
+    fresh = draw(st.integers(0, 7)) < 7
     return replica(name, *sequences, total=total, standing=standing, card=card, is_fresh=fresh)
 
 
@@ -90,7 +91,7 @@ def check_bounds(fleet: Played, result: Rebalance) -> None:
     assert not set(travelling) & {pair[::-1] for pair in travelling}, "back and forth"
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=100, deadline=None)
 @given(replicas(), st.data())
 def test_a_fleet_comes_to_rest(members: list[FleetReplica], data: st.DataObject) -> None:
     fleet = played(*members)
@@ -100,8 +101,8 @@ def test_a_fleet_comes_to_rest(members: list[FleetReplica], data: st.DataObject)
         for move in result.moves:
             fleet.order(move)
         patience = data.draw(st.integers(0, 3)) if fleet.under_way and fleet.ordered < 40 else 0
-        for move in fleet.under_way[patience:]:
-            fleet.obey(move)
+        for order in fleet.under_way[patience:]:
+            fleet.obey(order)
         fleet.now_ns += STEP_NS
         quiet_ns = 0 if result.moves or fleet.under_way else quiet_ns + STEP_NS
         if quiet_ns > 2 * CONFIG.cooldown_ms * NS_PER_MS:
@@ -109,7 +110,7 @@ def test_a_fleet_comes_to_rest(members: list[FleetReplica], data: st.DataObject)
     raise AssertionError("the fleet never rests")
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=100, deadline=None)
 @given(replicas())
 def test_a_fleet_that_may_only_balance_gets_no_poorer_and_never_sees_a_state_twice(
     members: list[FleetReplica],
