@@ -28,7 +28,7 @@ from orchestrator.registry.config import RegistryConfig
 from orchestrator.registry.memory import MemoryRegistry
 from protos import control_pb2, control_pb2_grpc
 from protos.hashing import BlockHash, block_hashes
-from protos.messages import ReplicaId, Request, RequestId
+from protos.messages import ReplicaId, Request, RequestId, Standing
 from tests.integration.control.until import until, until_true
 from tests.integration.replica.gateway import Running, running
 from tests.unit.shell.counting import CARD, CONFIG, answer, request
@@ -176,7 +176,7 @@ async def test_an_operators_drain_moves_traffic_and_cuts_no_stream() -> None:
 
 async def test_when_the_last_replica_drains_nobody_is_there() -> None:
     async with gateway("a") as made:
-        await made.replicas[ReplicaId("a")].replica.drain()
+        await made.replicas[ReplicaId("a")].replica.stand(Standing.CORDONED)
         await until(lambda: not made.dispatch.is_ready(), "the gateway knows")
         with pytest.raises(NoReplica):
             await made.ask(request("late"))

@@ -291,3 +291,55 @@ async def test_names_of_no_sequence_are_of_nothing(nonsense: str) -> None:
     desk = Desk()
     desk.links.submit(desk.links.attach(), request("a"))
     assert desk.links.of(SequenceId(nonsense)) is None
+
+
+async def test_the_largest_sequences_are_reported_under_their_clients_names() -> None:
+    desk = Desk()
+    link = desk.links.attach()
+    for name, prompt_tokens in (("small", 5), ("large", 30), ("middle", 12)):
+        desk.links.submit(link, request(name, prompt_tokens=prompt_tokens))
+    desk.step()
+    assert [report.request_id for report in desk.links.sequences(2)] == ["large", "middle"]
+    (largest,) = desk.links.sequences(1)
+    assert largest.sequence_id == "2:large/0"
+    assert desk.links.of(largest.sequence_id) == ("2:large", 0)
+    desk.links.detach(link, park=True)
+    assert len(desk.links.sequences(10)) == 3, "also what is parked"
+
+
+async def test_everything_is_handed_back_whatever_it_is_doing() -> None:
+    desk = Desk()
+    link = desk.links.attach()
+    forked, waiting, parked = request("a", choices=2), request("b", choices=3), request("c")
+    orphan(desk, parked, steps=1)
+    desk.links.submit(link, forked)
+    desk.step()
+    plan = desk.engine.schedule()
+    assert plan is not None
+    desk.links.submit(link, waiting)
+    assert desk.links.hand_back() == 4
+    desk.links.deliver(desk.engine.apply(counted(plan)))
+    desk.engine.check()
+    assert desk.engine.is_idle
+    events = await drain(link)
+    handoffs = [handoff for message in events for handoff in message.handoffs]
+    assert sorted((h.request_id, h.choice, h.choices, h.target) for h in handoffs) == [
+        ("a", 0, 1, None),
+        ("a", 1, 1, None),
+        ("b", 0, 3, None),
+    ]
+    assert not any(message.deltas for message in events[-3:])
+
+
+async def test_a_choice_given_up_before_it_forked_is_no_ones_when_the_rest_is_handed_back() -> None:
+    desk = Desk()
+    asked = request("a", choices=3)
+    orphan(desk, asked, steps=0)
+    link = desk.links.attach()
+    for choice in (0, 2):
+        desk.links.adopt(link, claim(asked, choice))
+    desk.links.cancel(link, asked.request_id, 0)
+    assert desk.links.hand_back() == 1
+    handoffs = [handoff for message in await drain(link) for handoff in message.handoffs]
+    assert handoffs == [Handoff(asked.request_id, 2, 1, None)]
+    assert desk.engine.is_idle
