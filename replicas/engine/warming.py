@@ -48,18 +48,34 @@ class Warming:
         content = self._contents.pop(block, None)
         if content is None:
             return False
-        has_parent = content.index == 0 or self._is_here(content.parent)
-        is_wanted = has_parent and not self._is_here(content.block_hash)
-        if is_wanted:
-            self._pool.name(block, content)
-        self._pool.release(block)
-        return is_wanted
+        parents = self._parents(content)
+        if parents is None or self._is_here(content.block_hash):
+            self._pool.release(block)
+            return False
+        # As a sequence would: who names a block holds its parents, and lets go of them after it.
+        for parent in parents:
+            self._pool.share(parent)
+        self._pool.name(block, content)
+        self._pool.release_table([*parents, block])
+        return True
 
     def drop(self) -> None:
         """Give back whatever was not confirmed."""
         for block in self._contents:
             self._pool.release(block)
         self._contents.clear()
+
+    def _parents(self, content: BlockContent) -> list[BlockId] | None:
+        """The blocks before this one, from the first; None unless all of them are here."""
+        parents: list[BlockId] = []
+        while content.index:
+            block = self._pool.find(content.parent)
+            before = None if block is None else self._pool.content(block)
+            if block is None or before is None or before.index != content.index - 1:
+                return None
+            parents.append(block)
+            content = before
+        return parents[::-1]
 
     def _is_here(self, name: BlockHash) -> bool:
         return self._pool.find(name) is not None

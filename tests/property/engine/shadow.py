@@ -37,12 +37,14 @@ from protos.messages import (
 from replicas.engine.config import EngineConfig
 from replicas.engine.engine import Engine
 from replicas.engine.plan import BlockId, Row, Sample, StepOutcome, StepPlan
+from replicas.engine.sequence import SequenceState
 from replicas.engine.step_times import StepTimes
 
 VOCAB_SIZE = 7
 CONTEXT = 48
 
 Slot = tuple[int, int, int]  # token, position, digest of the prefix up to and including it
+Payload = tuple[Slot | None, ...]  # of a block; None where nothing was ever written
 
 
 def card(block_size: int) -> ModelCard:
@@ -93,7 +95,23 @@ class ShadowKv:
 
     def read(self, table: Sequence[BlockId], tokens: int) -> list[Slot]:
         """The first slots of a block table."""
-        return [self._slots[self._at(table, position)] for position in range(tokens)]
+        places = [self._at(table, position) for position in range(tokens)]
+        assert all(place in self._slots for place in places), "a slot that was never written"
+        return [self._slots[place] for place in places]
+
+    def read_blocks(self, blocks: Sequence[BlockId]) -> tuple[Payload, ...]:
+        """Everything in some blocks, to be written elsewhere."""
+        return tuple(
+            tuple(self._slots.get((block, offset)) for offset in range(self._size))
+            for block in blocks
+        )
+
+    def write_blocks(self, blocks: Sequence[BlockId], payloads: Sequence[Payload]) -> None:
+        """Put it there, over whatever was there."""
+        for block, payload in zip(blocks, payloads, strict=True):
+            for offset, slot in enumerate(payload):
+                if slot is not None:
+                    self._slots[block, offset] = slot
 
     def _write(self, row: Row) -> None:
         identity = 0
@@ -109,6 +127,7 @@ class ShadowKv:
         return SampledToken(next_token(tokens, sample.seed, sample.params, len(sample.output)))
 
     def _at(self, table: Sequence[BlockId], position: int) -> tuple[BlockId, int]:
+        assert position < len(table) * self._size, "a position beyond the table"
         return table[position // self._size], position % self._size
 
 
@@ -118,7 +137,8 @@ class Client:
 
     request: Request
     received: dict[int, list[int]]  # by choice
-    open: set[int]  # choices that have not finished
+    open: set[int]  # choices that are here and have not finished
+    is_moved: bool = False  # came with its KV, or stood still to leave: no measure of order
 
     @classmethod
     def of(cls, request: Request) -> Client:
@@ -200,8 +220,8 @@ class World:
         self.steps = 0
         self.resumed = 0  # choices taken that had begun before
         self._size = config.card.block_size
-        self._kv = ShadowKv(self._size)
-        self._names = Names(config.card)
+        self.kv = ShadowKv(self._size)
+        self.names = Names(config.card)
         self._plan: StepPlan | None = None
 
     @property
@@ -220,7 +240,7 @@ class World:
         if refused is None:
             self.clients[request.request_id] = Client.of(request)
             self.resumed += bool(request.output)
-            self._names.learn(request.salt, (*request.prompt, *request.output))
+            self.names.learn(request.salt, (*request.prompt, *request.output))
         self.verify()
         return refused
 
@@ -230,19 +250,53 @@ class World:
         assert self.engine.cancel(request_id) == (client is not None)
         self.verify()
 
-    def move(self, request_id: RequestId) -> None:
+    def resume(self, request_id: RequestId) -> None:
         """Break a request off and resume it here, where its blocks may still be found."""
         rests = self.clients[request_id].rests()
         self.cancel(request_id)
         for rest in rests:
             self.submit(rest)
 
+    def withdraw(self, request_id: RequestId, choice: int) -> Request | None:
+        """Take a choice out, with its unforked siblings: what is left to ask for elsewhere."""
+        client = self.clients[request_id]
+        withdrawn = self.engine.withdraw(request_id, choice)
+        assert (withdrawn is not None) == (choice in client.open), "withdrawn, and not here"
+        if withdrawn is None:
+            return None
+        first, choices = withdrawn
+        rest = replace(
+            client.request,
+            choices=choices,
+            first_choice=first,
+            output=tuple(client.received[first]),
+        )
+        for each in range(first, first + choices):
+            assert choices == 1 or not client.received[each], "forked choices taken together"
+            self.lose(request_id, each)
+        self.verify()
+        return rest
+
+    def lose(self, request_id: RequestId, choice: int) -> None:
+        """A choice is here no longer, and nothing more will be said of it."""
+        client = self.clients[request_id]
+        client.open.remove(choice)
+        if not client.open:
+            del self.clients[request_id]
+
+    def enter(self, request: Request) -> None:
+        """A choice runs on here with its KV, and with the output that the request tells."""
+        client = self.clients[request.request_id] = Client.of(request)
+        client.is_moved = True
+        self.names.learn(request.salt, (*request.prompt, *request.output))
+        self.verify()
+
     def crash(self) -> None:
         """Lose the engine and whatever it computed; its clients resume on an empty one."""
         rests = [rest for client in self.clients.values() for rest in client.rests()]
         self.clients.clear()
         self._plan = None
-        self._names.findable.clear()
+        self.names.findable.clear()
         self.engine = Engine(self._config)
         for rest in rests:
             self.submit(rest)
@@ -250,9 +304,13 @@ class World:
     def schedule(self) -> bool:
         """Ask for a plan and check its writes; False when there is nothing to do."""
         plan = self.engine.schedule()
-        assert (plan is None) == (not self.clients), "work and no plan, or the reverse"
         if plan is None:
+            running = self.engine._scheduler.running
+            is_still = all(sequence.state is SequenceState.FROZEN for sequence in running)
+            assert not self.clients or (running and is_still), "work and no plan"
+            self.verify()
             return False
+        assert self.clients, "a plan and no work"
         self._check_writes(plan)
         self._plan = plan
         self.verify()
@@ -261,7 +319,7 @@ class World:
     def apply(self) -> None:
         """Compute the plan on the shadow KV and hand back what was sampled."""
         assert self._plan is not None
-        outcome = self._kv.execute(self._plan)
+        outcome = self.kv.execute(self._plan)
         self._plan = None
         for delta in self.engine.apply(outcome):
             self._receive(delta)
@@ -292,7 +350,7 @@ class World:
         assert blocks == snapshot.blocks_total, "blocks were lost"
         # Within a step a table may name a block whose copy is still to come.
         for sequence in () if self.is_mid_step else self.engine._scheduler.running:
-            found = self._kv.read(sequence.block_table, sequence.computed)
+            found = self.kv.read(sequence.block_table, sequence.computed)
             told = sequence.tokens(0, sequence.computed)
             assert found == expected_slots(told), f"stale KV under {sequence.request}"
         self._check_inventory()
@@ -309,23 +367,32 @@ class World:
             "not what an undisturbed run would say"
         )
         self._check_hits(client.request, delta.hit_tokens)
-        older = list(self.clients.values())[: list(self.clients).index(delta.request_id)]
-        overtook = not client.was_served and not all(one.was_served for one in older)
-        assert not overtook, "an older request was overtaken"
+        self._check_turn(client)
         said.extend(token.token for token in delta.tokens)
-        self._names.learn(client.request.salt, (*client.request.prompt, *said))
+        self.names.learn(client.request.salt, (*client.request.prompt, *said))
         if delta.finish is not None:
             client.open.remove(delta.choice)
             if not client.open:
                 del self.clients[delta.request_id]
+
+    def _check_turn(self, client: Client) -> None:
+        """Nobody older of its class or a better one has yet to be served."""
+        if client.was_served or client.is_moved:
+            return
+        rank = client.request.request_class.rank
+        for older in self.clients.values():
+            if older is client:
+                return
+            if older.request.request_class.rank <= rank:
+                assert older.was_served or older.is_moved, "an older request was overtaken"
 
     def _check_hits(self, request: Request, hit_tokens: int) -> None:
         blocks, rest = divmod(hit_tokens, self._size)
         limit = reusable_blocks(request.given_tokens, block_size=self._size)
         assert rest == 0 and blocks <= limit, "a hit on the last token or on half a block"
         given = (*request.prompt, *request.output)
-        found = self._names.of(request.salt, given[:hit_tokens])
-        assert self._names.ever_stored.issuperset(found), "a hit on what was never stored"
+        found = self.names.of(request.salt, given[:hit_tokens])
+        assert self.names.ever_stored.issuperset(found), "a hit on what was never stored"
 
     def _check_writes(self, plan: StepPlan) -> None:
         """Rows write where nobody else reads, and no block twice."""
@@ -344,17 +411,17 @@ class World:
 
     def _check_inventory(self) -> None:
         """The events add up to the inventory; each name has its parent and tells the truth."""
-        self._names.fold(self.engine.block_events())
+        self.names.fold(self.engine.block_events())
         inventory = self.engine.inventory()
-        assert len(inventory) == len(self._names.findable), "events and inventory disagree"
-        assert set(inventory) == self._names.findable, "events and inventory disagree"
+        assert len(inventory) == len(self.names.findable), "events and inventory disagree"
+        assert set(inventory) == self.names.findable, "events and inventory disagree"
         tables: dict[tuple[bytes, tuple[int, ...]], list[BlockId]] = {}
         for name in inventory:
-            salt, prefix = self._names.meaning[name]
+            salt, prefix = self.names.meaning[name]
             parent = prefix[: -self._size]
             assert not parent or (salt, parent) in tables, "a child without its parent"
             block = self.engine._pool.find(name)
             assert block is not None
             table = [*tables.get((salt, parent), ()), block]
             tables[salt, prefix] = table
-            assert self._kv.read(table, len(prefix)) == expected_slots(prefix), "a stale name"
+            assert self.kv.read(table, len(prefix)) == expected_slots(prefix), "a stale name"

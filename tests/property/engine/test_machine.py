@@ -1,9 +1,10 @@
-"""Hypothesis plays client, scheduler loop and operator at once, and shrinks what it breaks.
+"""Hypothesis plays clients, loops and operator of two engines, and shrinks what it breaks.
 
-The same world as the random walk, with choices that Hypothesis can minimise:
-submissions with common prefixes, cancellations and resumptions also in the
-middle of a step, crashes, a drain, and steps in any order. The runs are
-derandomized; at least two thousand steps are taken.
+The same fleet as the random walk, with choices that Hypothesis can minimise:
+submissions of all classes with common prefixes, cancellations, moves broken
+off at any stage, also in the middle of a step, hand-backs, warming, crashes,
+cordons, and steps in any order. The runs are derandomized; at least two
+thousand steps are taken and fifty sequences moved.
 """
 
 from __future__ import annotations
@@ -18,12 +19,14 @@ from hypothesis.stateful import (
     run_state_machine_as_test,
 )
 
-from protos.messages import RefusalReason, Request, RequestId, SamplingParams
+from protos.messages import RefusalReason, Request, RequestClass, RequestId, SamplingParams
 from replicas.engine.config import EngineConfig
+from tests.property.engine.fleet import STAGES, Fleet
 from tests.property.engine.shadow import World, card
 from tests.property.engine.walk import TRUNK
 
 STEPS_AT_LEAST = 2_000
+MOVED_AT_LEAST = 50
 
 params = st.builds(
     SamplingParams,
@@ -37,56 +40,106 @@ prompts = st.builds(
     st.integers(1, 20),
     st.lists(st.integers(0, 2), max_size=3),
 )
+numbers = st.integers(0, 99)
+STEPS = ("a step of one", "a step of the other")
+scripts = st.just(["copy", *STEPS, "commit"]) | st.lists(
+    st.sampled_from([*STEPS, *STAGES]), max_size=6
+)
+worlds = st.integers(0, 1)
+bounds = st.tuples(
+    st.integers(0, 40),  # blocks to spare
+    st.sampled_from([1, 3, 8, 64]),  # token budget
+    st.sampled_from([3, 5]),  # sequences
+    st.integers(0, 1),  # watermark
+    st.sampled_from([0, 2]),  # headroom
+)
+
+
+def has_clients(machine: EngineMachine) -> bool:
+    """Whether somebody is being served somewhere."""
+    return machine.fleet is not None and any(world.clients for world in machine.fleet.worlds)
+
+
+def has_transfers(machine: EngineMachine) -> bool:
+    """Whether a sequence is on its way."""
+    return machine.fleet is not None and bool(machine.fleet.transfers)
 
 
 class EngineMachine(RuleBasedStateMachine):
     """Anything that may be called, at any time it may be called."""
 
     steps_taken = 0  # over all examples, to prove that the machine is not idle
+    moved = 0
 
     def __init__(self) -> None:
         super().__init__()
-        self.world: World | None = None
+        self.fleet: Fleet | None = None
         self.submitted = 0
 
     @property
-    def running(self) -> World:
-        assert self.world is not None
-        return self.world
+    def running(self) -> Fleet:
+        assert self.fleet is not None
+        return self.fleet
 
-    @initialize(
-        block_size=st.sampled_from([1, 2, 3, 4, 16]),
-        spare=st.integers(0, 8),
-        budget=st.sampled_from([1, 3, 8, 64]),
-        sequences=st.sampled_from([3, 5]),
-        watermark=st.integers(0, 1),
-    )
+    def pair(self, source: int) -> tuple[World, World]:
+        """A world and the other one."""
+        return self.running.worlds[source], self.running.worlds[1 - source]
+
+    def pick(self, number: int) -> tuple[World, World, RequestId, int]:
+        """A choice that is open somewhere, where it is, and the other world."""
+        open_choices = [
+            (*self.pair(index), request_id, choice)
+            for index, world in enumerate(self.running.worlds)
+            for request_id, client in world.clients.items()
+            for choice in sorted(client.open)
+        ]
+        return open_choices[number % len(open_choices)]
+
+    @initialize(block_size=st.sampled_from([1, 2, 3, 4, 16]), first=bounds, second=bounds)
     def start(
-        self, block_size: int, spare: int, budget: int, sequences: int, watermark: int
+        self,
+        block_size: int,
+        first: tuple[int, int, int, int, int],
+        second: tuple[int, int, int, int, int],
     ) -> None:
-        self.world = World(
-            EngineConfig(
-                card=card(block_size),
-                blocks_total=36 // block_size + spare + 1,
-                step_tokens_max=budget,
-                sequences_max=sequences,
-                waiting_max=4,
-                watermark_blocks=watermark,
-            )
+        self.fleet = Fleet(
+            [
+                EngineConfig(
+                    card=card(block_size),
+                    blocks_total=(36 + spare) // block_size + 2,
+                    step_tokens_max=budget,
+                    sequences_max=sequences,
+                    waiting_max=4,
+                    watermark_blocks=watermark,
+                    headroom_blocks=headroom,
+                    headroom_steps=8,
+                )
+                for spare, budget, sequences, watermark, headroom in (first, second)
+            ]
         )
 
     @rule(
+        world=worlds,
         prompt=prompts,
         sampling=params,
         choices=st.integers(1, 3),
         salt=st.sampled_from([b"", b"tenant"]),
+        request_class=st.sampled_from(RequestClass),
     )
     def submit(
-        self, prompt: tuple[int, ...], sampling: SamplingParams, choices: int, salt: bytes
+        self,
+        world: int,
+        prompt: tuple[int, ...],
+        sampling: SamplingParams,
+        choices: int,
+        salt: bytes,
+        request_class: RequestClass,
     ) -> None:
         request_id = RequestId(f"r{self.submitted}")
         self.submitted += 1
-        refused = self.running.submit(Request(request_id, prompt, sampling, choices, salt))
+        refused = self.running.worlds[world].submit(
+            Request(request_id, prompt, sampling, choices, salt, request_class=request_class)
+        )
         if refused is not None:
             assert refused.request_id == request_id
             assert refused.reason in (
@@ -95,65 +148,97 @@ class EngineMachine(RuleBasedStateMachine):
                 RefusalReason.DRAINING,
             )
 
-    @precondition(lambda self: self.world is not None and self.world.clients)
-    @rule(pick=st.integers(0, 99))
-    def cancel(self, pick: int) -> None:
-        ids = list(self.running.clients)
-        self.running.cancel(ids[pick % len(ids)])
+    @precondition(has_clients)
+    @rule(number=numbers)
+    def cancel(self, number: int) -> None:
+        world, _, request_id, _ = self.pick(number)
+        world.cancel(request_id)
 
-    @precondition(lambda self: self.world is not None and self.world.clients)
-    @rule(pick=st.integers(0, 99))
-    def move(self, pick: int) -> None:
-        ids = list(self.running.clients)
-        self.running.move(ids[pick % len(ids)])
+    @precondition(has_clients)
+    @rule(number=numbers)
+    def resume(self, number: int) -> None:
+        world, _, request_id, _ = self.pick(number)
+        world.resume(request_id)
 
-    @rule()
-    def crash(self) -> None:
-        self.running.crash()
+    @precondition(has_clients)
+    @rule(number=numbers)
+    def hand_back(self, number: int) -> None:
+        self.running.hand_back(*self.pick(number))
 
-    @rule()
-    def cancel_a_stranger(self) -> None:
-        self.running.cancel(RequestId("nobody"))
+    @precondition(has_clients)
+    @rule(number=numbers, steps=st.integers(1, 3), script=scripts)
+    def begin_to_move(self, number: int, steps: int, script: list[str]) -> None:
+        source, target, request_id, choice = self.pick(number)
+        self.run(self.running.worlds.index(source), steps)
+        if request_id in source.clients:
+            self.running.begin(source, target, request_id, choice)
+        for what in script:
+            if what in STEPS:
+                self.run(STEPS.index(what), 1)
+            elif self.running.transfers:
+                self.running.advance(self.running.transfers[-1], what)
 
-    @precondition(lambda self: self.world is not None and not self.world.is_mid_step)
-    @rule(steps=st.integers(1, 12))
-    def run(self, steps: int) -> None:
+    @precondition(has_transfers)
+    @rule(number=numbers, what=st.sampled_from(STAGES))
+    def advance(self, number: int, what: str) -> None:
+        transfers = self.running.transfers
+        self.running.advance(transfers[number % len(transfers)], what)
+
+    @rule(source=worlds, limit=st.integers(1, 8))
+    def warm(self, source: int, limit: int) -> None:
+        self.running.warm(*self.pair(source), limit)
+
+    @rule(world=worlds)
+    def crash(self, world: int) -> None:
+        self.running.crash(self.running.worlds[world])
+
+    @rule(world=worlds)
+    def cancel_a_stranger(self, world: int) -> None:
+        self.running.worlds[world].cancel(RequestId("nobody"))
+
+    @rule(world=worlds, steps=st.integers(1, 12))
+    def run(self, world: int, steps: int) -> None:
+        running = self.running.worlds[world]
+        if running.is_mid_step:
+            running.apply()
         for _ in range(steps):
-            if self.running.schedule():
-                self.running.apply()
+            if running.schedule():
+                running.apply()
 
-    @precondition(lambda self: self.world is not None and not self.world.is_mid_step)
-    @rule()
-    def schedule(self) -> None:
-        self.running.schedule()
+    @rule(world=worlds)
+    def begin_step(self, world: int) -> None:
+        running = self.running.worlds[world]
+        if not running.is_mid_step:
+            running.schedule()
 
-    @precondition(lambda self: self.world is not None and self.world.is_mid_step)
-    @rule()
-    def apply(self) -> None:
-        self.running.apply()
+    @precondition(lambda self: self.submitted > 6)
+    @rule(world=worlds)
+    def cordon(self, world: int) -> None:
+        self.running.worlds[world].engine.drain()
 
-    @precondition(lambda self: self.submitted > 12)
-    @rule()
-    def drain(self) -> None:
-        self.running.engine.drain()
+    @rule(world=worlds)
+    def open(self, world: int) -> None:
+        self.running.worlds[world].engine.open()
 
     def teardown(self) -> None:
-        if self.world is not None:
-            self.world.finish()
-            EngineMachine.steps_taken += self.world.steps
+        if self.fleet is not None:
+            self.fleet.finish()
+            EngineMachine.steps_taken += sum(world.steps for world in self.fleet.worlds)
+            EngineMachine.moved += self.fleet.moved
 
 
 def test_no_order_of_calls_finds_a_wrong_token() -> None:
-    EngineMachine.steps_taken = 0
+    EngineMachine.steps_taken = EngineMachine.moved = 0
     run_state_machine_as_test(
         EngineMachine,
         settings=settings(
-            max_examples=200,
-            stateful_step_count=40,
+            max_examples=150,
+            stateful_step_count=60,
             deadline=None,
             derandomize=True,
             database=None,
-            suppress_health_check=[HealthCheck.too_slow],
+            suppress_health_check=[HealthCheck.too_slow, HealthCheck.filter_too_much],
         ),
     )
     assert EngineMachine.steps_taken >= STEPS_AT_LEAST
+    assert EngineMachine.moved >= MOVED_AT_LEAST

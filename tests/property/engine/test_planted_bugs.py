@@ -9,6 +9,7 @@ survives all seeds means that the walk has gone blind.
 from __future__ import annotations
 
 from collections.abc import Callable
+from collections.abc import Sequence as ReadOnly
 from dataclasses import replace
 
 import pytest
@@ -16,11 +17,14 @@ import pytest
 from protos.messages import FinishReason, Refusal, Request, RequestId, SampledToken
 from replicas.engine import prefix_cache, scheduler
 from replicas.engine.block_pool import BlockPool
+from replicas.engine.draft import Draft, Step
 from replicas.engine.engine import Engine
 from replicas.engine.plan import BlockCopy, BlockId, Sample
 from replicas.engine.prefix_cache import PrefixCache
+from replicas.engine.room import Room
 from replicas.engine.scheduler import Scheduler
-from replicas.engine.sequence import Sequence
+from replicas.engine.sequence import Sequence, SequenceState
+from replicas.engine.warming import Warming
 from tests.property.engine.walk import walk
 
 SEEDS = 100
@@ -109,7 +113,7 @@ def a_hit_is_not_pinned(patch: pytest.MonkeyPatch) -> None:
 def a_block_is_findable_before_it_is_computed(patch: pytest.MonkeyPatch) -> None:
     original = Scheduler.schedule
 
-    def schedule(self: Scheduler) -> scheduler.Step | None:
+    def schedule(self: Scheduler) -> Step | None:
         step = original(self)
         for sequence, row in zip(step.sequences, step.plan.rows, strict=True) if step else ():
             sequence.computed += len(row.tokens)
@@ -221,6 +225,102 @@ def a_resumed_choice_samples_as_the_first(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(Sequence, "samples", samples)
 
 
+def held_blocks_are_not_referenced(patch: pytest.MonkeyPatch) -> None:
+    original = PrefixCache.match
+
+    def match(self: PrefixCache, sequence: Sequence) -> None:
+        original(self, sequence)
+        if sequence.state is SequenceState.RESERVED:
+            for block in sequence.block_table:
+                self._pool.release(block)
+
+    patch.setattr(PrefixCache, "match", match)
+
+
+def a_reserved_block_is_findable_before_it_is_written(patch: pytest.MonkeyPatch) -> None:
+    original = Scheduler.reserve
+
+    def reserve(self: Scheduler, sequence: Sequence) -> bool:
+        has_room = original(self, sequence)
+        if has_room:
+            sequence.computed = sequence.length - 1
+            self._cache.store(sequence)
+            sequence.computed = 0
+        return has_room
+
+    patch.setattr(Scheduler, "reserve", reserve)
+
+
+def reservations_never_yield(patch: pytest.MonkeyPatch) -> None:
+    original = Room.rivals
+
+    def rivals(self: Room, head: Sequence) -> list[Sequence]:
+        return [one for one in original(self, head) if one not in self._line.reserved]
+
+    patch.setattr(Room, "rivals", rivals)
+
+
+def an_admission_counts_a_token_too_many(patch: pytest.MonkeyPatch) -> None:
+    original = Sequence.take_over
+
+    def take_over(self: Sequence, output: ReadOnly[int], computed: int) -> None:
+        original(self, output, min(computed + 1, len(self.request.prompt) + len(output) - 1))
+
+    patch.setattr(Sequence, "take_over", take_over)
+
+
+def an_admission_forgets_the_last_output(patch: pytest.MonkeyPatch) -> None:
+    original = Sequence.take_over
+
+    def take_over(self: Sequence, output: ReadOnly[int], computed: int) -> None:
+        original(self, output[: max(len(self.request.output), len(output) - 1)], computed - 1)
+
+    patch.setattr(Sequence, "take_over", take_over)
+
+
+def a_frozen_sequence_is_in_a_step(patch: pytest.MonkeyPatch) -> None:
+    original = Scheduler._add_decodes
+
+    def add_decodes(self: Scheduler, draft: Draft) -> None:
+        frozen = [one for one in self.running if one.state is SequenceState.FROZEN]
+        for sequence in frozen:
+            sequence.state = SequenceState.RUNNING
+        original(self, draft)
+        for sequence in frozen:
+            if sequence.state is SequenceState.RUNNING:
+                sequence.state = SequenceState.FROZEN
+
+    patch.setattr(Scheduler, "_add_decodes", add_decodes)
+
+
+def a_preemption_does_not_end_the_export(patch: pytest.MonkeyPatch) -> None:
+    original = Sequence.preempt
+
+    def preempt(self: Sequence) -> None:
+        mover = self.mover
+        original(self)
+        self.mover = mover
+
+    patch.setattr(Sequence, "preempt", preempt)
+
+
+def a_sequence_stays_when_it_has_left(patch: pytest.MonkeyPatch) -> None:
+    def leave(self: Engine, sequence: Sequence) -> None:
+        sequence.move_to(SequenceState.RUNNING)
+        sequence.mover = None
+
+    patch.setattr(Engine, "_leave_for_another", leave)
+
+
+def a_warm_block_is_named_without_its_parents(patch: pytest.MonkeyPatch) -> None:
+    def confirm(self: Warming, block: BlockId) -> bool:
+        self._pool.name(block, self._contents.pop(block))
+        self._pool.release(block)
+        return True
+
+    patch.setattr(Warming, "confirm", confirm)
+
+
 DIFFERS = "not what an undisturbed run would say"
 
 # Each with what is said of it when it is seen.
@@ -244,6 +344,15 @@ PLANTS: dict[Plant, str] = {
     the_head_of_the_line_is_overtaken: "an older request was overtaken",
     a_resumed_choice_begins_anew: "a gap or a repetition",
     a_resumed_choice_samples_as_the_first: DIFFERS,
+    held_blocks_are_not_referenced: "which nobody holds",
+    a_reserved_block_is_findable_before_it_is_written: "a stale name",
+    reservations_never_yield: "none of them can run",
+    an_admission_counts_a_token_too_many: "a slot that was never written",
+    an_admission_forgets_the_last_output: "a gap or a repetition",
+    a_frozen_sequence_is_in_a_step: "a frozen sequence moved on",
+    a_preemption_does_not_end_the_export: "preempted to frozen",
+    a_sequence_stays_when_it_has_left: "a delta",
+    a_warm_block_is_named_without_its_parents: "orphans a child",
 }
 
 

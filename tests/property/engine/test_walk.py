@@ -1,4 +1,4 @@
-"""Two hundred random walks against the shadow KV, and proof that they go everywhere."""
+"""Two hundred random walks of two engines against the shadow KV, which go everywhere."""
 
 from __future__ import annotations
 
@@ -13,20 +13,24 @@ from tests.property.engine.shadow import World
 from tests.property.engine.walk import walk
 
 SEEDS = 200
-BATCH = 20
+BATCH = 50
 
 
 @pytest.mark.parametrize("first", range(0, SEEDS, BATCH))
 def test_no_walk_finds_a_wrong_token(first: int) -> None:
-    worlds = [walk(seed) for seed in range(first, first + BATCH)]
+    fleets = [walk(seed) for seed in range(first, first + BATCH)]
+    worlds = [world for fleet in fleets for world in fleet.worlds]
     counters = [world.snapshot.counters for world in worlds]
     # A walk that avoids the hard cases would prove nothing.
     assert sum(world.steps for world in worlds) > 10 * BATCH
     assert sum(counter.preemptions for counter in counters) > 0
     assert sum(counter.recomputed_tokens for counter in counters) > 0
     assert sum(counter.hit_tokens for counter in counters) > 0
-    assert sum(world.resumed for world in worlds) > BATCH // 2
+    assert sum(world.resumed for world in worlds) > BATCH // 4
     assert sum(counter.requests_finished for counter in counters) > BATCH
+    assert sum(fleet.moved for fleet in fleets) > BATCH // 5
+    assert sum(fleet.kept for fleet in fleets) > 0
+    assert sum(fleet.warmed for fleet in fleets) > 0
 
 
 class CollidingWorld(World):
@@ -57,5 +61,7 @@ def test_colliding_names_cost_hits_and_never_a_token(monkeypatch: pytest.MonkeyP
     monkeypatch.setattr(sequence, "block_hash", colliding_hash)
     monkeypatch.setattr(sequence, "block_hashes", colliding_hashes)
     monkeypatch.setattr(World, "_check_hits", lambda self, request, hit_tokens: None)
-    worlds = [walk(seed, make=CollidingWorld) for seed in range(60)]
+    fleets = [walk(seed, make=CollidingWorld) for seed in range(60)]
+    worlds = [world for fleet in fleets for world in fleet.worlds]
     assert sum(world.snapshot.counters.hit_tokens for world in worlds) > 0
+    assert sum(fleet.moved for fleet in fleets) > 10

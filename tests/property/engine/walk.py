@@ -1,37 +1,51 @@
-"""A seeded random walk over everything that can be done to an engine."""
+"""A seeded random walk over everything that can be done to two engines."""
 
 from __future__ import annotations
 
 import random
 from collections.abc import Callable
 
-from protos.messages import Request, RequestId, SamplingParams
+from protos.messages import Request, RequestClass, RequestId, SamplingParams
 from replicas.engine.config import EngineConfig
+from tests.property.engine.fleet import STAGES, Fleet
 from tests.property.engine.shadow import VOCAB_SIZE, World, card
 
 SALTS = (b"", b"", b"", b"tenant")
-MOVES = ("submit", "cancel", "move", "crash", "step")
-WEIGHTS = (3, 0.5, 0.5, 0.1, 6)
+MOVES = {
+    "submit": 3.0,
+    "cancel": 0.4,
+    "resume": 0.4,
+    "crash": 0.1,
+    "begin": 4.0,
+    "advance": 5.0,
+    "hand back": 0.3,
+    "warm": 0.8,
+    "cordon": 0.15,
+    "open": 0.5,
+    "begin step": 1.0,
+    "step": 5.0,
+}
 TRUNK = tuple(position % 3 for position in range(40))  # what prompts have in common
 
 
-def config(rng: random.Random) -> EngineConfig:
+def config(rng: random.Random, block_size: int) -> EngineConfig:
     """A small engine, mostly one that is short of something."""
-    block_size = rng.choice((1, 2, 3, 4, 4, 16))
     return EngineConfig(
         card=card(block_size),
-        blocks_total=rng.randint(3, 40 // block_size + 6),
+        blocks_total=rng.randint(3, rng.choice((40, 80)) // block_size + 6),
         step_tokens_max=rng.choice((1, 3, 8, 64)),
         sequences_max=rng.choice((3, 4, 8)),
         waiting_max=rng.choice((2, 8)),
         watermark_blocks=rng.choice((0, 1)),
+        headroom_blocks=rng.choice((0, 0, 2)),
+        headroom_steps=rng.choice((1, 8)),
     )
 
 
 def request(rng: random.Random, number: int) -> Request:
     """A prompt that leaves the common trunk somewhere, and modest wishes."""
     tail = tuple(rng.randrange(VOCAB_SIZE) for _ in range(rng.randrange(4)))
-    tokens_max = rng.randint(1, 12)
+    tokens_max = rng.randint(1, rng.choice((6, 20)))
     return Request(
         request_id=RequestId(f"r{number}"),
         prompt=TRUNK[: rng.randint(1, 20)] + tail,
@@ -43,30 +57,47 @@ def request(rng: random.Random, number: int) -> Request:
         ),
         choices=rng.choice((1, 1, 2, 3)),
         salt=rng.choice(SALTS),
+        request_class=rng.choice(tuple(RequestClass)),
     )
 
 
-def walk(seed: int, moves: int = 60, make: Callable[[EngineConfig], World] = World) -> World:
-    """Do `moves` random things to a random engine, then let it finish."""
+def walk(seed: int, moves: int = 110, make: Callable[[EngineConfig], World] = World) -> Fleet:
+    """Do `moves` random things to two random engines, then let them finish."""
     rng = random.Random(seed)
-    world = make(config(rng))
-    drains = rng.random() < 0.1
+    block_size = rng.choice((1, 2, 3, 4, 4, 16))
+    fleet = Fleet([config(rng, block_size), config(rng, block_size)], make)
     for number in range(moves):
-        match rng.choices(MOVES, WEIGHTS)[0]:
+        source, target = rng.sample(fleet.worlds, 2)
+        client = rng.choice(list(source.clients.values())) if source.clients else None
+        match rng.choices(list(MOVES), list(MOVES.values()))[0]:
             case "submit":
-                world.submit(request(rng, number))
-            case "cancel" if world.clients:
-                world.cancel(rng.choice(list(world.clients)))
-            case "move" if world.clients:
-                world.move(rng.choice(list(world.clients)))
+                source.submit(request(rng, number))
+            case "cancel" if client:
+                source.cancel(client.request.request_id)
+            case "resume" if client:
+                source.resume(client.request.request_id)
             case "crash":
-                world.crash()
-            case "step" if world.is_mid_step:
-                world.apply()
-            case "step":
-                world.schedule()
-    if drains:
-        world.engine.drain()
-        assert world.submit(request(rng, moves)) is not None
-    world.finish()
-    return world
+                fleet.crash(source)
+            case "begin" if client:
+                choice = rng.choice(sorted(client.open))
+                fleet.begin(source, target, client.request.request_id, choice)
+            case "advance" if fleet.transfers:
+                fleet.advance(rng.choice(fleet.transfers), rng.choice(STAGES))
+            case "hand back" if client:
+                choice = rng.choice(sorted(client.open))
+                fleet.hand_back(source, target, client.request.request_id, choice)
+            case "warm":
+                fleet.warm(source, target, rng.randint(1, 8))
+            case "cordon":
+                source.engine.drain()
+                assert source.submit(request(rng, number)) is not None
+            case "open":
+                source.engine.open()
+            case "step" | "begin step" if source.is_mid_step:
+                source.apply()
+            case "begin step":
+                source.schedule()
+            case "step" if source.schedule():
+                source.apply()
+    fleet.finish()
+    return fleet

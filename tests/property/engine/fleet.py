@@ -1,0 +1,196 @@
+"""Two engines, between which sequences move while they decode.
+
+A `Transfer` does by hand what two replicas do over a wire: reserve, copy what
+is full, freeze, copy the rest, commit; it can be broken off at every stage. It
+copies the shadow's slots from block to block, so that a block too few, a wrong
+one, or one that somebody else holds changes what a client is told: each choice
+must say exactly what it would have said undisturbed, wherever it runs.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+
+from protos.messages import Refusal, RequestId
+from replicas.engine.arrival import Arrival, ArrivalState
+from replicas.engine.config import EngineConfig
+from replicas.engine.export import Export, ExportState
+from tests.property.engine.shadow import World
+
+
+@dataclass(slots=True)
+class Transfer:
+    """One sequence on its way."""
+
+    source: World
+    target: World
+    request_id: RequestId  # at the source
+    choice: int
+    export: Export
+    arrival: Arrival
+    moved_id: RequestId  # at the target
+    copied: int  # leading blocks that are in place at the target
+    frozen_at: int = 0  # tokens computed when it was last frozen
+
+    @property
+    def is_over(self) -> bool:
+        """Whether one of the two engines has ended it."""
+        is_gone = self.export.state is ExportState.GONE
+        return is_gone or self.arrival.state is not ArrivalState.RESERVED
+
+    @property
+    def is_between_steps(self) -> bool:
+        """Whether blocks may be read and written now."""
+        return not self.source.is_mid_step and not self.target.is_mid_step
+
+    def copy(self) -> None:
+        """Bring what can be brought over; half a block only if it will not grow."""
+        is_live = self.export.state is not ExportState.FROZEN
+        assert is_live or self.export.computed == self.frozen_at, "a frozen sequence moved on"
+        size = self.source.engine.config.card.block_size
+        stop = self.export.computed // size
+        if self.export.state is ExportState.FROZEN:
+            stop = -(-self.export.computed // size)
+        if stop <= self.copied:
+            return
+        targets = self.arrival.blocks(self.copied, stop)
+        if targets is None:
+            self.abort()
+            return
+        payloads = self.source.kv.read_blocks(self.export.blocks(self.copied, stop))
+        self.target.kv.write_blocks(targets, payloads)
+        self.copied = stop
+
+    def freeze(self) -> None:
+        """Let it stand still at the source."""
+        self.export.freeze()
+        self.frozen_at = self.export.computed
+        self.source.clients[self.request_id].is_moved = True
+
+    def thaw(self) -> None:
+        """Let it go on at the source; half a block grows again."""
+        self.export.thaw()
+        size = self.source.engine.config.card.block_size
+        self.copied = max(self.arrival.held, min(self.copied, self.export.computed // size))
+
+    def commit(self, *, is_lost: bool) -> bool:
+        """Hand it over. If the answer gets lost the source keeps its own, and both run."""
+        request = replace(self.export.request(), request_id=self.moved_id)
+        said = self.source.clients[self.request_id].received[self.choice]
+        assert list(request.output) == said, "not what its client was told"
+        if not self.arrival.admit(request.output, self.export.computed):
+            self.abort()
+            return False
+        self.target.enter(request)
+        if is_lost:
+            self.export.abandon()
+        else:
+            self.export.complete()
+            self.source.lose(self.request_id, self.choice)
+        return True
+
+    def abort(self) -> None:
+        """The source keeps it."""
+        self.arrival.drop()
+        self.export.abandon()
+
+
+class Fleet:
+    """Worlds of one model, and the transfers between them."""
+
+    def __init__(
+        self, configs: Sequence[EngineConfig], make: Callable[[EngineConfig], World] = World
+    ) -> None:
+        self.worlds = [make(config) for config in configs]
+        self.transfers: list[Transfer] = []
+        self.begun = self.moved = self.kept = self.warmed = 0
+
+    def begin(self, source: World, target: World, request_id: RequestId, choice: int) -> None:
+        """Start to move a choice, if it can be moved and the target has room."""
+        export = source.engine.export(request_id, choice)
+        if export is None:
+            return
+        self.begun += 1
+        moved_id = RequestId(f"{request_id}/{choice}~{self.begun}")
+        request = replace(export.request(), request_id=moved_id)
+        arrival = target.engine.reserve(request, export.computed)
+        if isinstance(arrival, Refusal):
+            export.abandon()
+            return
+        transfer = Transfer(
+            source, target, request_id, choice, export, arrival, moved_id, arrival.held
+        )
+        self.transfers.append(transfer)
+        target.names.learn(request.salt, (*request.prompt, *request.output))
+        target.verify()
+
+    def advance(self, transfer: Transfer, what: str) -> None:
+        """Take one stage of a transfer, if it can be taken now."""
+        if transfer.is_over:
+            self.kept += 1
+            transfer.abort()
+        elif what == "abort":
+            transfer.abort()
+        elif what == "thaw":
+            transfer.thaw()
+        elif transfer.is_between_steps:
+            self._advance_between_steps(transfer, what)
+        if transfer.is_over:
+            self.transfers.remove(transfer)
+        transfer.source.verify()
+        transfer.target.verify()
+
+    def _advance_between_steps(self, transfer: Transfer, what: str) -> None:
+        if what != "copy" and transfer.export.state is ExportState.LIVE:
+            transfer.freeze()
+        transfer.copy()
+        if what in ("commit", "commit and lose the answer") and not transfer.is_over:
+            self.moved += transfer.commit(is_lost=what != "commit")
+
+    def hand_back(self, source: World, target: World, request_id: RequestId, choice: int) -> None:
+        """Withdraw a choice and resume it elsewhere from what its client has."""
+        rest = source.withdraw(request_id, choice)
+        if rest is not None:
+            self.begun += 1
+            target.submit(replace(rest, request_id=RequestId(f"{request_id}~{self.begun}")))
+
+    def warm(self, source: World, target: World, limit: int) -> None:
+        """Copy what most requests began with."""
+        if source.is_mid_step or target.is_mid_step:
+            return
+        for block, content in source.engine.hot_blocks(limit):
+            taken = target.engine.import_block(content)
+            if taken is None:
+                continue
+            target.names.meaning[content.block_hash] = source.names.meaning[content.block_hash]
+            target.kv.write_blocks([taken], source.kv.read_blocks([block]))
+            self.warmed += target.engine.confirm_block(taken)
+        target.verify()
+
+    def crash(self, world: World) -> None:
+        """Lose one engine. The other one notices, and keeps or forgets what it had."""
+        for transfer in [each for each in self.transfers if world in (each.source, each.target)]:
+            transfer.abort()
+            self.transfers.remove(transfer)
+        world.crash()
+
+    def finish(self) -> None:
+        """Break off what moves, open what was cordoned, and run to the end."""
+        for transfer in self.transfers:
+            transfer.abort()
+        self.transfers.clear()
+        for world in self.worlds:
+            world.finish()
+
+
+STAGES = (
+    "copy",
+    "copy",
+    "freeze",
+    "commit",
+    "commit",
+    "commit and lose the answer",
+    "thaw",
+    "abort",
+)
