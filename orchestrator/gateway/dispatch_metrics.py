@@ -14,6 +14,7 @@ from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metri
 from prometheus_client.registry import Collector
 
 from orchestrator.gateway.dispatch import Dispatch
+from protos.messages import RequestClass
 
 Reason = TypeVar("Reason", bound=Enum)
 
@@ -27,12 +28,15 @@ class DispatchCollector(Collector):
     def collect(self) -> Iterable[Metric]:
         """Everything that dispatch counts, as it stands now."""
         totals = self._dispatch.totals
-        yield GaugeMetricFamily(
-            "requests_waiting", "Requests in the gateway's line", self._dispatch.waiting
+        waiting = GaugeMetricFamily(
+            "requests_waiting", "Requests in the gateway's line", labels=["class"]
         )
+        for each in RequestClass:
+            waiting.add_metric([each.value], self._dispatch.waiting_of(each))
+        yield waiting
         yield _by_reason("requests_placed", "Placements by reason", totals.placed)
-        yield _by_reason("requests_queued", "Requests that joined the line", totals.queued)
-        yield _by_reason("requests_turned_away", "Refused by admission", totals.turned_away)
+        yield _by_class("requests_queued", "Requests that joined the line", totals.queued)
+        yield _by_class("requests_turned_away", "Refused by admission", totals.turned_away)
         yield _by_reason("requests_retried", "Taken back from a replica", totals.retried)
         yield CounterMetricFamily(
             "registry_missed", "Requests routed without the registry", totals.registry_missed
@@ -43,6 +47,16 @@ class DispatchCollector(Collector):
         yield _by_reason(
             "streams_resumed", "Streams that lost a replica and went on", totals.streams_resumed
         )
+        yield _by_reason("handoffs", "Choices that a replica gave away", totals.handoffs)
+        yield _by_reason("adoptions", "Moved choices, and what came of them", totals.adoptions)
+        yield CounterMetricFamily(
+            "streams_taken_over",
+            "Streams begun by a gateway that their clients lost",
+            totals.streams_taken_over,
+        )
+        yield _by_reason(
+            "takeovers", "Choices of such streams, and where they were", totals.takeovers
+        )
         yield CounterMetricFamily(
             "streams_broken", "Streams with a gap or a repetition", totals.streams_broken
         )
@@ -52,4 +66,14 @@ def _by_reason(name: str, help_text: str, counts: Mapping[Reason, int]) -> Count
     family = CounterMetricFamily(name, help_text, labels=["reason"])
     for reason, count in sorted(counts.items(), key=lambda entry: str(entry[0].value)):
         family.add_metric([str(reason.value)], count)
+    return family
+
+
+def _by_class(
+    name: str, help_text: str, counts: Mapping[tuple[RequestClass, Reason], int]
+) -> CounterMetricFamily:
+    family = CounterMetricFamily(name, help_text, labels=["class", "reason"])
+    words = {(kind.value, str(reason.value)): count for (kind, reason), count in counts.items()}
+    for labels, count in sorted(words.items()):
+        family.add_metric(labels, count)
     return family

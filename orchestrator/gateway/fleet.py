@@ -89,6 +89,11 @@ class Fleet:
         member = self._members.get(replica_id)
         return self._links.get(key_of(member)) if member is not None else None
 
+    def links(self) -> tuple[tuple[Member, ReplicaClient], ...]:
+        """The members that can be asked something now, by replica id."""
+        known = [(self._members[name], self.client(name)) for name in sorted(self._members)]
+        return tuple((m, link) for m, link in known if link is not None and link.snapshot())
+
     def member(self, replica_id: ReplicaId) -> Member | None:
         """A replica as it is listed."""
         return self._members.get(replica_id)

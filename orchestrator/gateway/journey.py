@@ -1,8 +1,8 @@
 """One request on its way through the gateway: where it stands and what it went through.
 
-A journey ends with its replica. When that is lost after the first delta, each
-choice that has not finished sets out on a journey of its own, a resumption,
-in its request's old place in the line.
+A journey ends with its replica. What has not finished by then, because the
+replica was lost or gave it away, sets out on a journey of its own in its
+request's old place in the line. All journeys of one request share its Course.
 """
 
 from __future__ import annotations
@@ -12,9 +12,11 @@ from dataclasses import dataclass, field
 from typing import TypeAlias
 
 from orchestrator.control.seams import LossReason
+from orchestrator.gateway.bill import Bill
 from orchestrator.gateway.errors import GatewayError
 from orchestrator.gateway.line import Ticket
-from orchestrator.gateway.stream import Timing
+from orchestrator.gateway.stream import FirstAnswer
+from orchestrator.gateway.told import Told
 from orchestrator.policy.view import Subject
 from protos.hashing import BlockHash, block_hashes, reusable_blocks
 from protos.messages import ModelCard, ReplicaId, Request
@@ -26,27 +28,42 @@ Life: TypeAlias = tuple[ReplicaId, int]  # a replica and its epoch: each is lost
 
 
 @dataclass(slots=True)
+class Course:
+    """What all journeys of one request share."""
+
+    told: Told
+    deadline_ns: int | None  # when the client stops waiting, if it says so
+    victims: set[Life] = field(default_factory=set)  # lost under the request
+    first_answer: FirstAnswer | None = None
+
+
+@dataclass(slots=True)
 class Journey:
     """Owned by the one generator that follows it."""
 
+    course: Course
     request: Request
     card: ModelCard  # of the replicas that may run it; its blocks are named under it
     ticket: Ticket
     arrived_ns: int
     hashed_ns: int
     patience_ends_ns: int
-    deadline_ns: int | None
     hashes: tuple[BlockHash, ...]
     is_resumption: bool = False  # its client has the beginning of the answer
-    victims: set[Life] = field(default_factory=set)  # lost under the request; shared by its choices
+    keeps_place: bool = False  # it had a place on a replica before, and is not sent away
+    waits_at: ReplicaId | None = None  # moved there, to be adopted
+    is_sought: bool = False  # it may wait anywhere, for any gateway
+    followers: tuple[Journey, ...] = ()  # begin once it has been answered
     sent_to: Member | None = None
     hits: Mapping[ReplicaId, int] = field(default_factory=dict)
     located_ns: int | None = None  # when the hits were learned
     locating_ns: int = 0  # time spent on learning them
-    attempts: int = 0
-    avoided: frozenset[ReplicaId] = frozenset()  # tried in vain
+    attempts: int = 0  # replicas asked
+    setbacks: int = 0  # of these, in vain
+    avoided: frozenset[ReplicaId] = frozenset()  # tried in vain, or given away by
     error: GatewayError | None = None  # of the last attempt
-    timing: Timing | None = None  # once its first delta is there
+    tokens: int = 0  # delivered on it
+    bill: Bill | None = None  # of the last placement, not settled yet
 
     @property
     def subject(self) -> Subject:
@@ -58,6 +75,7 @@ class Journey:
             tokens_max=request.sampling.tokens_max - len(request.output),
             choices=request.choices,
             block_size=self.card.block_size,
+            request_class=request.request_class,
         )
 
 

@@ -42,6 +42,12 @@ def cut() -> GatewayError:
     )
 
 
+def handed_back() -> GatewayError:
+    """Replica after replica gave the request back before its first token."""
+    message = "every replica that took the request has given it back; try again soon"
+    return NoReplica(message, code="handed_back", retry_after_s=RETRY_AFTER_S)
+
+
 def poison(losses: int) -> GatewayError:
     """The request may be what replicas die of."""
     return PoisonRequest(
@@ -64,6 +70,10 @@ def queue_full(message: str) -> GatewayError:
     return Shed(message, code="overloaded", retry_after_s=RETRY_AFTER_S)
 
 
+def gone(message: str) -> GatewayError:
+    return ReplicaFailed(message, code="replica_lost")
+
+
 def never_fits(message: str) -> GatewayError:
     return Unservable(message, code="never_fits")
 
@@ -83,6 +93,7 @@ def invalid(message: str) -> GatewayError:
 VERDICTS: dict[RefusalReason, tuple[Callable[[str], GatewayError], RetryReason | None]] = {
     RefusalReason.DRAINING: (draining, RetryReason.DRAINING),
     RefusalReason.QUEUE_FULL: (queue_full, RetryReason.QUEUE_FULL),
+    RefusalReason.GONE: (gone, RetryReason.GONE),
     RefusalReason.NEVER_FITS: (never_fits, None),
     RefusalReason.CONTEXT_EXCEEDED: (context_exceeded, None),
     RefusalReason.TOKEN_OUT_OF_RANGE: (token_out_of_range, None),

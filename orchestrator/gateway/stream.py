@@ -28,6 +28,19 @@ class Timing:
     first_delta_ns: int  # from the submission that succeeded to its first delta
 
 
+@dataclass(frozen=True, slots=True)
+class FirstAnswer:
+    """How the first of a request's choices to be answered got there."""
+
+    replica_id: ReplicaId
+    attempts: int  # replicas asked, the one that answered included
+    timing: Timing
+
+
+# Where nothing was left to ask for.
+NOWHERE = FirstAnswer(ReplicaId(""), 0, Timing(0, 0, 0, 0))
+
+
 class BrokenStream(Exception):
     """A replica's deltas do not add up. The message says how."""
 
@@ -35,9 +48,10 @@ class BrokenStream(Exception):
 class Continuity:
     """Follows one request's deltas and vouches that nothing is missing or repeated."""
 
-    def __init__(self, choices: int) -> None:
+    def __init__(self, choices: int, *, finished: frozenset[int] = frozenset()) -> None:
+        """Of the choices that are `finished` nothing may come."""
         self._next_index = [0] * choices
-        self._unfinished = set(range(choices))
+        self._unfinished = set(range(choices)) - finished
 
     @property
     def is_complete(self) -> bool:
@@ -62,21 +76,21 @@ class Stream:
     def __init__(
         self,
         request: Request,
-        first: Delta,
+        first: Delta | None,
         source: AsyncGenerator[Delta, None],
-        *,
-        replica_id: ReplicaId,
-        attempts: int,
-        timing: Timing,
+        answer: FirstAnswer | None,
         totals: Totals,
+        *,
+        finished: frozenset[int] = frozenset(),
     ) -> None:
-        self.replica_id = replica_id  # the first one that answered
-        self.hit_tokens = first.hit_tokens  # prompt tokens whose KV the replica found
-        self.attempts = attempts  # replicas tried, the one that answered included
-        self.timing = timing
+        answer = answer or NOWHERE
+        self.replica_id = answer.replica_id  # the first one that answered
+        self.hit_tokens = first.hit_tokens if first else 0  # prompt tokens whose KV it found
+        self.attempts = answer.attempts
+        self.timing = answer.timing
         self._source = source
-        self._first: Delta | None = first
-        self._continuity = Continuity(request.choices)
+        self._first = first
+        self._continuity = Continuity(request.choices, finished=finished)
         self._totals = totals
 
     def __aiter__(self) -> Self:

@@ -3,23 +3,24 @@
 Tokens are a function of the seed, the position and the tokens before, so a
 choice whose replica is gone continues on any other one of the same model from
 its prompt and what was delivered of it. Since the gateway has delivered it,
-the gateway has it, and no replica keeps anything for another.
+the gateway has it, and no replica keeps anything for another. The same count
+is what a gateway claims a moved choice with.
 """
 
 from __future__ import annotations
 
 from dataclasses import replace
 
-from protos.messages import Delta, Request, RequestId
+from protos.messages import Delta, Request
 
 
 class Told:
     """Follows one request's deltas and remembers the tokens of each choice that goes on."""
 
     def __init__(self, request: Request) -> None:
-        choices = range(request.first_choice, request.first_choice + request.choices)
-        self._request = request
-        self._outputs = {choice: list(request.output) for choice in choices}
+        assert not request.output, "what a client asks has no output yet"
+        self.request = request  # as its client made it
+        self._outputs: dict[int, list[int]] = {choice: [] for choice in choices_of(request)}
 
     def add(self, delta: Delta) -> None:
         """The client is about to be told this."""
@@ -28,20 +29,23 @@ class Told:
         elif delta.choice in self._outputs:
             self._outputs[delta.choice].extend(sampled.token for sampled in delta.tokens)
 
-    def rests(self) -> tuple[Request, ...]:
-        """What is left to ask for: each unfinished choice by itself, from where it is."""
-        return tuple(
-            replace(
-                self._request,
-                request_id=self._name(choice),
-                choices=1,
-                output=tuple(output),
-                first_choice=choice,
-            )
-            for choice, output in self._outputs.items()
+    def next_index(self, choice: int) -> int:
+        """How many tokens were told of a choice that goes on."""
+        return len(self._outputs[choice])
+
+    def rest(self, choice: int) -> Request:
+        """What is left to ask for of a choice that goes on: itself, from where it is."""
+        return replace(
+            self.request, choices=1, output=tuple(self._outputs[choice]), first_choice=choice
         )
 
-    def _name(self, choice: int) -> RequestId:
-        """The request's own where one choice is all of it: a link runs an id only once."""
-        request_id = self._request.request_id
-        return request_id if self._request.choices == 1 else RequestId(f"{request_id}+{choice}")
+    def whole(self, first_choice: int, choices: int) -> Request:
+        """Choices of which nothing was told, as one request."""
+        named = range(first_choice, first_choice + choices)
+        assert not any(self._outputs[choice] for choice in named), "they have forked"
+        return replace(self.request, choices=choices, first_choice=first_choice)
+
+
+def choices_of(request: Request) -> range:
+    """The numbers of its choices."""
+    return range(request.first_choice, request.first_choice + request.choices)

@@ -9,6 +9,7 @@ from enum import Enum
 from orchestrator.control.seams import LossReason
 from orchestrator.policy.admit import AdmitReason
 from orchestrator.policy.route import RouteReason
+from protos.messages import RequestClass
 
 
 class RetryReason(Enum):
@@ -17,6 +18,23 @@ class RetryReason(Enum):
     LOST = "lost"
     DRAINING = "draining"
     QUEUE_FULL = "queue_full"
+    GONE = "gone"
+
+
+class HandoffKind(Enum):
+    """How a replica gave a choice away."""
+
+    MOVED = "moved"  # to another one, which has its KV
+    HANDED_BACK = "handed_back"  # to be resumed wherever there is room
+
+
+class AdoptionEnd(Enum):
+    """What came of going after a choice that waits at a replica."""
+
+    ADOPTED = "adopted"
+    GONE = "gone"  # it is not there, or no longer
+    LOST = "lost"  # the replica was lost before it answered
+    UNREACHABLE = "unreachable"  # there is no link to that replica
 
 
 @dataclass(slots=True)
@@ -24,10 +42,14 @@ class Totals:
     """They only grow. One writer: the dispatch that owns them."""
 
     placed: Counter[RouteReason] = field(default_factory=Counter)
-    queued: Counter[AdmitReason] = field(default_factory=Counter)
-    turned_away: Counter[AdmitReason] = field(default_factory=Counter)
+    queued: Counter[tuple[RequestClass, AdmitReason]] = field(default_factory=Counter)
+    turned_away: Counter[tuple[RequestClass, AdmitReason]] = field(default_factory=Counter)
     retried: Counter[RetryReason] = field(default_factory=Counter)
     registry_missed: int = 0  # requests routed by load alone, for want of the registry
     streams_resumed: Counter[LossReason] = field(default_factory=Counter)
+    handoffs: Counter[HandoffKind] = field(default_factory=Counter)
+    adoptions: Counter[AdoptionEnd] = field(default_factory=Counter)  # of moved choices
+    streams_taken_over: int = 0  # begun by a gateway that their clients lost
+    takeovers: Counter[AdoptionEnd] = field(default_factory=Counter)  # of their choices
     streams_lost: int = 0  # after their first token, and not resumed
     streams_broken: int = 0  # a gap, a repetition or a missing end: somebody has a bug

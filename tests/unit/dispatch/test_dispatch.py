@@ -26,7 +26,7 @@ from orchestrator.gateway.errors import (
 from orchestrator.gateway.totals import RetryReason
 from orchestrator.policy.admit import AdmitConfig, AdmitReason
 from orchestrator.policy.route import RouteReason
-from protos.messages import RefusalReason
+from protos.messages import RefusalReason, RequestClass
 from tests.unit.dispatch.virtual_time import run
 from tests.unit.dispatch.world import Answer, ScriptedReplica, World, request, tidy, tokens
 
@@ -34,6 +34,7 @@ LOST_AT_ONCE = Answer(lost_before=0)
 DRAINING = Answer(refusal=RefusalReason.DRAINING)
 FULL = Answer(refusal=RefusalReason.QUEUE_FULL)
 SECOND = 1_000_000_000
+QUEUED = (RequestClass.INTERACTIVE, AdmitReason.NO_ROOM)
 
 
 # ---- the good case
@@ -242,7 +243,7 @@ def test_a_request_waits_for_room_and_is_served_when_there_is_some() -> None:
             stream = await made.dispatch.start(request(prompt_tokens=20 * 16))
             async with stream:
                 assert first.done() or 0.8e9 < stream.timing.queue_ns < 1.2e9
-                assert made.dispatch.totals.queued == {AdmitReason.NO_ROOM: 1}
+                assert made.dispatch.totals.queued == {QUEUED: 1}
             await first
 
     run(scenario())

@@ -16,11 +16,13 @@ from orchestrator.gateway.dispatch import DispatchConfig
 from orchestrator.gateway.errors import PoisonRequest, ReplicaFailed
 from orchestrator.gateway.totals import RetryReason
 from orchestrator.policy.admit import AdmitConfig, AdmitReason
-from protos.messages import RefusalReason, Request
+from protos.messages import RefusalReason, RequestClass
+from tests.unit.dispatch.answers import answer, whole
 from tests.unit.dispatch.virtual_time import run
 from tests.unit.dispatch.world import CARD, Answer, ScriptedReplica, World, request, tidy, tokens
 
 SECOND = 1_000_000_000
+QUEUED = (RequestClass.INTERACTIVE, AdmitReason.NO_ROOM)
 TOKENS = 6
 
 
@@ -28,22 +30,6 @@ def dying(
     before: int = 2, *, how: LossReason = LossReason.BROKEN, choice: int | None = None
 ) -> Answer:
     return Answer(lost_before=before, lost_how=how, lost_choice=choice, dies=True)
-
-
-async def answer(made: World, what: Request) -> dict[int, list[int]]:
-    """The tokens of every choice."""
-    said: dict[int, list[int]] = {choice: [] for choice in range(what.choices)}
-    async with await made.dispatch.start(what) as stream:
-        async for delta in stream:
-            assert delta.first_index == len(said[delta.choice])
-            said[delta.choice] += [sampled.token for sampled in delta.tokens]
-    return said
-
-
-def whole(what: Request) -> dict[int, list[int]]:
-    """An undisturbed answer."""
-    indices = range(what.sampling.tokens_max)
-    return {choice: [100 * choice + index for index in indices] for choice in range(what.choices)}
 
 
 def busy(made: World, tokens_max: int) -> asyncio.Task[list[int]]:
@@ -87,7 +73,7 @@ def test_what_is_asked_of_the_next_replica_is_exactly_the_rest() -> None:
             ]
             for rest in rests:
                 assert (rest.prompt, rest.sampling) == (what.prompt, what.sampling)
-            assert len({rest.request_id for rest in rests}) == 2
+            assert {rest.request_id for rest in rests} == {what.request_id}
 
     run(scenario())
 
@@ -197,7 +183,7 @@ def test_a_stream_waits_for_room_in_its_old_place_in_the_line() -> None:
             await asyncio.gather(cut, filling, late)
             assert cut.result() == whole(what)
             assert second.served == ["large", "r", "late"]
-            assert made.dispatch.totals.queued[AdmitReason.NO_ROOM] >= 1
+            assert made.dispatch.totals.queued[QUEUED] >= 1
 
     run(scenario())
 

@@ -1,15 +1,16 @@
 """A gateway's inner half with scripted replicas: the request path without a network.
 
-A scripted replica answers each request as its next `Answer` says (by default:
-well), keeps a plain account of blocks, and reports after every change. The
-token of a choice at an index is the same on every replica.
+A scripted replica answers each request and each claim as its next `Answer` says
+(by default: well), keeps a plain account of blocks, and reports after every
+change. The token of a choice at an index is the same on every replica. What it
+moves away waits at the target until it is adopted, or for ever.
 """
 
 from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Mapping, Sequence
-from contextlib import asynccontextmanager
+from contextlib import aclosing, asynccontextmanager
 from dataclasses import dataclass, field
 
 from orchestrator.control.cluster import Cluster, ClusterConfig
@@ -17,12 +18,14 @@ from orchestrator.control.seams import LossReason, ReplicaLost, ReplicaRefused
 from orchestrator.gateway.dispatch import Dispatch, DispatchConfig
 from orchestrator.gateway.fleet import Fleet, FleetConfig
 from orchestrator.gateway.own_model import OwnModel
+from orchestrator.gateway.told import choices_of
 from orchestrator.registry.config import RegistryConfig
 from orchestrator.registry.memory import MemoryRegistry
 from protos.hashing import BlockHash, block_hashes
 from protos.messages import (
     Delta,
     FinishReason,
+    Handoff,
     ModelCard,
     Refusal,
     RefusalReason,
@@ -40,8 +43,18 @@ CARD = ModelCard("toy", "r1", "float32", block_size=16, context_tokens_max=4096,
 
 
 @dataclass(frozen=True, slots=True)
+class Leave:
+    """A replica gives choices away."""
+
+    before: int  # the token index that is due
+    choice: int | None = None  # None: every one; before the first token, all as one
+    target: str | None = None  # None: handed back
+    arrives: bool = True  # at the target; else it is gone by the time somebody asks
+
+
+@dataclass(frozen=True, slots=True)
 class Answer:
-    """What a replica does with one request."""
+    """What a replica does with one request, or with one claim."""
 
     refusal: RefusalReason | None = None
     lost_before: int | None = None  # the token index at which the replica is lost
@@ -51,6 +64,7 @@ class Answer:
     skipped: int | None = None  # a token index that is never sent
     ends_before: int | None = None  # the token index at which the stream just stops
     first_after_s: float = 0.01
+    leaves: tuple[Leave, ...] = ()
 
 
 WELL = Answer()
@@ -65,13 +79,17 @@ class ScriptedReplica:
         self.record = ReplicaRecord(ReplicaId(name), f"{name}:1", card, blocks_total)
         self.answers = list(answers)
         self.asked: list[Request] = []  # every request that arrived
+        self.claims: list[tuple[RequestId, int, int]] = []  # every claim: choice and next index
+        self.parked: dict[tuple[RequestId, int], int] = {}  # what waits here, and how far it is
+        self.peers: Mapping[str, ScriptedReplica] = {}
         self.cancelled: list[RequestId] = []
         self.is_up = True
         self.is_draining = False
         self.closed = 0
         self.epoch = 1
         self._number = 0
-        self._blocks: dict[RequestId, int] = {}
+        self._runs = 0
+        self._blocks: dict[int, int] = {}  # by run
         self._on_change: Callable[[], None] = lambda: None
 
     @property
@@ -110,36 +128,74 @@ class ScriptedReplica:
             step_ns=10_000_000,
         )
 
-    async def submit(self, request: Request) -> AsyncGenerator[Delta, None]:
-        answer = self.answers.pop(0) if self.answers else WELL
-        request_id = request.request_id
+    async def submit(self, request: Request) -> AsyncGenerator[Delta | Handoff, None]:
         self.asked.append(request)
+        answer = self._next_answer()
         if answer.refusal is not None:
             await asyncio.sleep(answer.first_after_s)
-            raise ReplicaRefused(Refusal(request_id, answer.refusal, "no"))
-        self._blocks[request_id] = -(-request.given_tokens // CARD.block_size)
+            raise ReplicaRefused(Refusal(request.request_id, answer.refusal, "no"))
+        starts = dict.fromkeys(choices_of(request), len(request.output))
+        async with aclosing(self._run(request, starts, answer)) as events:
+            async for event in events:
+                yield event
+
+    async def adopt(
+        self, request: Request, *, choice: int, next_index: int
+    ) -> AsyncGenerator[Delta | Handoff, None]:
+        self.claims.append((request.request_id, choice, next_index))
+        if not self.is_up:
+            raise ReplicaLost(LossReason.UNREACHABLE)
+        said = self.parked.pop((request.request_id, choice), None)
+        answer = WELL if said is None else self._next_answer()
+        if said is None or answer.refusal is not None:
+            await asyncio.sleep(0.001)
+            refusal = Refusal(request.request_id, RefusalReason.GONE, "not here", choice)
+            raise ReplicaRefused(refusal)
+        tokens = tuple(SampledToken(100 * choice + index) for index in range(next_index, said))
+        async with aclosing(self._run(request, {choice: said}, answer)) as events:
+            yield Delta(request.request_id, choice, next_index, tokens)
+            async for event in events:
+                yield event
+
+    def _next_answer(self) -> Answer:
+        return self.answers.pop(0) if self.answers else WELL
+
+    async def _run(
+        self, request: Request, next_index: dict[int, int], answer: Answer
+    ) -> AsyncGenerator[Delta | Handoff, None]:
+        """Choices, each from its own index on."""
+        self._runs += 1
+        run = self._runs
+        self._blocks[run] = -(-request.given_tokens // CARD.block_size)
         self.report()
-        is_over = False
         try:
             await asyncio.sleep(answer.first_after_s)
-            for index in range(len(request.output), request.sampling.tokens_max):
-                for choice in range(request.first_choice, request.first_choice + request.choices):
-                    is_over = not self.is_up or self._ends(answer, index, choice)
-                    if is_over and answer.ends_before is not None:
-                        return
-                    if is_over:
+            while next_index:
+                for choice, index in list(next_index.items()):
+                    if leave := self._leave(answer, index, choice):
+                        choices = len(next_index) if index == 0 and leave.choice is None else 1
+                        for left in range(choice, choice + choices):
+                            self._give(request, left, next_index.pop(left), leave)
+                        target = None if leave.target is None else ReplicaId(leave.target)
+                        yield Handoff(request.request_id, choice, choices, target)
+                        if choices > 1:
+                            break
+                        continue
+                    if not self.is_up or self._ends(answer, index, choice):
+                        next_index.clear()
+                        if answer.ends_before is not None:
+                            return
                         raise ReplicaLost(answer.lost_how)
-                    is_over = (index, choice) == (
-                        request.sampling.tokens_max - 1,
-                        request.first_choice + request.choices - 1,
-                    )
+                    next_index[choice] += 1
+                    if next_index[choice] == request.sampling.tokens_max:
+                        del next_index[choice]
                     if index != answer.skipped:
                         yield delta(request, index, choice)
                 await asyncio.sleep(0.01)
         finally:
-            del self._blocks[request_id]
-            if not is_over:
-                self.cancelled.append(request_id)
+            del self._blocks[run]
+            if next_index:
+                self.cancelled.append(request.request_id)
             self.report()
 
     def _ends(self, answer: Answer, index: int, choice: int) -> bool:
@@ -149,6 +205,14 @@ class ScriptedReplica:
                 self.break_link()
             return True
         return index == answer.ends_before
+
+    def _leave(self, answer: Answer, index: int, choice: int) -> Leave | None:
+        due = (x for x in answer.leaves if x.before == index and x.choice in (None, choice))
+        return next(due, None)
+
+    def _give(self, request: Request, choice: int, index: int, leave: Leave) -> None:
+        if leave.target is not None and leave.arrives and leave.target in self.peers:
+            self.peers[leave.target].parked[request.request_id, choice] = index
 
     async def close(self) -> None:
         self.closed += 1
@@ -243,6 +307,7 @@ async def world(
     dispatch = Dispatch(fleet, cluster, registry, clock, config or DispatchConfig())
     made = World(registry, cluster, fleet, dispatch, links)
     for replica in replicas:
+        replica.peers = links
         await made.join(replica)
     await fleet.start()
     reporting = asyncio.create_task(report_forever(replicas))

@@ -1,0 +1,395 @@
+"""How the choices of a request get through the cluster, whatever becomes of replicas.
+
+`follow` is one journey: reach a replica, pass on what it says, and where
+choices leave it, or it is lost, branch off into a journey for each of them.
+`merge` reads all of them side by side.
+
+- Lost: resumed on another replica, from the tokens told.
+- Moved: adopted at the target, at the next token. If that fails: as if lost,
+  only that nobody is suspected.
+- Handed back: resumed elsewhere. A request of which nothing was told yet goes
+  on its way as a whole.
+- Sought, because its client comes from another gateway: adopted where it
+  waits, or computed again from its beginning.
+
+Each source is closed by the generator that reads it, so closing the stream
+ends every choice wherever it is.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import AsyncGenerator, Sequence
+from contextlib import aclosing
+from typing import TypeAlias
+
+from orchestrator.control.cluster import Cluster, Debit
+from orchestrator.control.seams import Clock, LossReason, ReplicaLost, ReplicaRefused
+from orchestrator.gateway import refusals
+from orchestrator.gateway.admissions import Admissions
+from orchestrator.gateway.decisions import Decisions, Happening
+from orchestrator.gateway.dispatch_config import DispatchConfig
+from orchestrator.gateway.errors import GatewayError, PoisonRequest
+from orchestrator.gateway.fleet import Fleet
+from orchestrator.gateway.journey import (
+    SUSPICIOUS,
+    Course,
+    Journey,
+    prefix_hashes,
+)
+from orchestrator.gateway.line import Ticket
+from orchestrator.gateway.merge import Branch, Source
+from orchestrator.gateway.search import Search
+from orchestrator.gateway.stream import FirstAnswer, Timing
+from orchestrator.gateway.told import Told, choices_of
+from orchestrator.gateway.totals import AdoptionEnd, HandoffKind, Totals
+from protos.messages import Delta, Handoff, ModelCard, ReplicaId, Request
+
+log = logging.getLogger(__name__)
+
+Events: TypeAlias = AsyncGenerator[Delta | Handoff, None]
+Answer: TypeAlias = tuple[Delta | Handoff, Events]  # the first of them, and the others
+
+
+class Travel:
+    """Follows journeys. What they share is in their Course."""
+
+    def __init__(
+        self,
+        fleet: Fleet,
+        cluster: Cluster,
+        clock: Clock,
+        config: DispatchConfig,
+        admissions: Admissions,
+        totals: Totals,
+        decisions: Decisions,
+    ) -> None:
+        self._fleet = fleet
+        self._cluster = cluster
+        self._clock = clock
+        self._config = config
+        self._admissions = admissions
+        self._totals = totals
+        self._decisions = decisions
+        self._search = Search(fleet, clock, config.search)
+
+    # ---- setting out
+
+    def set_out(self, request: Request, card: ModelCard, deadline_ns: int | None) -> Journey:
+        """Name the prompt's blocks and take a ticket."""
+        self._decisions.begin(request)
+        arrived_ns = self._clock.now_ns()
+        hashes = prefix_hashes(request, card)
+        return Journey(
+            course=Course(Told(request), deadline_ns),
+            request=request,
+            card=card,
+            ticket=self._admissions.line.arrive(),
+            arrived_ns=arrived_ns,
+            hashed_ns=self._clock.now_ns(),
+            patience_ends_ns=self._patience_ends(request, arrived_ns, deadline_ns),
+            hashes=hashes,
+        )
+
+    def set_out_again(
+        self, journey: Journey, rest: Request, *, avoided: frozenset[ReplicaId] = frozenset()
+    ) -> Journey:
+        """One choice, or some that have not forked, from the request's old place in the line."""
+        now_ns = self._clock.now_ns()
+        return Journey(
+            course=journey.course,
+            request=rest,
+            card=journey.card,
+            ticket=Ticket(journey.ticket.number, rest.first_choice),
+            arrived_ns=now_ns,
+            hashed_ns=now_ns,
+            patience_ends_ns=self._patience_ends(rest, now_ns, journey.course.deadline_ns),
+            hashes=prefix_hashes(rest, journey.card),
+            is_resumption=True,
+            keeps_place=True,
+            avoided=avoided,
+        )
+
+    def _patience_ends(self, request: Request, now_ns: int, deadline_ns: int | None) -> int:
+        """When it stops waiting: when its client does, or its class."""
+        ends_ns = now_ns + self._config.patience_of(request.request_class)
+        return ends_ns if deadline_ns is None else min(ends_ns, deadline_ns)
+
+    # ---- on the way
+
+    async def follow(self, journey: Journey) -> Source:
+        """All that comes of a journey, and branches for those on which it goes on."""
+        here = list(choices_of(journey.request))
+        try:
+            first, source = await self._reach(journey)
+            async with aclosing(source):
+                for follower in journey.followers:
+                    yield Branch(self.follow(follower))
+                item: Delta | Handoff | None = first
+                while item is not None:
+                    match item:
+                        case Delta(tokens=tokens, finish=finish):
+                            self._tell(journey, item, here)
+                            if tokens or finish is not None:
+                                yield item
+                        case Handoff():
+                            for rest in self._part(journey, item, here):
+                                yield Branch(self.follow(rest))
+                    item = await anext(source, None)
+            return
+        except ReplicaLost as lost:
+            rests = self._go_on(journey, here, lost.reason)
+        finally:
+            self._admissions.settle(journey, tokens=journey.tokens)
+        for rest in rests:
+            yield Branch(self.follow(rest))
+
+    async def _reach(self, journey: Journey) -> Answer:
+        """The first thing said by the first replica that answers, and the source of the others."""
+        try:
+            while True:
+                answer = await self._adopt(journey) or await self._place(journey)
+                first, source = answer
+                match first:
+                    case Handoff(choices=choices) if choices == journey.request.choices:
+                        await source.aclose()
+                        self._turn_elsewhere(journey, first)
+                    case _:
+                        return answer
+        except PoisonRequest:
+            raise
+        except GatewayError as error:
+            if not journey.is_resumption:
+                raise
+            raise refusals.cut() from error
+
+    async def _adopt(self, journey: Journey) -> Answer | None:
+        """Where its one choice waits for a gateway; None where it does not, or no longer."""
+        if journey.is_sought:
+            journey.is_sought = False
+            return await self._seek(journey)
+        target, journey.waits_at = journey.waits_at, None
+        if target is None:
+            return None
+        journey.sent_to, link = self._fleet.member(target), self._fleet.client(target)
+        if link is None or journey.sent_to is None:
+            return self._not_adopted(journey, target, AdoptionEnd.UNREACHABLE)
+        journey.attempts += 1
+        asked_ns = self._clock.now_ns()
+        source = link.adopt(
+            journey.course.told.request,
+            choice=journey.request.first_choice,
+            next_index=len(journey.request.output),
+        )
+        try:
+            first = await anext(source, None)
+            if first is None:
+                raise ReplicaLost
+        except ReplicaRefused:
+            return self._not_adopted(journey, target, AdoptionEnd.GONE)
+        except ReplicaLost as lost:
+            is_linked = lost.reason is not LossReason.UNREACHABLE
+            end = AdoptionEnd.LOST if is_linked else AdoptionEnd.UNREACHABLE
+            self._suffer(journey, lost.reason)
+            return self._not_adopted(journey, target, end)
+        self._totals.adoptions[AdoptionEnd.ADOPTED] += 1
+        self._note(journey, Happening.ADOPTED, target)
+        self._answered(journey, first, asked_ns)
+        return first, source
+
+    def _not_adopted(self, journey: Journey, target: ReplicaId, end: AdoptionEnd) -> None:
+        self._totals.adoptions[end] += 1
+        self._note(journey, Happening.ADOPTION_FAILED, target, end.value)
+        if end is not AdoptionEnd.GONE:
+            journey.avoided |= {target}
+        log.warning(
+            "%s: choice %d was moved to replica %s and is not there (%s); it goes on elsewhere",
+            journey.request.request_id,
+            journey.request.first_choice,
+            target,
+            end.value,
+        )
+
+    async def _seek(self, journey: Journey) -> Answer | None:
+        """Wherever its one choice waits, said from its beginning."""
+        request = journey.course.told.request
+        asked_ns = self._clock.now_ns()
+        found = await self._search.find(request, journey.request.first_choice)
+        if found is None:
+            self._totals.takeovers[AdoptionEnd.GONE] += 1
+            self._note(journey, Happening.NOT_FOUND)
+            return None
+        journey.sent_to = found.member
+        journey.attempts += 1
+        self._totals.takeovers[AdoptionEnd.ADOPTED] += 1
+        self._note(journey, Happening.TAKEN_OVER, found.member.record.replica_id)
+        self._answered(journey, found.first, asked_ns)
+        return found.first, found.source
+
+    async def _place(self, journey: Journey) -> Answer:
+        """A place, as many replicas as it may take, and the answer of one of them."""
+        while True:
+            debit = await self._admissions.place(journey)
+            self._decisions.placed(journey.request)
+            try:
+                return await self._submit(journey, debit)
+            except ReplicaRefused as refused:
+                self._note(
+                    journey, Happening.REFUSED, debit.replica_id, refused.refusal.reason.value
+                )
+                self._turn_back(journey, debit.replica_id, refusals.refused(refused.refusal))
+            except ReplicaLost as lost:
+                self._note(journey, Happening.LOST, debit.replica_id, lost.reason.value)
+                self._suffer(journey, lost.reason)
+                self._turn_back(journey, debit.replica_id, refusals.lost())
+
+    async def _submit(self, journey: Journey, debit: Debit) -> Answer:
+        """Send the request where it was promised a place; the promise ends with its answer."""
+        journey.attempts += 1
+        sent_ns = self._clock.now_ns()
+        try:
+            journey.sent_to = self._fleet.member(debit.replica_id)
+            client = self._fleet.client(debit.replica_id)
+            if client is None or journey.sent_to is None:
+                raise ReplicaLost(LossReason.UNREACHABLE)
+            source = client.submit(journey.request)
+            first = await anext(source, None)
+            if first is None:
+                raise ReplicaLost
+        finally:
+            self._cluster.release(debit)
+            self._admissions.line.wake()
+        self._answered(journey, first, sent_ns)
+        return first, source
+
+    def _answered(self, journey: Journey, first: Delta | Handoff, sent_ns: int) -> None:
+        """The first replica that says something is the one that the client is told of."""
+        assert journey.sent_to is not None, "it came from somewhere"
+        journey.card = journey.sent_to.record.card
+        if isinstance(first, Handoff) or journey.course.first_answer is not None:
+            return
+        journey.course.first_answer = FirstAnswer(
+            journey.sent_to.record.replica_id,
+            journey.attempts,
+            Timing(
+                hash_ns=journey.hashed_ns - journey.arrived_ns,
+                locate_ns=journey.locating_ns,
+                queue_ns=sent_ns - journey.hashed_ns - journey.locating_ns,
+                first_delta_ns=self._clock.now_ns() - sent_ns,
+            ),
+        )
+
+    # ---- turns of the way
+
+    def _turn_back(
+        self, journey: Journey, replica_id: ReplicaId, setback: refusals.Setback
+    ) -> None:
+        """Go on to another replica, or end with the error of this one."""
+        journey.setbacks += 1
+        if setback.retry is None or journey.setbacks >= self._config.attempts_max:
+            raise setback.error
+        self._totals.retried[setback.retry] += 1
+        journey.avoided |= {replica_id}
+        journey.error = setback.error
+
+    def _turn_elsewhere(self, journey: Journey, handoff: Handoff) -> None:
+        """The whole journey was given away before anything was said."""
+        giver = self._given_away(journey, handoff)
+        if handoff.target is None:
+            # Each replica may do so once for nothing; after that it is one that fails.
+            if giver in journey.avoided:
+                journey.setbacks += 1
+            if journey.setbacks >= self._config.attempts_max:
+                raise refusals.handed_back()
+            journey.keeps_place = True
+            now_ns, deadline_ns = self._clock.now_ns(), journey.course.deadline_ns
+            journey.patience_ends_ns = self._patience_ends(journey.request, now_ns, deadline_ns)
+        journey.avoided |= {giver}
+        journey.waits_at = handoff.target
+
+    def _tell(self, journey: Journey, delta: Delta, here: list[int]) -> None:
+        """The client is about to have this; a choice that it finishes is not here any more."""
+        journey.course.told.add(delta)
+        journey.tokens += len(delta.tokens)
+        if delta.finish is not None and delta.choice in here:
+            here.remove(delta.choice)
+
+    def _part(self, journey: Journey, handoff: Handoff, here: list[int]) -> list[Journey]:
+        """Choices leave the replica: a journey for each of them, the others stay."""
+        named = range(handoff.choice, handoff.choice + handoff.choices)
+        leaving = [choice for choice in here if choice in named]
+        if not leaving:
+            return []
+        here[:] = [choice for choice in here if choice not in leaving]
+        giver = self._given_away(journey, handoff)
+        told = journey.course.told
+        rests = [
+            self.set_out_again(journey, told.rest(choice), avoided=frozenset({giver}))
+            for choice in leaving
+        ]
+        for rest in rests:
+            rest.waits_at = handoff.target
+        return rests
+
+    def _given_away(self, journey: Journey, handoff: Handoff) -> ReplicaId:
+        """Count it; the replica that did so."""
+        assert journey.sent_to is not None, "given away by somebody"
+        giver = journey.sent_to.record.replica_id
+        is_move = handoff.target is not None
+        self._totals.handoffs[HandoffKind.MOVED if is_move else HandoffKind.HANDED_BACK] += 1
+        self._decisions.happened(
+            journey.request.request_id,
+            handoff.choice,
+            Happening.MOVED if is_move else Happening.HANDED_BACK,
+            giver,
+            detail=handoff.target or "",
+        )
+        return giver
+
+    def _go_on(
+        self, journey: Journey, here: Sequence[int], reason: LossReason
+    ) -> tuple[Journey, ...]:
+        """The replica was lost in the middle: a journey for each choice that it did not finish."""
+        assert journey.sent_to is not None, "lost where it was"
+        lost = journey.sent_to.record.replica_id
+        self._note(journey, Happening.LOST, lost, reason.value)
+        self._suffer(journey, reason)
+        self._totals.streams_resumed[reason] += 1
+        told = journey.course.told
+        log.warning(
+            "%s: lost replica %s (%s); choices go on elsewhere, after so many tokens: %s",
+            journey.request.request_id,
+            lost,
+            reason.value,
+            {choice: told.next_index(choice) for choice in here},
+        )
+        rests = tuple(
+            self.set_out_again(journey, told.rest(choice), avoided=frozenset({lost}))
+            for choice in here
+        )
+        if len(journey.course.victims) + 1 < self._config.losses_max:
+            return rests
+        # One more loss ends it: one goes ahead, so that it costs one replica and not several.
+        for first in rests[:1]:
+            first.followers = rests[1:]
+        return rests[:1]
+
+    def _suffer(self, journey: Journey, reason: LossReason) -> None:
+        """Count the loss of a replica; a request that has cost too many ends here."""
+        victims = journey.course.victims
+        if journey.sent_to is not None and reason in SUSPICIOUS:
+            victims.add((journey.sent_to.record.replica_id, journey.sent_to.epoch))
+        if len(victims) >= self._config.losses_max:
+            raise refusals.poison(len(victims))
+
+    def _note(
+        self,
+        journey: Journey,
+        what: Happening,
+        replica_id: ReplicaId | None = None,
+        detail: str = "",
+    ) -> None:
+        request = journey.request
+        self._decisions.happened(
+            request.request_id, request.first_choice, what, replica_id, detail=detail
+        )
