@@ -1,0 +1,91 @@
+"""The way to other replicas over gRPC: the source's end of a move, and the taker's of blocks.
+
+A channel of its own for each: moves are few, and its end is the end of all
+that was on it. Whatever gRPC says went wrong is a lost peer here.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncGenerator
+from typing import TypeAlias
+
+import grpc
+from grpc import aio
+
+from protos import control_pb2, control_pb2_grpc
+from protos.convert import card_to_proto
+from protos.convert_moves import to_source_from_proto, to_target_to_proto
+from protos.hashing import BlockHash
+from protos.messages import ModelCard
+from protos.moves import Peer, ToSource, ToTarget
+from replicas.serving.server import CHANNEL_OPTIONS
+from replicas.shell.moves.channel import PeerLost, SourceEnd, WarmBlock
+
+MigrateCall: TypeAlias = "aio.StreamStreamCall[control_pb2.ToTarget, control_pb2.ToSource]"
+
+
+class GrpcPeers:
+    """`Peers` over gRPC."""
+
+    def migrate(self, target: Peer) -> SourceEnd:
+        return MigrateStream(target.address)
+
+    async def warm(
+        self, peer: Peer, card: ModelCard, blocks_max: int
+    ) -> AsyncGenerator[tuple[WarmBlock, ...], None]:
+        asked = control_pb2.WarmRequest(card=card_to_proto(card), blocks_max=blocks_max)
+        async with aio.insecure_channel(peer.address, options=CHANNEL_OPTIONS) as channel:
+            stub = control_pb2_grpc.ReplicaPeerStub(channel)  # type: ignore[no-untyped-call]
+            try:
+                async for message in stub.Warm(asked):
+                    yield tuple(map(_warm_block, message.blocks))
+            except aio.AioRpcError as error:
+                raise PeerLost(_describe(error)) from None
+
+
+class MigrateStream:
+    """The source's end of one move."""
+
+    def __init__(self, address: str) -> None:
+        self._channel = aio.insecure_channel(address, options=CHANNEL_OPTIONS)
+        self._call: MigrateCall | None = None
+
+    async def send(self, message: ToTarget) -> None:
+        try:
+            await self._stream().write(to_target_to_proto(message))
+        except aio.AioRpcError as error:
+            raise PeerLost(_describe(error)) from None
+        except asyncio.InvalidStateError:  # a write met a stream that had just ended
+            raise PeerLost("the target has ended the move") from None
+
+    async def receive(self) -> ToSource:
+        try:
+            message = await self._stream().read()
+        except aio.AioRpcError as error:
+            raise PeerLost(_describe(error)) from None
+        if isinstance(message, control_pb2.ToSource):
+            try:
+                return to_source_from_proto(message)
+            except ValueError as error:
+                raise PeerLost(f"the target speaks another language: {error}") from None
+        raise PeerLost("the target has ended the move")
+
+    async def close(self) -> None:
+        await self._channel.close()
+
+    def _stream(self) -> MigrateCall:
+        if self._call is None:
+            stub = control_pb2_grpc.ReplicaPeerStub(self._channel)  # type: ignore[no-untyped-call]
+            self._call = stub.Migrate()
+        return self._call
+
+
+def _warm_block(message: control_pb2.WarmBlock) -> WarmBlock:
+    return WarmBlock(
+        BlockHash(message.parent), message.index, tuple(message.tokens), message.payload
+    )
+
+
+def _describe(error: grpc.RpcError) -> str:
+    return f"{error.code().name} {error.details()}" if isinstance(error, grpc.Call) else str(error)

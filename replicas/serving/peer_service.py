@@ -1,0 +1,89 @@
+"""ReplicaPeer over gRPC: moves that arrive, and hot blocks for who has none.
+
+One stream is one move; its end, or its source's death, is the move's end. A
+source that is not read fast enough is held up by gRPC's own flow control.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from typing import TypeAlias
+
+import grpc
+from grpc import aio
+
+from protos import control_pb2, control_pb2_grpc
+from protos.convert import card_from_proto
+from protos.convert_moves import to_source_to_proto, to_target_from_proto
+from protos.moves import ToSource, ToTarget
+from replicas.shell.moves.channel import PeerLost
+from replicas.shell.moves.mover import Mover
+from replicas.shell.moves.spreading import OtherCard, Spreading
+
+MigrateContext: TypeAlias = "aio.ServicerContext[control_pb2.ToTarget, control_pb2.ToSource]"
+WarmContext: TypeAlias = "aio.ServicerContext[control_pb2.WarmRequest, control_pb2.WarmBlocks]"
+
+
+class PeerService(control_pb2_grpc.ReplicaPeerServicer):
+    """What one replica does for others."""
+
+    def __init__(self, mover: Mover, spreading: Spreading) -> None:
+        self._mover = mover
+        self._spreading = spreading
+
+    async def Migrate(
+        self, request_iterator: AsyncIterator[control_pb2.ToTarget], context: MigrateContext
+    ) -> None:
+        await self._mover.receive(MigrateArrival(context))
+
+    async def Warm(
+        self, request: control_pb2.WarmRequest, context: WarmContext
+    ) -> AsyncIterator[control_pb2.WarmBlocks]:
+        chunks = self._spreading.give(card_from_proto(request.card), request.blocks_max)
+        try:
+            async for chunk in chunks:
+                yield control_pb2.WarmBlocks(
+                    blocks=[
+                        control_pb2.WarmBlock(
+                            parent=each.parent,
+                            index=each.index,
+                            tokens=each.tokens,
+                            payload=each.payload,
+                        )
+                        for each in chunk
+                    ]
+                )
+        except OtherCard as other:
+            await context.abort(grpc.StatusCode.FAILED_PRECONDITION, str(other))
+        except PeerLost as lost:
+            await context.abort(grpc.StatusCode.UNAVAILABLE, str(lost))
+        finally:
+            await chunks.aclose()
+
+
+class MigrateArrival:
+    """The target's end of one move."""
+
+    def __init__(self, context: MigrateContext) -> None:
+        self._context = context
+
+    async def send(self, message: ToSource) -> None:
+        try:
+            await self._context.write(to_source_to_proto(message))
+        except (grpc.RpcError, aio.UsageError) as error:
+            raise PeerLost(str(error)) from None
+
+    async def receive(self) -> ToTarget:
+        try:
+            message = await self._context.read()
+        except (grpc.RpcError, aio.UsageError) as error:
+            raise PeerLost(str(error)) from None
+        if isinstance(message, control_pb2.ToTarget):
+            try:
+                return to_target_from_proto(message)
+            except ValueError as error:
+                raise PeerLost(f"the source speaks another language: {error}") from None
+        raise PeerLost("the source has ended the move")
+
+    async def close(self) -> None:
+        """The handler's return ends the stream."""
