@@ -1,8 +1,8 @@
-"""Any history of joins, renewals, batches and deaths, against a shadow of it.
+"""Any history of joins, renewals, batches, leads and deaths, against a shadow of it.
 
 The shadow is the contract in its plainest form: per replica one set of blocks
 and one number, no slots, no bits, no expiry. After every step both must tell
-the same members and the same prefixes. What a replica holds stays closed
+the same members, the same leader and the same prefixes. What a replica holds stays closed
 towards the root, as eviction from the leaf keeps it.
 """
 
@@ -25,12 +25,13 @@ from hypothesis.stateful import (
 )
 
 from protos.hashing import BlockHash
-from protos.registry import BlockBatch, Membership
+from protos.registry import BlockBatch, Leader, Membership
 from tests.conformance.registry.world import MemoryWorld, RedisWorld, World, chain, record
 
 CHAINS = (chain("left", 40), chain("right", 20))
 lengths = st.tuples(*(st.integers(0, len(blocks)) for blocks in CHAINS))
 names = st.sampled_from(["a", "b", "c", "d"])
+candidates = st.sampled_from(["one", "two", "three"])
 Answer = TypeVar("Answer")
 
 
@@ -68,6 +69,8 @@ class RegistryMachine(RuleBasedStateMachine):
         self.world = self.run(self.new_world())
         self.writer, self.reader = self.world.registry(), self.world.registry()
         self.shadows: dict[str, Shadow] = {}
+        self.leading: str | None = None
+        self.term_last = 0
 
     async def new_world(self) -> World:
         return MemoryWorld()
@@ -129,8 +132,23 @@ class RegistryMachine(RuleBasedStateMachine):
             shadow.live = False
         self.run(self.writer.leave(membership))
 
+    @rule(candidate=candidates)
+    def lead(self, candidate: str) -> None:
+        term = self.run(self.writer.lead(candidate, f"{candidate}:7000"))
+        if self.leading is None:
+            assert term is not None and term > self.term_last
+            self.leading, self.term_last = candidate, term
+        assert term == (self.term_last if self.leading == candidate else None)
+
+    @rule(candidate=candidates)
+    def resign(self, candidate: str) -> None:
+        self.run(self.writer.resign(candidate))
+        if self.leading == candidate:
+            self.leading = None
+
     @rule(kept=st.sets(names))
     def end_leases(self, kept: set[str]) -> None:
+        self.leading = None
         for name, shadow in self.shadows.items():
             shadow.live = shadow.live and name in kept
         keep = [shadow.membership for shadow in self.shadows.values() if shadow.live]
@@ -144,6 +162,11 @@ class RegistryMachine(RuleBasedStateMachine):
             for name, shadow in sorted(self.shadows.items())
             if shadow.live
         ]
+
+    @invariant()
+    def the_leader_is_the_last_that_could_lead(self) -> None:
+        expected = self.leading and Leader(f"{self.leading}:7000", self.term_last)
+        assert self.run(self.reader.leader()) == expected
 
     @invariant()
     def prefixes_are_where_the_shadow_has_them(self) -> None:

@@ -112,3 +112,7 @@ async def test_a_control_plane_starts_without_a_registry_and_leads_once_there_is
         assert not await alone.leads()
         directory.is_down = False
         await until_true(alone.leads, "it leads")
+
+
+def test_a_leader_believes_in_its_lease_no_longer_than_the_registry_does() -> None:
+    assert ControlPlaneConfig().lease_s * 1000 <= RegistryConfig().lease_ms
