@@ -11,6 +11,8 @@ them into the frozen picture that policies decide on. Nothing here awaits.
   the refusal or the loss. It also ends when reports must contain it: two
   newer reports have come, and some time has passed. Counted twice for a
   moment it makes the replica look fuller than it is, never emptier.
+- Headroom is what interactive requests took of late, up to a share of each
+  pool. Others leave it free; what they have grown into, replicas take back.
 """
 
 from __future__ import annotations
@@ -18,6 +20,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 
+from orchestrator.control.demand import Demand
 from orchestrator.control.prefill_rate import PrefillRate, fleet_rate
 from orchestrator.policy.route import Placement
 from orchestrator.policy.view import ClusterView, ReplicaView
@@ -31,6 +34,8 @@ class ClusterConfig:
     report_age_ns_max: int = 3_000_000_000
     # Two hops and a step: within this time a sent request is in the reports.
     debit_settle_ns: int = 100_000_000
+    # Of each pool: as much is kept for interactive requests, if they asked for it of late.
+    headroom_share: float = 0.2
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,6 +69,7 @@ class Cluster:
         self._config = config
         self._replicas: dict[ReplicaId, ReplicaState] = {}
         self._debits_charged = 0
+        self._interactive = Demand()
 
     # ---- facts
 
@@ -109,6 +115,8 @@ class Cluster:
         state = self._replicas.get(placement.replica_id)
         reported = state.snapshot.number if state is not None and state.snapshot is not None else 0
         self._debits_charged += 1
+        if placement.is_interactive:
+            self._interactive.add(placement.blocks, now_ns)
         debit = Debit(
             number=self._debits_charged,
             replica_id=placement.replica_id,
@@ -153,6 +161,11 @@ class Cluster:
             ),
         )
 
+    def _headroom(self, snapshot: Snapshot, now_ns: int) -> int:
+        """Blocks to keep for interactive requests: their demand of late, spread evenly."""
+        demand = self._interactive.at(now_ns) / len(self._replicas)
+        return round(min(demand, snapshot.blocks_total * self._config.headroom_share))
+
     def _fleet_rates(self) -> dict[ModelCard, float | None]:
         """How fast the replicas of each card are together."""
         fleets: dict[ModelCard, list[PrefillRate]] = {}
@@ -182,6 +195,7 @@ class Cluster:
             prefill_tokens_promised=sum(debit.prefill_tokens for debit in promised),
             prefill_tokens_per_s=state.prefill_rate.among(fleet_rate),
             residence_ns=residence_ns(snapshot),
+            blocks_reserved=self._headroom(snapshot, now_ns),
         )
 
 

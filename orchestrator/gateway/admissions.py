@@ -2,7 +2,8 @@
 
 Each looks at the cluster when it arrives, and again whenever the cluster has
 changed and it is its turn. Between a decision and its debit nothing is
-awaited, so no two requests are promised the same blocks.
+awaited, so no two requests are promised the same blocks. What a request is
+expected to use is charged to its tenant then, and corrected when it has ended.
 
 A choice that goes on after its replica was lost waits in its request's old
 place, and is not turned away as long as its client has patience: not for a
@@ -17,6 +18,7 @@ from contextlib import suppress
 
 from orchestrator.control.cluster import Cluster, Debit
 from orchestrator.control.seams import Clock
+from orchestrator.gateway.bill import Bill
 from orchestrator.gateway.dispatch_config import DispatchConfig
 from orchestrator.gateway.errors import GatewayError, NoReplica, Shed, Unservable
 from orchestrator.gateway.fleet import Fleet
@@ -26,9 +28,12 @@ from orchestrator.gateway.locator import Locator
 from orchestrator.gateway.totals import Totals
 from orchestrator.policy import admit as admission
 from orchestrator.policy.admit import AdmitReason, QueueState
-from orchestrator.policy.route import Route
+from orchestrator.policy.queue import Place
+from orchestrator.policy.route import Placement, Route
 from orchestrator.policy.scores import NS_PER_S
+from orchestrator.policy.usage import predicted_block_ns, used_block_ns
 from orchestrator.policy.view import ClusterView, Subject
+from protos.messages import Request
 
 log = logging.getLogger(__name__)
 
@@ -46,7 +51,7 @@ class Admissions:
         choose: Route,
         totals: Totals,
     ) -> None:
-        self.line = Line()
+        self.line = Line(clock.now_ns, config.queue)
         self._fleet = fleet
         self._cluster = cluster
         self._locator = locator
@@ -58,30 +63,66 @@ class Admissions:
 
     async def place(self, journey: Journey) -> Debit:
         """Wait for a place and be promised it. Raises when there will be none."""
-        ticket = journey.ticket
+        ticket, place = journey.ticket, self._place_of(journey)
         try:
             while True:
                 await self._locate(journey)
                 ticket.changed.clear()
-                match self._admit(journey):
+                match self._admit(journey, place):
                     case admission.Admit(placement):
-                        self._totals.placed[placement.reason] += 1
-                        log.debug("%s: %s", journey.request.request_id, placement)
-                        return self._cluster.charge(placement, self._clock.now_ns())
-                    case admission.Queue(reason):
-                        self._totals.queued[reason] += ticket not in self.line
-                        self.line.join(ticket)
+                        return self._promise(journey, place, placement)
+                    case admission.Queue(reason, pushes_out):
+                        if pushes_out:
+                            self.line.push_out(place)
+                        self._totals.queued[place.request_class, reason] += place not in self.line
+                        self.line.join(place, ticket)
                         await self._wait(journey)
                     case admission.Shed(AdmitReason.NO_REPLICA) if self._may_hope(journey):
-                        self.line.step_aside(ticket)
+                        self.line.step_aside(place, ticket)
                         await self._wait(journey)
                     case admission.Shed(reason, retry_after_s):
                         raise self._turned_away(journey, reason, retry_after_s)
                     case admission.Refuse(reason):
-                        self._totals.turned_away[reason] += 1
+                        self._totals.turned_away[place.request_class, reason] += 1
                         raise never_fits(journey.subject)
         finally:
-            self.line.leave(ticket)
+            self.line.leave(place)
+
+    def _place_of(self, journey: Journey) -> Place:
+        """Where it stands, whenever it has to. Who has begun has nothing to be late for."""
+        return Place(
+            request_class=journey.request.request_class,
+            tenant=journey.request.tenant,
+            deadline_ns=journey.patience_ends_ns,
+            number=journey.ticket.number,
+            choice=journey.ticket.choice,
+            has_begun=journey.keeps_place,
+        )
+
+    def _promise(self, journey: Journey, place: Place, placement: Placement) -> Debit:
+        """Charge the replica's blocks, and its tenant."""
+        self._totals.placed[placement.reason] += 1
+        log.debug("%s: %s", journey.request.request_id, placement)
+        self.settle(journey, tokens=0)  # an attempt before this one came to nothing
+        scores = self._config.admit.route.scores
+        charged = predicted_block_ns(self._fleet.view(), placement, scores)
+        self.line.serve(place, charged)
+        now_ns = self._clock.now_ns()
+        journey.bill = Bill(charged, placement.hit_blocks, now_ns)
+        return self._cluster.charge(placement, now_ns)
+
+    def settle(self, journey: Journey, *, tokens: int) -> None:
+        """The journey's replica is done with it, after so many tokens: charge what it used."""
+        # Where its KV was moved to, nothing was predicted for it.
+        bill = journey.bill or Bill(charged=0, hit_blocks=0, began_ns=journey.arrived_ns)
+        journey.bill = None
+        used = used_block_ns(
+            journey.subject,
+            hit_blocks=bill.hit_blocks,
+            tokens=tokens,
+            decode_ns=self._clock.now_ns() - bill.began_ns if tokens else 0,
+        )
+        self.line.correct(self._place_of(journey), used - bill.charged)
 
     async def _locate(self, journey: Journey) -> None:
         """Learn who holds the prefix, or learn it again after a long wait."""
@@ -108,16 +149,25 @@ class Admissions:
         untried = view.without(journey.avoided)
         return view if journey.is_resumption and not untried.accepting else untried
 
-    def _admit(self, journey: Journey) -> admission.Admission:
+    def _admit(self, journey: Journey, place: Place) -> admission.Admission:
         view = self._candidates(journey)
-        queue = QueueState(
-            ahead=self.line.ahead(journey.ticket),
-            patience_ns=max(0, journey.patience_ends_ns - view.now_ns),
-            # Whoever has begun is not sent away for what others may have to wait for.
-            is_waiting=journey.is_resumption or journey.ticket in self.line,
-        )
-        return admission.admit(
-            view, journey.subject, journey.hits, queue, self._config.admit, self._choose
+        queue = self._queue_state(view, journey, place)
+        subject, config = journey.subject, self._config.admit
+        if journey.ticket.is_pushed_out:
+            return admission.give_way(view, subject, journey.hits, queue, config)
+        return admission.admit(view, subject, journey.hits, queue, config, self._choose)
+
+    def _queue_state(self, view: ClusterView, journey: Journey, place: Place) -> QueueState:
+        is_full = len(self.line) >= self._config.admit.queue_max
+        return QueueState(
+            ahead=self.line.ahead(place),
+            patience_ns=max(0, place.deadline_ns - view.now_ns),
+            # Whoever had a place is not sent away for what others may have to wait for.
+            is_waiting=journey.keeps_place or place in self.line,
+            has_deadline=journey.course.deadline_ns == journey.patience_ends_ns,
+            is_full=is_full,
+            has_worse=is_full and self.line.has_worse(place),
+            is_overdue=self.line.is_overdue(place),
         )
 
     async def _wait(self, journey: Journey) -> None:
@@ -134,17 +184,17 @@ class Admissions:
     ) -> GatewayError:
         if reason is AdmitReason.NO_REPLICA:
             # When the only replicas left are those tried in vain, why they failed says more.
-            return journey.error or self.no_replica(retry_after_s)
-        self._totals.turned_away[reason] += 1
+            return journey.error or self.no_replica(journey.request, retry_after_s)
+        self._totals.turned_away[journey.request.request_class, reason] += 1
         return Shed(
             f"too many requests are waiting; try again in {retry_after_s} s",
             code=reason.value,
             retry_after_s=retry_after_s,
         )
 
-    def no_replica(self, retry_after_s: int) -> NoReplica:
+    def no_replica(self, request: Request, retry_after_s: int) -> NoReplica:
         """Nobody is there to ask."""
-        self._totals.turned_away[AdmitReason.NO_REPLICA] += 1
+        self._totals.turned_away[request.request_class, AdmitReason.NO_REPLICA] += 1
         return NoReplica(
             "no replica is ready; try again soon",
             code=AdmitReason.NO_REPLICA.value,

@@ -26,7 +26,7 @@ from orchestrator.gateway.openai import Call
 from orchestrator.gateway.replies import Reply, WholeChoice, to_json, usage
 from orchestrator.gateway.service import Gateway
 from orchestrator.gateway.sse import DONE, EventWriter, error_event
-from protos.messages import ModelCard, RequestId
+from protos.messages import ModelCard, RequestClass, RequestId
 
 MakeReply = Callable[[ModelCard], Reply]
 
@@ -101,6 +101,8 @@ def _asks(call: Call, request_id: RequestId) -> Sequence[Ask]:
             options=call.options,
             model=call.model,
             salt=call.salt,
+            request_class=call.request_class or RequestClass.INTERACTIVE,
+            tenant=call.tenant,
         )
         for place, prompt in enumerate(call.prompts)
     ]

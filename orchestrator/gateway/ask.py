@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from orchestrator.gateway.errors import InvalidRequest
-from protos.messages import RequestId
+from protos.messages import RequestClass, RequestId
 
 CHOICES_MAX = 16
 STOP_STRINGS_MAX = 16
@@ -23,6 +23,7 @@ TOKENS_MAX = 2**31 - 1
 SEED_MAX = 2**63 - 1
 REQUEST_ID_CHARACTERS_MAX = 128
 SALT_CHARACTERS_MAX = 256
+TENANT_CHARACTERS_MAX = 128
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,11 +120,29 @@ class Ask:
     options: Options
     model: str | None = None  # None: the one that is served
     salt: bytes = b""
+    request_class: RequestClass = RequestClass.INTERACTIVE
+    tenant: str = ""
 
 
 def invalid(param: str, problem: str, *, code: str = "invalid_value") -> InvalidRequest:
     """The refusal of one field."""
     return InvalidRequest(f"{param} {problem}", code=code, param=param)
+
+
+def class_named(word: str, *, param: str) -> RequestClass:
+    """The class of this name. Raises InvalidRequest."""
+    try:
+        return RequestClass(word)
+    except ValueError:
+        known = ", ".join(each.value for each in RequestClass)
+        raise invalid(param, f"must be one of {known}", code="unknown_class") from None
+
+
+def tenant_named(name: str, *, param: str) -> str:
+    """The name, if it is one. Raises InvalidRequest."""
+    if len(name) > TENANT_CHARACTERS_MAX:
+        raise invalid(param, f"is longer than {TENANT_CHARACTERS_MAX} characters")
+    return name
 
 
 @dataclass(frozen=True, slots=True)

@@ -77,7 +77,7 @@ class Dispatch:
         """
         card = self._fleet.card()
         if card is None:
-            raise self._admissions.no_replica(self._config.admit.replica_return_s)
+            raise self._admissions.no_replica(request, self._config.admit.replica_return_s)
         journey = self._travel.set_out(request, card, deadline_ns)
         source = merge(self._travel.follow(journey))
         return await self._stream(journey.course, source, finished=frozenset())

@@ -18,7 +18,9 @@ from orchestrator.gateway.ask import (
     Role,
     Text,
     Tokens,
+    class_named,
     invalid,
+    tenant_named,
     trained_role,
 )
 from orchestrator.gateway.choice import Piece
@@ -28,7 +30,7 @@ from orchestrator.gateway.request_ids import new_request_id
 from orchestrator.gateway.service import Gateway
 from protos import inference_pb2 as pb
 from protos import inference_pb2_grpc
-from protos.messages import ModelCard, RequestId
+from protos.messages import ModelCard, RequestClass, RequestId
 
 NS_PER_S = 1_000_000_000
 
@@ -86,7 +88,15 @@ def _ask(request: pb.GenerateRequest, request_id: RequestId) -> Ask:
         options=options,
         model=request.model or None,
         salt=request.cache_salt.encode(),
+        request_class=_class(request),
+        tenant=tenant_named(request.tenant, param="tenant"),
     )
+
+
+def _class(request: pb.GenerateRequest) -> RequestClass:
+    if not request.request_class:
+        return RequestClass.INTERACTIVE
+    return class_named(request.request_class, param="request_class")
 
 
 def _prompt(request: pb.GenerateRequest) -> Prompt:

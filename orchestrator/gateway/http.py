@@ -31,6 +31,7 @@ from orchestrator.gateway.openai import (
 )
 from orchestrator.gateway.replies import ChatReply, CompletionReply, Envelope, Reply
 from orchestrator.gateway.request_ids import NameRequests, own_request_id
+from orchestrator.gateway.sender import with_sender
 from orchestrator.gateway.service import Gateway
 from protos.messages import ModelCard
 
@@ -102,7 +103,7 @@ async def _answer(
     prefix: str,
 ) -> Response:
     arrived_ns = gateway.clock.now_ns()
-    call = parse(await read_json(request))
+    call = with_sender(parse(await read_json(request)), request.headers)
     request_id = own_request_id(request)
 
     def make_reply(card: ModelCard) -> Reply:

@@ -15,6 +15,7 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, WithJsonSche
 from orchestrator.gateway.ask import (
     LOGPROBS_MAX,
     SALT_CHARACTERS_MAX,
+    TENANT_CHARACTERS_MAX,
     TOKENS_MAX,
     Conversation,
     Options,
@@ -22,10 +23,12 @@ from orchestrator.gateway.ask import (
     Role,
     Text,
     Tokens,
+    class_named,
     invalid,
     trained_role,
 )
 from orchestrator.gateway.openai_fields import read_body
+from protos.messages import RequestClass
 
 PROMPTS_MAX = 64
 ALL_CHOICES_MAX = 128  # prompts times n
@@ -43,6 +46,8 @@ class Call:
     salt: bytes
     stream: bool
     include_usage: bool
+    request_class: RequestClass | None = None  # None: the body does not say
+    tenant: str = ""
 
 
 def chat_call(body: object) -> Call:
@@ -117,6 +122,8 @@ class _Common(_Strict):
     stream: bool = False
     stream_options: StreamOptions | None = None
     cache_salt: str = Field(default="", max_length=SALT_CHARACTERS_MAX)
+    request_class: str | None = None  # interactive, agent or batch
+    user: str = Field(default="", max_length=TENANT_CHARACTERS_MAX)
 
     def call(
         self, prompts: tuple[Prompt, ...], *, max_tokens: int | None, logprobs: int | None
@@ -151,7 +158,13 @@ class _Common(_Strict):
             salt=self.cache_salt.encode(),
             stream=self.stream,
             include_usage=self.stream_options is not None and self.stream_options.include_usage,
+            request_class=self._class(),
+            tenant=self.user,
         )
+
+    def _class(self) -> RequestClass | None:
+        word = self.request_class
+        return None if word is None else class_named(word, param="request_class")
 
 
 class ChatCompletionBody(_Common):

@@ -28,7 +28,6 @@ _HARMLESS = frozenset(
         "safety_identifier",
         "service_tier",
         "store",
-        "user",
     )
 )
 

@@ -48,6 +48,8 @@ async def prepare(
         sampling=_sampling(ask, tokenizer, tokens_max=_tokens_max(ask, len(prompt), card, pools)),
         choices=ask.options.n,
         salt=ask.salt,
+        request_class=ask.request_class,
+        tenant=ask.tenant,
     )
 
 

@@ -2,13 +2,16 @@
 
 - *Now* (`Admit`): nobody waits before it and a replica has room.
 - *Later* (`Queue`): the line is short enough to be worth its client's patience.
-- *Not now* (`Shed`): the line is full, or is predicted to outlast the client's
-  patience; Retry-After is that prediction, not a constant.
+- *Not now* (`Shed`): the line is full, or the first token is predicted for
+  after the client's deadline, or others are predicted to take longer than the
+  class's objective; Retry-After is the predicted wait, not a constant.
 - *Never* (`Refuse`): no live replica could hold it, even alone.
 
-A request that waits is never overtaken: a newcomer is admitted only when the
-line is empty. The line's pace is predicted from what replicas report: every
-sequence that is placed leaves after its replica's residence time.
+Who goes before whom is the line's matter (queue.py): a request is admitted
+only when nobody goes before it. When the line is full, a newcomer of a better
+class takes the place of somebody of a worse one, and never the other way
+round. The line's pace is predicted from what replicas report: every sequence
+that is placed leaves after its replica's residence time.
 """
 
 from __future__ import annotations
@@ -21,7 +24,7 @@ from math import ceil, fsum
 from orchestrator.policy.route import Placement, Route, RouteConfig, route
 from orchestrator.policy.scores import NS_PER_S, cost, residence_s, usable_hits
 from orchestrator.policy.view import ClusterView, Subject
-from protos.messages import ReplicaId
+from protos.messages import ReplicaId, RequestClass
 
 
 class AdmitReason(Enum):
@@ -30,14 +33,23 @@ class AdmitReason(Enum):
     BEHIND_OTHERS = "behind_others"  # others wait already
     NO_ROOM = "no_room"  # every replica is full for now
     QUEUE_FULL = "queue_full"  # the line is at its bound
+    PUSHED_OUT = "pushed_out"  # it had to give way to a better class in a full line
     WAIT_TOO_LONG = "wait_too_long"  # longer than its client's patience
+    OBJECTIVE_MISSED = "objective_missed"  # others take longer than its class should wait
     NO_REPLICA = "no_replica"  # no live replica takes work
     NEVER_FITS = "never_fits"  # larger than every live replica
+
+
+def default_objectives() -> Mapping[RequestClass, int]:
+    return {RequestClass.INTERACTIVE: 10 * NS_PER_S, RequestClass.AGENT: 60 * NS_PER_S}
 
 
 @dataclass(frozen=True, slots=True)
 class AdmitConfig:
     route: RouteConfig = field(default_factory=RouteConfig)
+    # Of a client that names no deadline: if others are predicted to leave no time for a
+    # newcomer for so long, it is turned away. A class without an objective never is for that.
+    objectives_ns: Mapping[RequestClass, int] = field(default_factory=default_objectives)
     queue_max: int = 512  # requests in the line of one gateway
     retry_after_s_max: int = 60
     # Without any replica there is nothing to predict from: one health check.
@@ -48,9 +60,13 @@ class AdmitConfig:
 class QueueState:
     """Where a request stands."""
 
-    ahead: int  # requests in the line before it
+    ahead: int  # requests that go before it
     patience_ns: int  # how long it may wait from now on
     is_waiting: bool = False  # it stands in the line already
+    has_deadline: bool = False  # its client's own, at the end of its patience
+    is_full: bool = False  # the line is at its bound
+    has_worse: bool = False  # and somebody in it would give way to this one
+    is_overdue: bool = False  # its class was given nothing for too long
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,6 +77,7 @@ class Admit:
 @dataclass(frozen=True, slots=True)
 class Queue:
     reason: AdmitReason
+    pushes_out: bool = False  # the line is full: somebody of a worse class gives way
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,17 +107,36 @@ def admit(
         return Shed(AdmitReason.NO_REPLICA, config.replica_return_s)
     if all(subject.blocks_least > replica.blocks_total for replica in view.accepting):
         return Refuse(AdmitReason.NEVER_FITS)
+    if queue.is_overdue:
+        view = view.unreserved()
     placement = choose(view, subject, hits, config.route) if queue.ahead == 0 else None
     if placement is not None:
         return Admit(placement)
-    wait_s = predicted_wait_s(view, subject, hits, queue, config)
-    if (shed_for := unworthy(view, wait_s, queue, config)) is not None:
-        return Shed(shed_for, retry_after_s(wait_s, config))
-    return Queue(AdmitReason.BEHIND_OTHERS if queue.ahead else AdmitReason.NO_ROOM)
+    wait = predict(view, subject, hits, queue, config)
+    if (shed_for := unworthy(view, subject, wait, queue, config)) is not None:
+        return Shed(shed_for, retry_after_s(wait.for_room_s, config))
+    return Queue(
+        AdmitReason.BEHIND_OTHERS if queue.ahead else AdmitReason.NO_ROOM,
+        pushes_out=queue.is_full and not queue.is_waiting,
+    )
+
+
+def give_way(
+    view: ClusterView,
+    subject: Subject,
+    hits: Mapping[ReplicaId, int],
+    queue: QueueState,
+    config: AdmitConfig,
+) -> Shed:
+    """For one that had to leave a full line to somebody of a better class."""
+    if not view.accepting:
+        return Shed(AdmitReason.NO_REPLICA, config.replica_return_s)
+    wait = predict(view, subject, hits, queue, config)
+    return Shed(AdmitReason.PUSHED_OUT, retry_after_s(wait.for_room_s, config))
 
 
 def unworthy(
-    view: ClusterView, wait_s: float, queue: QueueState, config: AdmitConfig
+    view: ClusterView, subject: Subject, wait: Wait, queue: QueueState, config: AdmitConfig
 ) -> AdmitReason | None:
     """Why the wait is not worth it, if so.
 
@@ -112,32 +148,52 @@ def unworthy(
         return AdmitReason.WAIT_TOO_LONG
     if queue.is_waiting:
         return None
-    if queue.ahead >= config.queue_max:
+    if queue.is_full and not queue.has_worse:
         return AdmitReason.QUEUE_FULL
-    is_measured = all(replica.residence_ns is not None for replica in view.accepting)
-    is_hopeless = wait_s >= queue.patience_ns / NS_PER_S
-    return AdmitReason.WAIT_TOO_LONG if is_measured and is_hopeless else None
+    if any(replica.residence_ns is None for replica in view.accepting):
+        return None
+    if wait.ttft_s * NS_PER_S >= queue.patience_ns:
+        return AdmitReason.WAIT_TOO_LONG
+    objective_ns = config.objectives_ns.get(subject.request_class)
+    if queue.has_deadline or objective_ns is None:
+        return None
+    is_missed = wait.for_others_s * NS_PER_S >= objective_ns
+    return AdmitReason.OBJECTIVE_MISSED if is_missed else None
 
 
-def predicted_wait_s(
+@dataclass(frozen=True, slots=True)
+class Wait:
+    """What is predicted for a request that joins the line."""
+
+    for_room_s: float  # until those before it are placed and the first replica has room
+    for_others_s: float  # and until the prompts before it there are computed
+    ttft_s: float  # and its own is
+
+
+def predict(
     view: ClusterView,
     subject: Subject,
     hits: Mapping[ReplicaId, int],
     queue: QueueState,
     config: AdmitConfig,
-) -> float:
-    """Seconds until those before it are placed and the first replica has room for it."""
+) -> Wait:
+    """How long it would have to wait, as far as reports tell."""
     scores = config.route.scores
     usable = usable_hits(subject, hits)
     ends_per_s = fsum(
         max(1, replica.sequences_running + replica.sequences_ahead) / residence_s(replica, scores)
         for replica in view.accepting
     )
-    room_s = min(
-        cost(replica, subject, usable.get(replica.replica_id, 0), scores).room_s
+    costs = [
+        cost(replica, subject, usable.get(replica.replica_id, 0), scores)
         for replica in view.accepting
+    ]
+    turn_s = queue.ahead / ends_per_s
+    return Wait(
+        for_room_s=turn_s + min(price.room_s for price in costs),
+        for_others_s=turn_s + min(price.room_s + price.queue_s for price in costs),
+        ttft_s=turn_s + min(price.room_s + price.queue_s + price.prefill_s for price in costs),
     )
-    return queue.ahead / ends_per_s + room_s
 
 
 def retry_after_s(wait_s: float, config: AdmitConfig) -> int:

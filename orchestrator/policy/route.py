@@ -37,6 +37,8 @@ class RouteConfig:
     # Sequences that may wait at a replica. A request held back at the gateway
     # can still go anywhere; one that waits at a replica cannot.
     waiting_max: int = 32
+    # And beyond so many, none but interactive ones may join them.
+    waiting_others_max: int = 8
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,6 +53,7 @@ class Placement:
     blocks: int
     prefill_tokens: int
     sequences: int
+    is_interactive: bool = True
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,7 +80,7 @@ def route(
         offer(replica, usable.get(replica.replica_id, 0), subject, config)
         for replica in view.accepting
     ]
-    with_room = [offered for offered in offers if has_room(offered, config)]
+    with_room = [offered for offered in offers if has_room(offered, subject, config)]
     if not with_room:
         return None
     best = min(with_room, key=lambda offered: rank(offered, subject))
@@ -93,10 +96,11 @@ def offer(replica: ReplicaView, hit_blocks: int, subject: Subject, config: Route
     return Offer(replica, hit_blocks, cost(replica, subject, hit_blocks, config.scores))
 
 
-def has_room(offered: Offer, config: RouteConfig) -> bool:
+def has_room(offered: Offer, subject: Subject, config: RouteConfig) -> bool:
     """Whether the request would start there soon: enough blocks, and few before it."""
     is_short = offered.cost.blocks_missing > 0
-    return not is_short and offered.replica.sequences_ahead < config.waiting_max
+    ahead_max = config.waiting_max if subject.is_interactive else config.waiting_others_max
+    return not is_short and offered.replica.sequences_ahead < ahead_max
 
 
 def rank(offered: Offer, subject: Subject) -> tuple[float, int, bytes]:
@@ -142,4 +146,5 @@ def place(
         blocks=price.blocks,
         prefill_tokens=subject.prompt_tokens - hit_blocks * subject.block_size,
         sequences=subject.choices,
+        is_interactive=subject.is_interactive,
     )

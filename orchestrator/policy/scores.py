@@ -59,7 +59,8 @@ def cost(replica: ReplicaView, subject: Subject, hit_blocks: int, config: ScoreC
     """Estimated seconds that `subject` costs on `replica`, term by term."""
     rate = replica.prefill_tokens_per_s or config.prefill_tokens_per_s
     needed = blocks_needed(replica, subject, hit_blocks, config)
-    missing = max(0, needed - replica.blocks_room(hit_blocks=hit_blocks))
+    kept = blocks_kept_from(replica, subject, needed)
+    missing = max(0, needed + kept - replica.blocks_room(hit_blocks=hit_blocks))
     return Cost(
         blocks=needed,
         blocks_missing=missing,
@@ -88,6 +89,16 @@ def blocks_needed(
     growth = subject.choices * -(-growth_tokens // subject.block_size)
     reserved = max(0, min(growth, replica.blocks_total - subject.prompt_blocks))
     return subject.prompt_blocks - hit_blocks + reserved
+
+
+def blocks_kept_from(replica: ReplicaView, subject: Subject, blocks_needed: int) -> int:
+    """Blocks that must stay free for interactive requests after this one is placed.
+
+    What could run on an empty replica alone still can.
+    """
+    if subject.is_interactive:
+        return 0
+    return max(0, min(replica.blocks_reserved, replica.blocks_total - blocks_needed))
 
 
 def room_wait_s(replica: ReplicaView, blocks_missing: int, config: ScoreConfig) -> float:

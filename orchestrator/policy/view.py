@@ -10,9 +10,9 @@ A `Subject` is what policies know of a request. They see sizes, never tokens.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
-from protos.messages import ReplicaId, RequestId
+from protos.messages import ReplicaId, RequestClass, RequestId
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,6 +36,7 @@ class ReplicaView:
     prefill_tokens_promised: int
     prefill_tokens_per_s: float | None  # measured; None before the first measurement
     residence_ns: int | None  # how long a sequence decodes; None before the first finished
+    blocks_reserved: int = 0  # kept for interactive requests; of no use to others
 
     @property
     def accepts(self) -> bool:
@@ -85,6 +86,11 @@ class ClusterView:
         kept = tuple(r for r in self.replicas if r.replica_id not in replica_ids)
         return ClusterView(self.now_ns, kept)
 
+    def unreserved(self) -> ClusterView:
+        """The same view, with nothing kept for anybody."""
+        lent = tuple(replace(replica, blocks_reserved=0) for replica in self.replicas)
+        return ClusterView(self.now_ns, lent)
+
 
 @dataclass(frozen=True, slots=True)
 class Subject:
@@ -95,6 +101,11 @@ class Subject:
     tokens_max: int
     choices: int
     block_size: int
+    request_class: RequestClass = RequestClass.INTERACTIVE
+
+    @property
+    def is_interactive(self) -> bool:
+        return self.request_class is RequestClass.INTERACTIVE
 
     @property
     def prompt_blocks(self) -> int:

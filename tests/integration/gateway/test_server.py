@@ -87,7 +87,7 @@ async def test_metrics_tell_what_happened(served: Served) -> None:
     assert samples["ttft_seconds_count",] == 1
     assert samples["requests_placed_total", "load"] == 1
     assert samples["requests_in_flight",] == 0
-    assert samples["requests_waiting",] == 0
+    assert samples["requests_waiting", "interactive"] == 0
 
 
 async def test_probes_and_documentation_answer(served: Served) -> None:

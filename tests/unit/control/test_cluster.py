@@ -222,3 +222,32 @@ def test_residence_is_known_once_a_request_has_finished() -> None:
     counters = EngineCounters(requests_finished=2, decode_tokens=400)
     cluster.observe_report(replace(report(number=1), counters=counters), 0)
     assert only(cluster).residence_ns == 2 * SECOND
+
+
+# ---- headroom
+
+
+def test_what_interactive_requests_took_of_late_is_reserved_for_the_next_ones() -> None:
+    cluster = cluster_of(A, B)
+    cluster.release(cluster.charge(replace(PLACEMENT, blocks=10), 0))
+    assert [replica.blocks_reserved for replica in cluster.view(0).replicas] == [5, 5]
+
+
+def test_no_more_than_a_share_of_each_pool_is_reserved() -> None:
+    cluster = cluster_of(A)
+    total = only(cluster).blocks_total
+    cluster.charge(replace(PLACEMENT, blocks=10 * total), 0)
+    assert only(cluster).blocks_reserved == total // 5
+
+
+def test_what_nobody_asks_for_any_more_is_lent() -> None:
+    cluster = cluster_of(A)
+    cluster.charge(replace(PLACEMENT, blocks=8), 0)
+    reserved = [only(cluster, s * SECOND).blocks_reserved for s in (0, 10, 20, 60)]
+    assert reserved == [8, 4, 2, 0]
+
+
+def test_other_classes_reserve_nothing() -> None:
+    cluster = cluster_of(A)
+    cluster.charge(replace(PLACEMENT, blocks=8, is_interactive=False), 0)
+    assert only(cluster).blocks_reserved == 0

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -16,9 +17,10 @@ from orchestrator.policy.admit import (
     Refuse,
     Shed,
     admit,
+    give_way,
 )
 from orchestrator.policy.view import ClusterView, Subject
-from protos.messages import ReplicaId
+from protos.messages import ReplicaId, RequestClass
 from tests.unit.policy.views import (
     cluster,
     clusters,
@@ -30,7 +32,8 @@ from tests.unit.policy.views import (
     unhurried,
 )
 
-CONFIG = AdmitConfig(queue_max=10)
+INTERACTIVE, AGENT, BATCH = RequestClass
+CONFIG = AdmitConfig()
 SECOND = 1_000_000_000
 PATIENT = QueueState(ahead=0, patience_ns=30 * SECOND)
 
@@ -69,8 +72,73 @@ def test_a_request_larger_than_every_replica_is_refused_at_once() -> None:
 def test_retry_after_is_the_time_the_line_takes() -> None:
     """Two replicas with 10 sequences of 4 s each end 5 a second: 10 ahead take 2 s, room 0.2."""
     busy = [replace(full(name), residence_ns=4 * SECOND) for name in "ab"]
-    decision = admit(cluster(*busy), subject(), {}, replace(PATIENT, ahead=10), CONFIG)
+    queue = replace(PATIENT, ahead=10, is_full=True)
+    decision = admit(cluster(*busy), subject(), {}, queue, CONFIG)
     assert decision == Shed(AdmitReason.QUEUE_FULL, retry_after_s=3)
+    assert give_way(cluster(*busy), subject(), {}, queue, CONFIG) == Shed(
+        AdmitReason.PUSHED_OUT, retry_after_s=3
+    )
+
+
+def test_in_a_full_line_somebody_worse_gives_way_to_a_newcomer() -> None:
+    queue = replace(PATIENT, is_full=True, has_worse=True)
+    decision = admit(cluster(full("a")), subject(), {}, queue, CONFIG)
+    assert decision == Queue(AdmitReason.NO_ROOM, pushes_out=True)
+    waiting = replace(queue, is_waiting=True)
+    assert admit(cluster(full("a")), subject(), {}, waiting, CONFIG) == Queue(AdmitReason.NO_ROOM)
+
+
+def test_who_gives_way_when_no_replica_is_left_hears_that() -> None:
+    assert give_way(cluster(), subject(), {}, PATIENT, CONFIG) == Shed(
+        AdmitReason.NO_REPLICA, CONFIG.replica_return_s
+    )
+
+
+@pytest.mark.parametrize(
+    ("request_class", "ahead", "is_shed"),
+    [
+        (INTERACTIVE, 4, False),  # 8 s for them, 0.9 s for room
+        (INTERACTIVE, 5, True),
+        (AGENT, 5, False),
+        (AGENT, 30, True),
+        (BATCH, 30, False),
+    ],
+)
+def test_each_class_has_its_own_objective(
+    request_class: RequestClass, ahead: int, is_shed: bool
+) -> None:
+    busy = replace(full("a"), residence_ns=20 * SECOND)
+    who = replace(subject(), request_class=request_class)
+    decision = admit(cluster(busy), who, {}, QueueState(ahead, 3600 * SECOND), CONFIG)
+    assert isinstance(decision, Shed if is_shed else Queue)
+    assert not is_shed or decision.reason is AdmitReason.OBJECTIVE_MISSED
+
+
+def test_a_clients_own_deadline_wins_over_its_classs_objective() -> None:
+    busy = replace(full("a"), residence_ns=20 * SECOND)
+    longer = QueueState(ahead=10, patience_ns=25 * SECOND, has_deadline=True)
+    assert isinstance(admit(cluster(busy), subject(), {}, longer, CONFIG), Queue)
+    shorter = replace(longer, ahead=0, patience_ns=SECOND // 2)
+    assert admit(cluster(busy), subject(), {}, shorter, CONFIG) == Shed(
+        AdmitReason.WAIT_TOO_LONG, retry_after_s=1
+    )
+
+
+def test_a_long_prompt_is_not_held_against_its_class() -> None:
+    """60,000 tokens take 15 s by themselves; others leave it time at once."""
+    busy = replace(idle("a"), blocks_total=10_000, blocks_promised=1000, residence_ns=SECOND)
+    decision = admit(cluster(busy), subject(prompt_tokens=60_000), {}, PATIENT, CONFIG)
+    assert decision == Queue(AdmitReason.NO_ROOM)
+
+
+@pytest.mark.parametrize("request_class", [AGENT, BATCH])
+def test_a_class_that_was_given_nothing_for_long_may_use_what_is_reserved(
+    request_class: RequestClass,
+) -> None:
+    view = cluster(replace(idle("a"), blocks_free=100, blocks_used=900, blocks_reserved=90))
+    who = replace(subject(), request_class=request_class)
+    assert admit(view, who, {}, PATIENT, CONFIG) == Queue(AdmitReason.NO_ROOM)
+    assert isinstance(admit(view, who, {}, replace(PATIENT, is_overdue=True), CONFIG), Admit)
 
 
 def test_a_wait_beyond_the_clients_patience_is_refused_now_rather_than_later() -> None:
@@ -108,6 +176,10 @@ queues = st.builds(
     ahead=st.integers(0, 20),
     patience_ns=st.integers(0, 60 * SECOND),
     is_waiting=st.booleans(),
+    has_deadline=st.booleans(),
+    is_full=st.booleans(),
+    has_worse=st.booleans(),
+    is_overdue=st.booleans(),
 )
 
 
@@ -133,8 +205,9 @@ def test_every_line_is_bounded_and_every_retry_after_usable(
     match admit(view, who, held, queue, CONFIG):
         case Admit():
             assert queue.ahead == 0
-        case Queue():
-            assert queue.ahead < CONFIG.queue_max or queue.is_waiting
+        case Queue(_, pushes_out):
+            assert not queue.is_full or queue.is_waiting or pushes_out
+            assert queue.has_worse or not pushes_out
             assert queue.patience_ns > 0
         case Shed(_, retry_after_s):
             assert 1 <= retry_after_s <= CONFIG.retry_after_s_max

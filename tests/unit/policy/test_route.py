@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from orchestrator.policy.route import RouteConfig, RouteReason, has_room, offer, route
 from orchestrator.policy.scores import usable_hits
 from orchestrator.policy.view import ClusterView, Subject
-from protos.messages import ReplicaId
+from protos.messages import ReplicaId, RequestClass
 from tests.unit.policy.views import (
     cluster,
     clusters,
@@ -142,6 +142,28 @@ def test_only_accepting_replicas_with_room_are_chosen(
     assert placement.prefill_tokens >= 1
 
 
+def test_only_interactive_requests_use_what_is_reserved() -> None:
+    """640 tokens and their growth take 44 blocks."""
+    view = cluster(replace(idle("a"), blocks_free=100, blocks_used=900, blocks_reserved=57))
+    agent = replace(subject(), request_class=RequestClass.AGENT)
+    assert route(view, subject(), {}, CONFIG) is not None
+    assert route(view, agent, {}, CONFIG) is None
+    lent = cluster(replace(view.replicas[0], blocks_reserved=56))
+    assert route(lent, agent, {}, CONFIG) is not None
+
+
+def test_what_could_run_alone_can_still_be_placed_on_an_empty_replica() -> None:
+    view = cluster(replace(idle("a"), blocks_reserved=200))
+    large = replace(subject(prompt_tokens=999 * 16), request_class=RequestClass.BATCH)
+    assert route(view, large, {}, CONFIG) is not None
+
+
+def test_others_leave_places_in_a_replicas_line_to_interactive_requests() -> None:
+    view = cluster(replace(idle("a"), sequences_waiting=CONFIG.waiting_others_max))
+    assert route(view, subject(), {}, CONFIG) is not None
+    assert route(view, replace(subject(), request_class=RequestClass.AGENT), {}, CONFIG) is None
+
+
 @unhurried
 @given(clusters, subjects, hits)
 def test_a_hot_prefix_pulls_no_more_load_than_it_saves(
@@ -154,7 +176,7 @@ def test_a_hot_prefix_pulls_no_more_load_than_it_saves(
     usable = usable_hits(who, held)
     for other in view.accepting:
         passed = offer(other, usable.get(other.replica_id, 0), who, CONFIG)
-        if has_room(passed, CONFIG):
+        if has_room(passed, who, CONFIG):
             extra_s = (placement.cost.queue_s + placement.cost.pressure_s) - (
                 passed.cost.queue_s + passed.cost.pressure_s
             )

@@ -8,7 +8,7 @@ from hypothesis import settings
 from hypothesis import strategies as st
 
 from orchestrator.policy.view import ClusterView, ReplicaView, Subject
-from protos.messages import ReplicaId, RequestId
+from protos.messages import ReplicaId, RequestClass, RequestId
 
 BLOCK_SIZE = 16
 # Examples take as long as the machine makes them.
@@ -74,6 +74,7 @@ def replica_views(draw: st.DrawFn, name: str) -> ReplicaView:
         prefill_tokens_promised=draw(st.integers(0, 5_000)),
         prefill_tokens_per_s=draw(st.none() | st.floats(100.0, 50_000.0)),
         residence_ns=draw(st.none() | st.integers(1, 60_000_000_000)),
+        blocks_reserved=draw(st.integers(0, 200)),
     )
 
 
@@ -86,5 +87,6 @@ subjects = st.builds(
     tokens_max=st.integers(1, 1000),
     choices=st.integers(1, 4),
     block_size=st.just(BLOCK_SIZE),
+    request_class=st.sampled_from(RequestClass),
 )
 hits = st.dictionaries(st.sampled_from(NAMES).map(ReplicaId), st.integers(1, 800))

@@ -1,0 +1,14 @@
+"""What a placement was charged to its tenant, until it is known what it used."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True)
+class Bill:
+    """Open from the placement to the end of what was placed."""
+
+    charged: int  # block-nanoseconds
+    hit_blocks: int  # found, and so not charged
+    began_ns: int
