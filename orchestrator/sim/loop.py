@@ -42,5 +42,6 @@ class _JumpSelector(selectors.DefaultSelector):
         if timeout is None:
             raise Deadlock("nothing is runnable and no timer is pending")
         if timeout > 0:
-            self._loop.now_ns += round(timeout * NS_PER_S)
+            # At least one: a wait too short for the clock must not be one for ever.
+            self._loop.now_ns += max(1, round(timeout * NS_PER_S))
         return []

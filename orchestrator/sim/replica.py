@@ -1,28 +1,34 @@
-"""One simulated replica: the production engine, stepped in virtual time.
+"""One simulated replica: what the live one runs, without its transport.
 
-The loop is the live one in small: schedule, execute, apply, tell. Submissions
-and cancellations reach the engine between `schedule` and `apply`, as the
-engine allows. Gateways attach; each is told in one message a step what the
-step brought to its requests, and the replica's state. An idle replica reports
-now and then, as a live one does, since its silence would mean its death.
+Engine, links, parking, stepping, membership and reports are production code
+(replicas.shell) on the loop of virtual time. Simulated are the executor under
+them and the connections above them. A `SimReplica` is one life of a process:
+run once, and killed without a word or stopped in order.
 """
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
 from typing import Protocol
 
-from orchestrator.control.seams import Clock
-from orchestrator.sim.membership import RegistryLink
-from orchestrator.sim.outbox import Outbox
-from protos.messages import Refusal, Request, RequestId, Snapshot, StepEvents
-from protos.registry import ReplicaRecord
+from orchestrator.sim.link import DataExchange
+from orchestrator.sim.network import End
+from orchestrator.sim.wire import Adopt, Cancel, GatewayMessage, Submit
+from protos.messages import Delta, Snapshot, StepEvents
+from protos.registry import RegistryWriter, ReplicaRecord
+from replicas.config import ReplicaConfig
 from replicas.engine.engine import Engine
 from replicas.engine.executor import Executor
-from replicas.engine.step_times import StepTimes
+from replicas.shell.block_feed import BlockFeed
+from replicas.shell.link import GatewayLink, LinkBroken
+from replicas.shell.links import Links
+from replicas.shell.membership import MembershipKeeper
+from replicas.shell.pace import Pace
+from replicas.shell.race import race
+from replicas.shell.reporter import Reporter
+from replicas.shell.stepper import Stepper
 
-REPORT_S = 0.25  # the live replica's longest silence
+GatewayEnd = End[GatewayMessage, StepEvents | None]
 
 
 class Watcher(Protocol):
@@ -31,126 +37,110 @@ class Watcher(Protocol):
     def after_step(self, engine: Engine) -> None: ...
 
 
-class Attachment:
-    """One gateway's end at the replica."""
-
-    def __init__(self, send: Callable[[StepEvents], None]) -> None:
-        self.send = send
-        self.outbox = Outbox()
-
-
 class SimReplica:
-    """Engine, executor and registry under one name. `run` once."""
+    """Engine, shell and registry under one name. `run` once."""
 
     def __init__(
         self,
+        config: ReplicaConfig,
         record: ReplicaRecord,
         engine: Engine,
         executor: Executor,
-        registry: RegistryLink,
-        clock: Clock,
-        watcher: Watcher | None = None,
+        registry: RegistryWriter,
+        watcher: Watcher,
     ) -> None:
         self.record = record
         self.engine = engine
-        self._executor = executor
-        self._registry = registry
-        self._clock = clock
+        self._config = config
         self._watcher = watcher
         self._work = asyncio.Event()
-        self._attachments: list[Attachment] = []
-        self._owners: dict[RequestId, Attachment] = {}
-        self._epoch = 0
-        self._number = 0
-        self._times = StepTimes()
+        pace = Pace()
+        self._reporter = Reporter(engine, record.replica_id, pace)
+        self._links = Links(engine, self._reporter, self._work, config)
+        feed = BlockFeed(
+            engine.inventory,
+            hashes_max=config.publish_hashes_max,
+            pending_max=2 * record.blocks_total,
+        )
+        self._keeper = MembershipKeeper(registry, feed, self._reporter, config)
+        self._stepper = Stepper(
+            engine,
+            executor,
+            pace,
+            self._work,
+            deliver=self._deliver,
+            publish=self._keeper.announce,
+            check_interval_ms=config.check_interval_ms,
+        )
+        self._tasks: asyncio.TaskGroup | None = None
 
-    async def run(self) -> None:
+    async def run(self, exchange: DataExchange) -> None:
         """Join the registry and serve until cancelled. A failed assertion ends it."""
-        membership = await self._registry.join(self.record)
-        self._epoch = membership.epoch
-        async with asyncio.TaskGroup() as tasks:
-            tasks.create_task(self._registry.renew_forever(membership))
-            tasks.create_task(self._registry.publish_forever(membership))
-            tasks.create_task(self._report_forever())
-            tasks.create_task(self._step_forever())
-
-    # ---- for links
-
-    def attach(self, send: Callable[[StepEvents], None]) -> Attachment:
-        """A new gateway; it hears from the replica at once."""
-        attachment = Attachment(send)
-        self._attachments.append(attachment)
-        send(StepEvents((), (), self.snapshot()))
-        return attachment
-
-    def detach(self, attachment: Attachment) -> None:
-        """Cancel what the gateway still runs and forget it."""
-        owned = [request_id for request_id, owner in self._owners.items() if owner is attachment]
-        for request_id in owned:
-            self.cancel(request_id)
-        self._attachments.remove(attachment)
-
-    def submit(self, attachment: Attachment, request: Request) -> None:
-        """Hand the request to the engine; a refusal is sent back."""
-        refusal = self.engine.submit(request)
-        if refusal is not None:
-            self._refuse(attachment, refusal)
-            return
-        self._owners[request.request_id] = attachment
-        self._work.set()
-
-    def cancel(self, request_id: RequestId) -> None:
-        """Stop the request. One that has just finished is ignored."""
-        attachment = self._owners.pop(request_id, None)
-        if attachment is not None:
-            self.engine.cancel(request_id)
-            attachment.outbox.drop(request_id)
-            self._work.set()
+        address = self.record.address
+        try:
+            async with asyncio.TaskGroup() as self._tasks:
+                exchange.answer(address, self.record.replica_id, self._accept)
+                self._tasks.create_task(self._keeper.run(self.record))
+                self._tasks.create_task(self._stepper.run())
+        finally:
+            exchange.hang_up(address)
 
     def snapshot(self) -> Snapshot:
         """The replica's state now, numbered."""
-        snapshot = self.engine.snapshot(
-            replica_id=self.record.replica_id,
-            epoch=self._epoch,
-            number=self._number,
-            times=self._times,
-        )
-        self._number += 1
-        return snapshot
+        return self._reporter.snapshot()
 
-    # ---- stepping
+    # ---- gateways
 
-    async def _step_forever(self) -> None:
+    def _accept(self, end: GatewayEnd) -> None:
+        assert self._tasks is not None, "it answers while it runs"
+        self._tasks.create_task(self._attend(end))
+
+    async def _attend(self, end: GatewayEnd) -> None:
+        """One gateway's link, as long as its connection and the link itself are whole."""
+        link = self._links.attach()
+        lost = asyncio.Event()
+        end.listen(lambda message: self._hear(link, message), lost.set)
+        is_broken = False
+        try:
+            await race(link.broken(), self._tell(link, end), set_by(lost))
+        except LinkBroken:
+            is_broken = True
+            end.close()
+        finally:
+            self._links.detach(link, park=not is_broken)
+
+    def _hear(self, link: GatewayLink, message: GatewayMessage) -> None:
+        match message:
+            case Submit(request):
+                self._links.submit(link, request)
+            case Adopt(claim):
+                self._links.adopt(link, claim)
+            case Cancel(request_id, choice):
+                self._links.cancel(link, request_id, choice)
+
+    async def _tell(self, link: GatewayLink, end: GatewayEnd) -> None:
+        """Send what there is to say. Returns when the link was finished."""
+        reporting = asyncio.create_task(self._report(end))
+        try:
+            while (events := await link.get()) is not None:
+                end.send(events)
+            end.send(None)
+        finally:
+            reporting.cancel()
+
+    async def _report(self, end: GatewayEnd) -> None:
+        """Break a silence of more than half a report interval."""
+        pause_s = self._config.report_interval_ms / 1000 / 2
         while True:
-            plan = self.engine.schedule()
-            self._registry.announce(self.engine.block_events())
-            if plan is None:
-                self._work.clear()
-                await self._work.wait()
-                continue
-            began_ns = self._clock.now_ns()
-            deltas = self.engine.apply(await self._executor.execute(plan))
-            self._times.add(plan, self._clock.now_ns() - began_ns)
-            self._registry.announce(self.engine.block_events())
-            for delta in deltas:
-                owner = self._owners[delta.request_id]
-                owner.outbox.add(delta)
-                if delta.finish is not None:
-                    del self._owners[delta.request_id]
-            self._tell()
-            if self._watcher is not None:
-                self._watcher.after_step(self.engine)
+            sent = end.sent
+            await asyncio.sleep(pause_s)
+            if end.sent == sent:
+                end.send(self._links.news())
 
-    def _tell(self) -> None:
-        snapshot = self.snapshot()
-        for attachment in self._attachments:
-            attachment.send(StepEvents(attachment.outbox.take(), (), snapshot))
+    def _deliver(self, deltas: tuple[Delta, ...]) -> None:
+        self._links.deliver(deltas)
+        self._watcher.after_step(self.engine)
 
-    def _refuse(self, attachment: Attachment, refusal: Refusal) -> None:
-        attachment.send(StepEvents((), (refusal,), self.snapshot()))
 
-    async def _report_forever(self) -> None:
-        while True:
-            await self._clock.sleep(REPORT_S)
-            if self.engine.is_idle:
-                self._tell()
+async def set_by(event: asyncio.Event) -> None:
+    await event.wait()

@@ -29,9 +29,9 @@ from orchestrator.sim.client import Outcome, ask
 from orchestrator.sim.clock import VirtualClock
 from orchestrator.sim.cost_model import CostModel
 from orchestrator.sim.executor import CostExecutor
-from orchestrator.sim.link import SimLink
+from orchestrator.sim.link import DataExchange, SimLink
 from orchestrator.sim.loop import NS_PER_S, VirtualTimeLoop
-from orchestrator.sim.membership import RegistryLink
+from orchestrator.sim.network import Exchange, Network
 from orchestrator.sim.policies import CEILING, OURS, POLICIES
 from orchestrator.sim.replica import SimReplica
 from orchestrator.sim.tokens import VOCAB_SIZE
@@ -39,11 +39,14 @@ from orchestrator.sim.traffic import Arrival, Traffic
 from orchestrator.sim.watched_registry import WatchedRegistry
 from protos.messages import ModelCard, ReplicaId, Snapshot
 from protos.registry import ReplicaRecord
+from replicas.config import ReplicaConfig
 from replicas.engine.config import EngineConfig
 from replicas.engine.engine import Engine
 
 # Until the last block events have reached the registry.
 SETTLE_S = 1.0
+# The checkers look at idle engines, too.
+NEVER_MS = 10**9
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,6 +62,7 @@ class WorldConfig:
     cost_model: CostModel = field(default_factory=CostModel)
     link_delay_s: float = 0.0002
     stale_s: float = 0.0  # by which reports arrive later than tokens
+    token_by_token: bool = False  # clients hear of each at once, which takes long to simulate
     sequences_max: int = 256
     # Beyond any trace: baselines queue at the replica, however long it takes.
     waiting_max: int = 1_000_000
@@ -104,6 +108,8 @@ class World:
         )
         self._computed: Computed = set()
         self._registry = self._build_registry()
+        self._network = Network(config.link_delay_s)
+        self._data: DataExchange = Exchange(self._network)
         self._executors = [CostExecutor(clock, config.cost_model) for _ in range(config.replicas)]
         self._replicas = [self._build_replica(number) for number in range(config.replicas)]
         self._links: list[SimLink] = []
@@ -113,7 +119,7 @@ class World:
     async def run(self, traffic: Traffic) -> History:
         """Serve it all. An ExceptionGroup says what broke."""
         async with asyncio.TaskGroup() as tasks:
-            serving = [tasks.create_task(replica.run()) for replica in self._replicas]
+            serving = [tasks.create_task(replica.run(self._data)) for replica in self._replicas]
             await self._open()
             await self._serve_in_time(traffic)
             await self._clock.sleep(SETTLE_S)
@@ -197,32 +203,35 @@ class World:
 
     def _build_replica(self, number: int) -> SimReplica:
         name = f"replica-{number:03}"
+        record = ReplicaRecord(ReplicaId(name), f"{name}:1", self._card, self._config.blocks)
         return SimReplica(
-            ReplicaRecord(ReplicaId(name), f"{name}:1", self._card, self._config.blocks),
+            ReplicaConfig(record.replica_id, check_interval_ms=NEVER_MS),
+            record,
             self._build_engine(),
             self._executors[number],
-            RegistryLink(self._registry, self._clock),
-            self._clock,
+            self._registry,
             self._checkers,
         )
 
     def _build_gateway(self, number: int) -> Gateway:
         config = self._config
         cluster = Cluster(ClusterConfig())
-        fleet = Fleet(self._registry, self._connect(), cluster, self._clock, FleetConfig())
+        fleet = Fleet(
+            self._registry, self._connect(f"gateway-{number}"), cluster, self._clock, FleetConfig()
+        )
         choose = POLICIES[config.policy](config.seed * config.gateways + number)
         dispatch = Dispatch(fleet, cluster, self._registry, self._clock, DispatchConfig(), choose)
         return Gateway(fleet, dispatch)
 
-    def _connect(self) -> Connect:
-        replicas = {replica.record.address: replica for replica in self._replicas}
-
+    def _connect(self, node: str) -> Connect:
         def connect(record: ReplicaRecord, on_change: Callable[[], None]) -> SimLink:
             link = SimLink(
-                replicas[record.address],
+                self._data,
+                record.address,
+                node,
                 on_change,
-                delay_s=self._config.link_delay_s,
                 stale_s=self._config.stale_s,
+                is_patient=not self._config.token_by_token,
             )
             self._links.append(link)
             return link

@@ -4,17 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import replace
+from itertools import chain
 
 import pytest
 
 from orchestrator.sim import executor
 from orchestrator.sim.client import Refused
-from orchestrator.sim.link import SimLink
-from orchestrator.sim.membership import RegistryLink
-from orchestrator.sim.outbox import Outbox
+from orchestrator.sim.link import Attachment
 from protos.messages import BlockEvent, BlockStored, Delta, SampledToken, StepEvents
 from replicas.engine.block_pool import BlockPool
 from replicas.engine.plan import BlockId, Sample
+from replicas.shell.block_feed import BlockFeed
 from tests.simulation.workloads import run, small_config, small_traffic
 
 SEED = 1
@@ -40,14 +40,21 @@ def test_the_world_without_a_bug_passes() -> None:
     run(small_config(SEED), small_traffic(SEED))
 
 
+def on_the_way(
+    monkeypatch: pytest.MonkeyPatch, change: Callable[[Delta], tuple[Delta, ...]]
+) -> None:
+    """Deltas arrive at their gateway changed."""
+    deal = Attachment.deal
+
+    def dealt(self: Attachment, events: StepEvents) -> None:
+        deltas = tuple(chain.from_iterable(map(change, events.deltas)))
+        deal(self, replace(events, deltas=deltas))
+
+    monkeypatch.setattr(Attachment, "deal", dealt)
+
+
 def lose(monkeypatch: pytest.MonkeyPatch, is_lost: Callable[[Delta], bool]) -> None:
-    add = Outbox.add
-
-    def lossy(self: Outbox, delta: Delta) -> None:
-        if not is_lost(delta):
-            add(self, delta)
-
-    monkeypatch.setattr(Outbox, "add", lossy)
+    on_the_way(monkeypatch, lambda delta: () if is_lost(delta) else (delta,))
 
 
 def test_a_token_lost_inside_an_answer_is_caught(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -66,15 +73,10 @@ def test_an_end_lost_on_the_link_is_caught(monkeypatch: pytest.MonkeyPatch) -> N
 
 
 def test_a_token_that_changes_on_the_link_is_caught(monkeypatch: pytest.MonkeyPatch) -> None:
-    deal = SimLink._at_gateway
-
-    def altering(self: SimLink, events: StepEvents) -> None:
-        deltas = tuple(
-            replace(delta, tokens=(SampledToken(9), *delta.tokens[1:])) for delta in events.deltas
-        )
-        deal(self, replace(events, deltas=deltas))
-
-    monkeypatch.setattr(SimLink, "_at_gateway", altering)
+    on_the_way(
+        monkeypatch,
+        lambda delta: (replace(delta, tokens=(SampledToken(9), *delta.tokens[1:])),),
+    )
     assert "got other tokens" in caught()
 
 
@@ -101,10 +103,10 @@ def test_a_leaked_block_is_caught(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_an_eviction_that_nobody_is_told_of_is_caught(monkeypatch: pytest.MonkeyPatch) -> None:
-    announce = RegistryLink.announce
+    add = BlockFeed.add
 
-    def hushed(self: RegistryLink, events: Iterable[BlockEvent]) -> None:
-        announce(self, [event for event in events if isinstance(event, BlockStored)])
+    def hushed(self: BlockFeed, events: Iterable[BlockEvent]) -> None:
+        add(self, [event for event in events if isinstance(event, BlockStored)])
 
-    monkeypatch.setattr(RegistryLink, "announce", hushed)
+    monkeypatch.setattr(BlockFeed, "add", hushed)
     assert "the registry believes" in caught()

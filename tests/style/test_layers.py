@@ -80,7 +80,14 @@ RULES = {
         frozenset({"redis"}),
     ),
     "orchestrator.sim": Rule(
-        ("protos", "replicas.engine", "replicas.shell", "orchestrator.sim", *DECIDING),
+        (
+            "protos",
+            "replicas.config",
+            "replicas.engine",
+            "replicas.shell",
+            "orchestrator.sim",
+            *DECIDING,
+        ),
         IO_LIBRARIES | {"grpc"},
     ),
 }

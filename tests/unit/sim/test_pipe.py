@@ -43,3 +43,15 @@ def test_a_cut_pipe_loses_what_is_under_way_and_what_follows() -> None:
         pipe.send(3)
 
     assert run(work) == [(1, 0.5)]
+
+
+def test_what_was_held_up_arrives_at_once_and_in_order_when_the_pipe_flows() -> None:
+    async def work(pipe: Pipe[int]) -> None:
+        pipe.hold()
+        pipe.send(1)
+        pipe.send(2)
+        await asyncio.sleep(2)
+        pipe.send(3)
+        pipe.flow()
+
+    assert run(work) == [(1, 2.0), (2, 2.0), (3, 2.5)]
