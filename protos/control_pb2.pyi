@@ -459,24 +459,74 @@ class WarmBlock(_message.Message):
     def __init__(self, parent: _Optional[bytes] = ..., index: _Optional[int] = ..., tokens: _Optional[_Iterable[int]] = ..., payload: _Optional[bytes] = ...) -> None: ...
 
 class StatusRequest(_message.Message):
-    __slots__ = ()
-    def __init__(self) -> None: ...
+    __slots__ = ("sequences",)
+    SEQUENCES_FIELD_NUMBER: _ClassVar[int]
+    sequences: bool
+    def __init__(self, sequences: _Optional[bool] = ...) -> None: ...
 
 class StatusResponse(_message.Message):
-    __slots__ = ("replicas",)
+    __slots__ = ("replicas", "moves")
     REPLICAS_FIELD_NUMBER: _ClassVar[int]
+    MOVES_FIELD_NUMBER: _ClassVar[int]
     replicas: _containers.RepeatedCompositeFieldContainer[ReplicaStatus]
-    def __init__(self, replicas: _Optional[_Iterable[_Union[ReplicaStatus, _Mapping]]] = ...) -> None: ...
+    moves: _containers.RepeatedCompositeFieldContainer[MoveStatus]
+    def __init__(self, replicas: _Optional[_Iterable[_Union[ReplicaStatus, _Mapping]]] = ..., moves: _Optional[_Iterable[_Union[MoveStatus, _Mapping]]] = ...) -> None: ...
 
 class ReplicaStatus(_message.Message):
-    __slots__ = ("record", "snapshot", "state")
+    __slots__ = ("record", "snapshot", "state", "standing", "sequences", "is_fresh")
     RECORD_FIELD_NUMBER: _ClassVar[int]
     SNAPSHOT_FIELD_NUMBER: _ClassVar[int]
     STATE_FIELD_NUMBER: _ClassVar[int]
+    STANDING_FIELD_NUMBER: _ClassVar[int]
+    SEQUENCES_FIELD_NUMBER: _ClassVar[int]
+    IS_FRESH_FIELD_NUMBER: _ClassVar[int]
     record: ReplicaRecord
     snapshot: Snapshot
     state: str
-    def __init__(self, record: _Optional[_Union[ReplicaRecord, _Mapping]] = ..., snapshot: _Optional[_Union[Snapshot, _Mapping]] = ..., state: _Optional[str] = ...) -> None: ...
+    standing: str
+    sequences: _containers.RepeatedCompositeFieldContainer[SequenceReport]
+    is_fresh: bool
+    def __init__(self, record: _Optional[_Union[ReplicaRecord, _Mapping]] = ..., snapshot: _Optional[_Union[Snapshot, _Mapping]] = ..., state: _Optional[str] = ..., standing: _Optional[str] = ..., sequences: _Optional[_Iterable[_Union[SequenceReport, _Mapping]]] = ..., is_fresh: _Optional[bool] = ...) -> None: ...
+
+class MoveStatus(_message.Message):
+    __slots__ = ("move_id", "sequence_id", "request_id", "source", "target", "reason", "blocks", "age_ms")
+    MOVE_ID_FIELD_NUMBER: _ClassVar[int]
+    SEQUENCE_ID_FIELD_NUMBER: _ClassVar[int]
+    REQUEST_ID_FIELD_NUMBER: _ClassVar[int]
+    SOURCE_FIELD_NUMBER: _ClassVar[int]
+    TARGET_FIELD_NUMBER: _ClassVar[int]
+    REASON_FIELD_NUMBER: _ClassVar[int]
+    BLOCKS_FIELD_NUMBER: _ClassVar[int]
+    AGE_MS_FIELD_NUMBER: _ClassVar[int]
+    move_id: str
+    sequence_id: str
+    request_id: str
+    source: str
+    target: str
+    reason: str
+    blocks: int
+    age_ms: int
+    def __init__(self, move_id: _Optional[str] = ..., sequence_id: _Optional[str] = ..., request_id: _Optional[str] = ..., source: _Optional[str] = ..., target: _Optional[str] = ..., reason: _Optional[str] = ..., blocks: _Optional[int] = ..., age_ms: _Optional[int] = ...) -> None: ...
+
+class WatchRequest(_message.Message):
+    __slots__ = ("sequences", "interval_ms")
+    SEQUENCES_FIELD_NUMBER: _ClassVar[int]
+    INTERVAL_MS_FIELD_NUMBER: _ClassVar[int]
+    sequences: bool
+    interval_ms: int
+    def __init__(self, sequences: _Optional[bool] = ..., interval_ms: _Optional[int] = ...) -> None: ...
+
+class CordonRequest(_message.Message):
+    __slots__ = ("replica_id",)
+    REPLICA_ID_FIELD_NUMBER: _ClassVar[int]
+    replica_id: str
+    def __init__(self, replica_id: _Optional[str] = ...) -> None: ...
+
+class UncordonRequest(_message.Message):
+    __slots__ = ("replica_id",)
+    REPLICA_ID_FIELD_NUMBER: _ClassVar[int]
+    replica_id: str
+    def __init__(self, replica_id: _Optional[str] = ...) -> None: ...
 
 class DrainRequest(_message.Message):
     __slots__ = ("replica_id",)
@@ -485,9 +535,149 @@ class DrainRequest(_message.Message):
     def __init__(self, replica_id: _Optional[str] = ...) -> None: ...
 
 class DrainProgress(_message.Message):
-    __slots__ = ("state", "sequences_left")
+    __slots__ = ("state", "sequences_left", "sequences_moved", "sequences_handed_back", "moves_under_way")
     STATE_FIELD_NUMBER: _ClassVar[int]
     SEQUENCES_LEFT_FIELD_NUMBER: _ClassVar[int]
+    SEQUENCES_MOVED_FIELD_NUMBER: _ClassVar[int]
+    SEQUENCES_HANDED_BACK_FIELD_NUMBER: _ClassVar[int]
+    MOVES_UNDER_WAY_FIELD_NUMBER: _ClassVar[int]
     state: str
     sequences_left: int
-    def __init__(self, state: _Optional[str] = ..., sequences_left: _Optional[int] = ...) -> None: ...
+    sequences_moved: int
+    sequences_handed_back: int
+    moves_under_way: int
+    def __init__(self, state: _Optional[str] = ..., sequences_left: _Optional[int] = ..., sequences_moved: _Optional[int] = ..., sequences_handed_back: _Optional[int] = ..., moves_under_way: _Optional[int] = ...) -> None: ...
+
+class MoveRequest(_message.Message):
+    __slots__ = ("sequence", "target")
+    SEQUENCE_FIELD_NUMBER: _ClassVar[int]
+    TARGET_FIELD_NUMBER: _ClassVar[int]
+    sequence: str
+    target: str
+    def __init__(self, sequence: _Optional[str] = ..., target: _Optional[str] = ...) -> None: ...
+
+class MoveResponse(_message.Message):
+    __slots__ = ("report", "source")
+    REPORT_FIELD_NUMBER: _ClassVar[int]
+    SOURCE_FIELD_NUMBER: _ClassVar[int]
+    report: MoveReport
+    source: str
+    def __init__(self, report: _Optional[_Union[MoveReport, _Mapping]] = ..., source: _Optional[str] = ...) -> None: ...
+
+class RebalanceRequest(_message.Message):
+    __slots__ = ("dry_run",)
+    DRY_RUN_FIELD_NUMBER: _ClassVar[int]
+    dry_run: bool
+    def __init__(self, dry_run: _Optional[bool] = ...) -> None: ...
+
+class RebalanceResponse(_message.Message):
+    __slots__ = ("moves", "stays")
+    MOVES_FIELD_NUMBER: _ClassVar[int]
+    STAYS_FIELD_NUMBER: _ClassVar[int]
+    moves: _containers.RepeatedCompositeFieldContainer[PlannedMove]
+    stays: _containers.RepeatedCompositeFieldContainer[Stay]
+    def __init__(self, moves: _Optional[_Iterable[_Union[PlannedMove, _Mapping]]] = ..., stays: _Optional[_Iterable[_Union[Stay, _Mapping]]] = ...) -> None: ...
+
+class PlannedMove(_message.Message):
+    __slots__ = ("reason", "source", "target", "sequence_id", "request_id", "figures")
+    REASON_FIELD_NUMBER: _ClassVar[int]
+    SOURCE_FIELD_NUMBER: _ClassVar[int]
+    TARGET_FIELD_NUMBER: _ClassVar[int]
+    SEQUENCE_ID_FIELD_NUMBER: _ClassVar[int]
+    REQUEST_ID_FIELD_NUMBER: _ClassVar[int]
+    FIGURES_FIELD_NUMBER: _ClassVar[int]
+    reason: str
+    source: str
+    target: str
+    sequence_id: str
+    request_id: str
+    figures: _containers.RepeatedCompositeFieldContainer[Figure]
+    def __init__(self, reason: _Optional[str] = ..., source: _Optional[str] = ..., target: _Optional[str] = ..., sequence_id: _Optional[str] = ..., request_id: _Optional[str] = ..., figures: _Optional[_Iterable[_Union[Figure, _Mapping]]] = ...) -> None: ...
+
+class Stay(_message.Message):
+    __slots__ = ("reason", "source", "sequences")
+    REASON_FIELD_NUMBER: _ClassVar[int]
+    SOURCE_FIELD_NUMBER: _ClassVar[int]
+    SEQUENCES_FIELD_NUMBER: _ClassVar[int]
+    reason: str
+    source: str
+    sequences: int
+    def __init__(self, reason: _Optional[str] = ..., source: _Optional[str] = ..., sequences: _Optional[int] = ...) -> None: ...
+
+class Figure(_message.Message):
+    __slots__ = ("name", "value")
+    NAME_FIELD_NUMBER: _ClassVar[int]
+    VALUE_FIELD_NUMBER: _ClassVar[int]
+    name: str
+    value: float
+    def __init__(self, name: _Optional[str] = ..., value: _Optional[float] = ...) -> None: ...
+
+class DecisionsRequest(_message.Message):
+    __slots__ = ("request_id", "replica_id", "count")
+    REQUEST_ID_FIELD_NUMBER: _ClassVar[int]
+    REPLICA_ID_FIELD_NUMBER: _ClassVar[int]
+    COUNT_FIELD_NUMBER: _ClassVar[int]
+    request_id: str
+    replica_id: str
+    count: int
+    def __init__(self, request_id: _Optional[str] = ..., replica_id: _Optional[str] = ..., count: _Optional[int] = ...) -> None: ...
+
+class DecisionsResponse(_message.Message):
+    __slots__ = ("decisions",)
+    DECISIONS_FIELD_NUMBER: _ClassVar[int]
+    decisions: _containers.RepeatedCompositeFieldContainer[Decision]
+    def __init__(self, decisions: _Optional[_Iterable[_Union[Decision, _Mapping]]] = ...) -> None: ...
+
+class Decision(_message.Message):
+    __slots__ = ("number", "age_ms", "kind", "reason", "replica_id", "target", "request_id", "sequence_id", "move_id", "detail", "figures")
+    NUMBER_FIELD_NUMBER: _ClassVar[int]
+    AGE_MS_FIELD_NUMBER: _ClassVar[int]
+    KIND_FIELD_NUMBER: _ClassVar[int]
+    REASON_FIELD_NUMBER: _ClassVar[int]
+    REPLICA_ID_FIELD_NUMBER: _ClassVar[int]
+    TARGET_FIELD_NUMBER: _ClassVar[int]
+    REQUEST_ID_FIELD_NUMBER: _ClassVar[int]
+    SEQUENCE_ID_FIELD_NUMBER: _ClassVar[int]
+    MOVE_ID_FIELD_NUMBER: _ClassVar[int]
+    DETAIL_FIELD_NUMBER: _ClassVar[int]
+    FIGURES_FIELD_NUMBER: _ClassVar[int]
+    number: int
+    age_ms: int
+    kind: str
+    reason: str
+    replica_id: str
+    target: str
+    request_id: str
+    sequence_id: str
+    move_id: str
+    detail: str
+    figures: _containers.RepeatedCompositeFieldContainer[Figure]
+    def __init__(self, number: _Optional[int] = ..., age_ms: _Optional[int] = ..., kind: _Optional[str] = ..., reason: _Optional[str] = ..., replica_id: _Optional[str] = ..., target: _Optional[str] = ..., request_id: _Optional[str] = ..., sequence_id: _Optional[str] = ..., move_id: _Optional[str] = ..., detail: _Optional[str] = ..., figures: _Optional[_Iterable[_Union[Figure, _Mapping]]] = ...) -> None: ...
+
+class GetPolicyRequest(_message.Message):
+    __slots__ = ()
+    def __init__(self) -> None: ...
+
+class SetPolicyRequest(_message.Message):
+    __slots__ = ("knob", "value")
+    KNOB_FIELD_NUMBER: _ClassVar[int]
+    VALUE_FIELD_NUMBER: _ClassVar[int]
+    knob: str
+    value: str
+    def __init__(self, knob: _Optional[str] = ..., value: _Optional[str] = ...) -> None: ...
+
+class Policy(_message.Message):
+    __slots__ = ("knobs",)
+    KNOBS_FIELD_NUMBER: _ClassVar[int]
+    knobs: _containers.RepeatedCompositeFieldContainer[Knob]
+    def __init__(self, knobs: _Optional[_Iterable[_Union[Knob, _Mapping]]] = ...) -> None: ...
+
+class Knob(_message.Message):
+    __slots__ = ("name", "value", "meaning")
+    NAME_FIELD_NUMBER: _ClassVar[int]
+    VALUE_FIELD_NUMBER: _ClassVar[int]
+    MEANING_FIELD_NUMBER: _ClassVar[int]
+    name: str
+    value: str
+    meaning: str
+    def __init__(self, name: _Optional[str] = ..., value: _Optional[str] = ..., meaning: _Optional[str] = ...) -> None: ...

@@ -290,7 +290,9 @@ class ControlPlane:
 
 
 class OperatorStub:
-    """Missing associated documentation comment in .proto file."""
+    """Only the leader answers. Others refuse with FAILED_PRECONDITION and name the
+    leader, if they know it, in the trailing metadata `blockyard-leader`.
+    """
 
     def __init__(self, channel):
         """Constructor.
@@ -303,15 +305,57 @@ class OperatorStub:
                 request_serializer=protos_dot_control__pb2.StatusRequest.SerializeToString,
                 response_deserializer=protos_dot_control__pb2.StatusResponse.FromString,
                 _registered_method=True)
+        self.Watch = channel.unary_stream(
+                '/blockyard.control.v1.Operator/Watch',
+                request_serializer=protos_dot_control__pb2.WatchRequest.SerializeToString,
+                response_deserializer=protos_dot_control__pb2.StatusResponse.FromString,
+                _registered_method=True)
+        self.Cordon = channel.unary_unary(
+                '/blockyard.control.v1.Operator/Cordon',
+                request_serializer=protos_dot_control__pb2.CordonRequest.SerializeToString,
+                response_deserializer=protos_dot_control__pb2.ReplicaStatus.FromString,
+                _registered_method=True)
+        self.Uncordon = channel.unary_unary(
+                '/blockyard.control.v1.Operator/Uncordon',
+                request_serializer=protos_dot_control__pb2.UncordonRequest.SerializeToString,
+                response_deserializer=protos_dot_control__pb2.ReplicaStatus.FromString,
+                _registered_method=True)
         self.Drain = channel.unary_stream(
                 '/blockyard.control.v1.Operator/Drain',
                 request_serializer=protos_dot_control__pb2.DrainRequest.SerializeToString,
                 response_deserializer=protos_dot_control__pb2.DrainProgress.FromString,
                 _registered_method=True)
+        self.Move = channel.unary_unary(
+                '/blockyard.control.v1.Operator/Move',
+                request_serializer=protos_dot_control__pb2.MoveRequest.SerializeToString,
+                response_deserializer=protos_dot_control__pb2.MoveResponse.FromString,
+                _registered_method=True)
+        self.Rebalance = channel.unary_unary(
+                '/blockyard.control.v1.Operator/Rebalance',
+                request_serializer=protos_dot_control__pb2.RebalanceRequest.SerializeToString,
+                response_deserializer=protos_dot_control__pb2.RebalanceResponse.FromString,
+                _registered_method=True)
+        self.Decisions = channel.unary_unary(
+                '/blockyard.control.v1.Operator/Decisions',
+                request_serializer=protos_dot_control__pb2.DecisionsRequest.SerializeToString,
+                response_deserializer=protos_dot_control__pb2.DecisionsResponse.FromString,
+                _registered_method=True)
+        self.GetPolicy = channel.unary_unary(
+                '/blockyard.control.v1.Operator/GetPolicy',
+                request_serializer=protos_dot_control__pb2.GetPolicyRequest.SerializeToString,
+                response_deserializer=protos_dot_control__pb2.Policy.FromString,
+                _registered_method=True)
+        self.SetPolicy = channel.unary_unary(
+                '/blockyard.control.v1.Operator/SetPolicy',
+                request_serializer=protos_dot_control__pb2.SetPolicyRequest.SerializeToString,
+                response_deserializer=protos_dot_control__pb2.Policy.FromString,
+                _registered_method=True)
 
 
 class OperatorServicer:
-    """Missing associated documentation comment in .proto file."""
+    """Only the leader answers. Others refuse with FAILED_PRECONDITION and name the
+    leader, if they know it, in the trailing metadata `blockyard-leader`.
+    """
 
     def Status(self, request, context):
         """Missing associated documentation comment in .proto file."""
@@ -319,8 +363,63 @@ class OperatorServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def Watch(self, request, context):
+        """The status now and after every change, no more often than asked.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def Cordon(self, request, context):
+        """The replica takes no new work; what it has stays.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def Uncordon(self, request, context):
+        """The replica takes work again, also one that is draining or drained.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
     def Drain(self, request, context):
-        """Stops admission at the replica and streams progress until it is empty.
+        """Stops admission at the replica, moves its sequences to others and streams
+        progress until it is empty.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def Move(self, request, context):
+        """Answered when the move has ended, however it did.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def Rebalance(self, request, context):
+        """Looks at the fleet at once, even if balancing is switched off.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def Decisions(self, request, context):
+        """Missing associated documentation comment in .proto file."""
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def GetPolicy(self, request, context):
+        """Missing associated documentation comment in .proto file."""
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def SetPolicy(self, request, context):
+        """Until the next leader, which begins with its own defaults.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -334,10 +433,50 @@ def add_OperatorServicer_to_server(servicer, server):
                     request_deserializer=protos_dot_control__pb2.StatusRequest.FromString,
                     response_serializer=protos_dot_control__pb2.StatusResponse.SerializeToString,
             ),
+            'Watch': grpc.unary_stream_rpc_method_handler(
+                    servicer.Watch,
+                    request_deserializer=protos_dot_control__pb2.WatchRequest.FromString,
+                    response_serializer=protos_dot_control__pb2.StatusResponse.SerializeToString,
+            ),
+            'Cordon': grpc.unary_unary_rpc_method_handler(
+                    servicer.Cordon,
+                    request_deserializer=protos_dot_control__pb2.CordonRequest.FromString,
+                    response_serializer=protos_dot_control__pb2.ReplicaStatus.SerializeToString,
+            ),
+            'Uncordon': grpc.unary_unary_rpc_method_handler(
+                    servicer.Uncordon,
+                    request_deserializer=protos_dot_control__pb2.UncordonRequest.FromString,
+                    response_serializer=protos_dot_control__pb2.ReplicaStatus.SerializeToString,
+            ),
             'Drain': grpc.unary_stream_rpc_method_handler(
                     servicer.Drain,
                     request_deserializer=protos_dot_control__pb2.DrainRequest.FromString,
                     response_serializer=protos_dot_control__pb2.DrainProgress.SerializeToString,
+            ),
+            'Move': grpc.unary_unary_rpc_method_handler(
+                    servicer.Move,
+                    request_deserializer=protos_dot_control__pb2.MoveRequest.FromString,
+                    response_serializer=protos_dot_control__pb2.MoveResponse.SerializeToString,
+            ),
+            'Rebalance': grpc.unary_unary_rpc_method_handler(
+                    servicer.Rebalance,
+                    request_deserializer=protos_dot_control__pb2.RebalanceRequest.FromString,
+                    response_serializer=protos_dot_control__pb2.RebalanceResponse.SerializeToString,
+            ),
+            'Decisions': grpc.unary_unary_rpc_method_handler(
+                    servicer.Decisions,
+                    request_deserializer=protos_dot_control__pb2.DecisionsRequest.FromString,
+                    response_serializer=protos_dot_control__pb2.DecisionsResponse.SerializeToString,
+            ),
+            'GetPolicy': grpc.unary_unary_rpc_method_handler(
+                    servicer.GetPolicy,
+                    request_deserializer=protos_dot_control__pb2.GetPolicyRequest.FromString,
+                    response_serializer=protos_dot_control__pb2.Policy.SerializeToString,
+            ),
+            'SetPolicy': grpc.unary_unary_rpc_method_handler(
+                    servicer.SetPolicy,
+                    request_deserializer=protos_dot_control__pb2.SetPolicyRequest.FromString,
+                    response_serializer=protos_dot_control__pb2.Policy.SerializeToString,
             ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
@@ -348,7 +487,9 @@ def add_OperatorServicer_to_server(servicer, server):
 
  # This class is part of an EXPERIMENTAL API.
 class Operator:
-    """Missing associated documentation comment in .proto file."""
+    """Only the leader answers. Others refuse with FAILED_PRECONDITION and name the
+    leader, if they know it, in the trailing metadata `blockyard-leader`.
+    """
 
     @staticmethod
     def Status(request,
@@ -378,6 +519,87 @@ class Operator:
             _registered_method=True)
 
     @staticmethod
+    def Watch(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_stream(
+            request,
+            target,
+            '/blockyard.control.v1.Operator/Watch',
+            protos_dot_control__pb2.WatchRequest.SerializeToString,
+            protos_dot_control__pb2.StatusResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def Cordon(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/blockyard.control.v1.Operator/Cordon',
+            protos_dot_control__pb2.CordonRequest.SerializeToString,
+            protos_dot_control__pb2.ReplicaStatus.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def Uncordon(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/blockyard.control.v1.Operator/Uncordon',
+            protos_dot_control__pb2.UncordonRequest.SerializeToString,
+            protos_dot_control__pb2.ReplicaStatus.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
     def Drain(request,
             target,
             options=(),
@@ -394,6 +616,141 @@ class Operator:
             '/blockyard.control.v1.Operator/Drain',
             protos_dot_control__pb2.DrainRequest.SerializeToString,
             protos_dot_control__pb2.DrainProgress.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def Move(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/blockyard.control.v1.Operator/Move',
+            protos_dot_control__pb2.MoveRequest.SerializeToString,
+            protos_dot_control__pb2.MoveResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def Rebalance(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/blockyard.control.v1.Operator/Rebalance',
+            protos_dot_control__pb2.RebalanceRequest.SerializeToString,
+            protos_dot_control__pb2.RebalanceResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def Decisions(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/blockyard.control.v1.Operator/Decisions',
+            protos_dot_control__pb2.DecisionsRequest.SerializeToString,
+            protos_dot_control__pb2.DecisionsResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def GetPolicy(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/blockyard.control.v1.Operator/GetPolicy',
+            protos_dot_control__pb2.GetPolicyRequest.SerializeToString,
+            protos_dot_control__pb2.Policy.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def SetPolicy(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/blockyard.control.v1.Operator/SetPolicy',
+            protos_dot_control__pb2.SetPolicyRequest.SerializeToString,
+            protos_dot_control__pb2.Policy.FromString,
             options,
             channel_credentials,
             insecure,

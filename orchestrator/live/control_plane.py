@@ -5,7 +5,8 @@ that one ticks and gives orders. The others stand by: a standby is healthy as
 a process, while its services are NOT_SERVING to whoever asks for their health.
 Nobody waits for any of them: replicas and gateways serve without a leader, and
 find it by the address that the registry names. While the registry is missing,
-attached streams go on, without orders once the leader's lease is over.
+nobody leads once the leader's lease is over: its streams end, and rebalancing
+and the operator's verbs wait.
 """
 
 from __future__ import annotations
@@ -17,11 +18,12 @@ from grpc import aio
 from grpc_health.v1 import health, health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection
 
-from orchestrator.control.orchestrator import Orchestrator, OrchestratorConfig
+from orchestrator.control.orchestrator import OrchestratorConfig
 from orchestrator.live.candidacy import Candidacy
 from orchestrator.live.clock import OsClock
 from orchestrator.live.control_room import ControlRoom
-from orchestrator.live.control_services import ControlPlaneService, OperatorService
+from orchestrator.live.control_services import ControlPlaneService
+from orchestrator.live.operator_service import OperatorService
 from protos import control_pb2, control_pb2_grpc
 from protos.address import CannotListen, host_port
 from protos.registry import ControlDirectory
@@ -62,7 +64,7 @@ class ControlPlaneServer:
         self._config = config or ControlPlaneConfig()
         self._clock = OsClock()
         self._room = ControlRoom(
-            Orchestrator(self._config.orchestrator),
+            self._config.orchestrator,
             self._clock,
             streams_max=self._config.streams_max,
             commands_max=self._config.commands_max,

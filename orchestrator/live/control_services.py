@@ -1,7 +1,8 @@
-"""The control plane's two gRPC services: one for replicas, one for operators.
+"""What replicas call at the control plane: one stream for each of them and each epoch.
 
-Shells around the ControlRoom. A stream that breaks the protocol is ended with
-a sentence that says what was expected; it never reaches the Orchestrator.
+A shell around the ControlRoom. A stream that breaks the protocol is ended with
+a sentence that says what was expected; it never reaches the Orchestrator. A
+stream of a term that is over is ended, too, and says who leads now.
 """
 
 from __future__ import annotations
@@ -13,33 +14,18 @@ from typing import TypeAlias
 import grpc
 from grpc import aio
 
-from orchestrator.control.orchestrator import (
-    DrainRequested,
-    ReplicaAttached,
-    ReplicaDetached,
-    ReplicaPhase,
-    ReplicaStatus,
-    ReportReceived,
-    StreamId,
-)
-from orchestrator.live.control_room import ControlRoom, Outbox
+from orchestrator.control.events import ReplicaAttached, ReplicaDetached, Report, ReportReceived
+from orchestrator.live.control_room import Attachment, ControlRoom, NotLeading
 from protos import control_pb2, control_pb2_grpc
-from protos.convert import (
-    record_from_proto,
-    record_to_proto,
-    snapshot_from_proto,
-    snapshot_to_proto,
-)
-from protos.messages import ReplicaId
+from protos.convert import record_from_proto, snapshot_from_proto
+from protos.convert_moves import move_report_from_proto, sequence_from_proto
+from protos.messages import Standing
 
 Reports: TypeAlias = AsyncIterator[control_pb2.ReplicaReport]
 AttachContext: TypeAlias = (
     "aio.ServicerContext[control_pb2.ReplicaReport, control_pb2.ControlCommand]"
 )
-StatusContext: TypeAlias = (
-    "aio.ServicerContext[control_pb2.StatusRequest, control_pb2.StatusResponse]"
-)
-DrainContext: TypeAlias = "aio.ServicerContext[control_pb2.DrainRequest, control_pb2.DrainProgress]"
+LEADER_KEY = "blockyard-leader"  # trailing metadata: the address of whoever leads
 
 
 class ProtocolError(Exception):
@@ -47,31 +33,49 @@ class ProtocolError(Exception):
 
 
 class ControlPlaneService(control_pb2_grpc.ControlPlaneServicer):
-    """Serves Attach: one stream for each replica and epoch."""
+    """Serves Attach."""
 
     def __init__(self, room: ControlRoom, *, silence_s_max: float) -> None:
         self._room = room
         self._silence_s_max = silence_s_max
 
     async def Attach(self, request_iterator: Reports, context: AttachContext) -> None:
-        if self._room.is_full:
-            await context.abort(
-                grpc.StatusCode.RESOURCE_EXHAUSTED, "too many replicas are attached"
-            )
-        stream, outbox = self._room.open()
-        writer = asyncio.create_task(write(outbox, context))
         try:
-            await self._read(stream, request_iterator)
+            self._room.require_lead()
+            if self._room.is_full:
+                await context.abort(
+                    grpc.StatusCode.RESOURCE_EXHAUSTED, "too many replicas are attached"
+                )
+            await self._serve(self._room.open(), request_iterator, context)
+        except NotLeading as error:
+            await context.abort(
+                grpc.StatusCode.FAILED_PRECONDITION, str(error), leader_metadata(error)
+            )
         except ProtocolError as error:
             await context.abort(grpc.StatusCode.INVALID_ARGUMENT, str(error))
         except TimeoutError:
             await context.abort(grpc.StatusCode.DEADLINE_EXCEEDED, "no report for too long")
-        finally:
-            writer.cancel()
-            await asyncio.gather(writer, return_exceptions=True)
-            self._room.close(stream)
 
-    async def _read(self, stream: StreamId, reports: Reports) -> None:
+    async def _serve(
+        self, attachment: Attachment, reports: Reports, context: AttachContext
+    ) -> None:
+        """Until the replica ended its side, or the term ended: then NotLeading, or nothing."""
+        reader = asyncio.create_task(self._read(attachment, reports))
+        writer = asyncio.create_task(write(attachment, context))
+        end = asyncio.create_task(attachment.ended.wait())
+        try:
+            await asyncio.wait({reader, end}, return_when=asyncio.FIRST_COMPLETED)
+            if not attachment.ended.is_set():
+                await reader
+                return
+            self._room.require_lead()  # a term of its own again: the replica attaches anew
+        finally:
+            for task in (reader, writer, end):
+                task.cancel()
+            await asyncio.gather(reader, writer, end, return_exceptions=True)
+            self._room.close(attachment)
+
+    async def _read(self, attachment: Attachment, reports: Reports) -> None:
         """Returns when the replica ended its side."""
         first = await self._next(reports)
         if first is None:
@@ -79,77 +83,41 @@ class ControlPlaneService(control_pb2_grpc.ControlPlaneServicer):
         if not first.HasField("record") or not first.HasField("snapshot"):
             raise ProtocolError("the first report carries the replica's record and a snapshot")
         record = record_from_proto(first.record)
-        snapshot = snapshot_from_proto(first.snapshot)
-        if snapshot.replica_id != record.replica_id:
+        report = report_from_proto(first)
+        if report.snapshot.replica_id != record.replica_id:
             raise ProtocolError("the snapshot is of another replica than the record")
-        self._room.apply(ReplicaAttached(stream, record, snapshot))
+        self._room.apply(ReplicaAttached(attachment.stream, record, report))
         try:
-            while (report := await self._next(reports)) is not None:
-                snapshot = snapshot_from_proto(report.snapshot)
-                if snapshot.replica_id != record.replica_id:
+            while (message := await self._next(reports)) is not None:
+                report = report_from_proto(message)
+                if report.snapshot.replica_id != record.replica_id:
                     raise ProtocolError("a stream reports one replica only")
-                self._room.apply(ReportReceived(stream, snapshot))
+                self._room.apply(ReportReceived(attachment.stream, report))
         finally:
-            self._room.apply(ReplicaDetached(stream, record.replica_id))
+            self._room.apply(ReplicaDetached(attachment.stream, record.replica_id))
 
     async def _next(self, reports: Reports) -> control_pb2.ReplicaReport | None:
         async with asyncio.timeout(self._silence_s_max):
             return await anext(reports, None)
 
 
-class OperatorService(control_pb2_grpc.OperatorServicer):
-    """Serves Status and Drain."""
-
-    def __init__(self, room: ControlRoom) -> None:
-        self._room = room
-
-    async def Status(
-        self, request: control_pb2.StatusRequest, context: StatusContext
-    ) -> control_pb2.StatusResponse:
-        return control_pb2.StatusResponse(
-            replicas=[status_to_proto(status) for status in self._room.status()]
-        )
-
-    async def Drain(
-        self, request: control_pb2.DrainRequest, context: DrainContext
-    ) -> AsyncIterator[control_pb2.DrainProgress]:
-        """Order the drain, then tell every change until the replica is empty.
-
-        Ending the call does not end the drain.
-        """
-        replica_id = ReplicaId(request.replica_id)
-        if self._room.replica(replica_id) is None:
-            await context.abort(grpc.StatusCode.NOT_FOUND, f"no replica {replica_id!r} is attached")
-        self._room.apply(DrainRequested(replica_id))
-        told: control_pb2.DrainProgress | None = None
-        while (status := self._room.replica(replica_id)) is not None:
-            progress = progress_of(status)
-            if progress != told:
-                yield progress
-                told = progress
-            if status.phase is ReplicaPhase.DRAINED:
-                return
-            await self._room.changed()
-        await context.abort(
-            grpc.StatusCode.UNAVAILABLE, "the replica went away before it was seen empty"
-        )
-
-
-async def write(outbox: Outbox, context: AttachContext) -> None:
+async def write(attachment: Attachment, context: AttachContext) -> None:
     while True:
-        await context.write(await outbox.get())
+        await context.write(await attachment.outbox.get())
 
 
-def status_to_proto(status: ReplicaStatus) -> control_pb2.ReplicaStatus:
-    return control_pb2.ReplicaStatus(
-        record=record_to_proto(status.record),
-        snapshot=snapshot_to_proto(status.snapshot),
-        state=status.phase.value,
-    )
+def report_from_proto(message: control_pb2.ReplicaReport) -> Report:
+    """All that a replica says at once. ProtocolError for words that nobody knows."""
+    try:
+        return Report(
+            snapshot_from_proto(message.snapshot),
+            Standing(message.standing),
+            tuple(sequence_from_proto(sequence) for sequence in message.sequences),
+            tuple(move_report_from_proto(report) for report in message.moves),
+        )
+    except ValueError as error:
+        raise ProtocolError(f"a report that cannot be read: {error}") from error
 
 
-def progress_of(status: ReplicaStatus) -> control_pb2.DrainProgress:
-    return control_pb2.DrainProgress(
-        state=status.phase.value,
-        sequences_left=status.snapshot.sequences_running + status.snapshot.sequences_waiting,
-    )
+def leader_metadata(error: NotLeading) -> tuple[tuple[str, str], ...]:
+    return ((LEADER_KEY, error.leader or ""),)
