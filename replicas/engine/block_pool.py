@@ -44,7 +44,7 @@ class BlockPool:
         self._references = [0] * blocks_total
         self._free = [BlockId(number) for number in reversed(range(blocks_total))]
         self._evictable: OrderedDict[BlockId, None] = OrderedDict()  # released longest ago first
-        self._contents: dict[BlockId, BlockContent] = {}
+        self._contents: dict[BlockId, BlockContent] = {}  # in order of naming
         self._by_name: dict[BlockHash, BlockId] = {}  # in order of naming: parents first
         self._children: Counter[BlockHash] = Counter()  # named children of a name or a root
         self._finds = [0] * blocks_total  # how many requests found the block since it was named
@@ -133,10 +133,10 @@ class BlockPool:
     def hot(self, limit: int) -> tuple[tuple[BlockId, BlockContent], ...]:
         """The named blocks that most requests found, at most `limit`, parents before children.
 
-        A parent is found with its child and named before it, so it is never found less often.
+        A parent is found with its child, so never less often, and it is named before.
         """
         found = [(block, each) for block, each in self._contents.items() if self._finds[block]]
-        found.sort(key=lambda pair: (-self._finds[pair[0]], pair[1].index))
+        found.sort(key=lambda pair: -self._finds[pair[0]])  # stable: in order of naming
         return tuple(found[:limit])
 
     def names(self) -> tuple[BlockHash, ...]:

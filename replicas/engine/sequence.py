@@ -19,7 +19,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from collections.abc import Sequence as ReadOnly
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from enum import Enum
 from typing import Final
 
@@ -176,6 +176,8 @@ class Sequence:
 
     def take_over(self, output: ReadOnly[int], computed: int) -> None:
         """Run on from where it was elsewhere: the KV of `computed` tokens is in the table."""
+        # What it said elsewhere was generated, not given: so it counts here, too.
+        self.request = replace(self.request, output=())
         self.output = list(output)
         self.computed = max(computed, self.named * self.block_size)
         # One token left to feed is a decode, more are a prefill that goes on.

@@ -9,6 +9,7 @@ from protos.messages import (
     ModelCard,
     ReplicaId,
     Request,
+    RequestClass,
     RequestId,
     SampledToken,
     SamplingParams,
@@ -36,6 +37,8 @@ def engine(
     waiting: int = 8,
     watermark: int = 0,
     context: int = 64,
+    headroom: int = 0,
+    headroom_steps: int = 512,
 ) -> Engine:
     """An engine with the given bounds."""
     return Engine(
@@ -46,6 +49,8 @@ def engine(
             sequences_max=sequences,
             waiting_max=waiting,
             watermark_blocks=watermark,
+            headroom_blocks=headroom,
+            headroom_steps=headroom_steps,
         )
     )
 
@@ -62,11 +67,12 @@ def request(
     salt: bytes = b"",
     output: tuple[int, ...] = (),
     first_choice: int = 0,
+    request_class: RequestClass = RequestClass.INTERACTIVE,
 ) -> Request:
     """A request; an int as the prompt means so many tokens, the same for all."""
     tokens = tuple(range(prompt)) if isinstance(prompt, int) else prompt
     sampling = SamplingParams(tokens_max, tokens_min, seed=seed, stop_token_ids=stop)
-    return Request(request_id, tokens, sampling, choices, salt, output, first_choice)
+    return Request(request_id, tokens, sampling, choices, salt, output, first_choice, request_class)
 
 
 def outcome(plan: StepPlan, token: int = 7) -> StepOutcome:
