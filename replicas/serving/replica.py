@@ -16,27 +16,28 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import AsyncGenerator, Coroutine, Iterable
+from collections.abc import Coroutine, Iterable
 from typing import Any
 
 from protos.address import host_port
 from protos.messages import BlockEvent, ModelCard, Snapshot, Standing
-from protos.moves import Peer
 from protos.registry import ControlDirectory, RegistryWriter, ReplicaRecord
 from replicas.config import ReplicaConfig
 from replicas.engine.engine import Engine
 from replicas.engine.executor import Executor
 from replicas.serving.control_link import ControlLink, Reported
 from replicas.serving.data_service import DataService
+from replicas.serving.peer_client import GrpcPeers
+from replicas.serving.peer_service import PeerService
 from replicas.serving.server import ReplicaServer
 from replicas.shell.block_feed import BlockFeed
 from replicas.shell.door import Door
 from replicas.shell.links import Links
 from replicas.shell.membership import MembershipKeeper
-from replicas.shell.moves.channel import Peers, SourceEnd, WarmBlock
 from replicas.shell.moves.home import Home
 from replicas.shell.moves.limits import MoveLimits
 from replicas.shell.moves.mover import Mover
+from replicas.shell.moves.spreading import Spreading
 from replicas.shell.orders import Orders
 from replicas.shell.pace import Pace
 from replicas.shell.reporter import Reporter
@@ -84,9 +85,10 @@ class Replica:
         )
         waits_for_warmth = config.warm_ms > 0 and directory is not None
         self._door = Door(engine, self._work, self._tell_all, is_warm=not waits_for_warmth)
-        self._peers: Peers = _NoPeers()
-        self._mover = self._build_mover(executor)
-        self._warmup = Warmup(self._door, self._pull, warm_ms=config.warm_ms)
+        home, peers, limits = self._build_home(executor), GrpcPeers(), MoveLimits()
+        self._mover = Mover(home, peers, limits)
+        self._spreading = Spreading(home, peers, limits)
+        self._warmup = Warmup(self._door, self._spreading.pull, warm_ms=config.warm_ms)
         self._control = self._build_control(directory) if directory is not None else None
         self._server: ReplicaServer | None = None
         self._stepping: asyncio.Task[None] | None = None
@@ -101,7 +103,7 @@ class Replica:
         assert self._server is None, "a replica starts once"
         config = self._config
         service = DataService(self._links, report_interval_ms=config.report_interval_ms)
-        server = ReplicaServer(service)
+        server = ReplicaServer(service, PeerService(self._mover, self._spreading))
         port = await server.start(config.host, config.port)
         self._server = server
         await self._tell_all()
@@ -156,18 +158,17 @@ class Replica:
         )
         return MembershipKeeper(registry, feed, self._reporter, self._config)
 
-    def _build_mover(self, executor: Executor) -> Mover:
-        home = Home(
-            self._config.replica_id,
-            self._card,
-            self._engine,
-            executor,
-            self._links,
-            self._stepper.at_boundary,
-            self._work,
-            lambda: self._reporter.epoch,
+    def _build_home(self, executor: Executor) -> Home:
+        return Home(
+            replica_id=self._config.replica_id,
+            card=self._card,
+            engine=self._engine,
+            executor=executor,
+            links=self._links,
+            at_boundary=self._stepper.at_boundary,
+            work=self._work,
+            epoch=lambda: self._reporter.epoch,
         )
-        return Mover(home, self._peers, MoveLimits())
 
     def _build_control(self, directory: ControlDirectory) -> ControlLink:
         orders = Orders(self._door, self._mover, self._warmup, epoch=lambda: self._reporter.epoch)
@@ -184,9 +185,6 @@ class Replica:
             self._tasks.append(self._supervise("membership", self._keeper.run(record)))
         if self._control is not None:
             self._tasks.append(self._supervise("control link", self._control.run(record)))
-
-    async def _pull(self, peer: Peer) -> bool:
-        return False
 
     async def _tell_all(self) -> None:
         """Whether the door is open has changed, or the standing."""
@@ -242,16 +240,6 @@ class Replica:
         await asyncio.gather(*others, return_exceptions=True)
         if self._keeper is not None:
             await self._keeper.leave()
-
-
-class _NoPeers:
-    def migrate(self, target: Peer) -> SourceEnd:
-        raise NotImplementedError
-
-    def warm(
-        self, peer: Peer, card: ModelCard, blocks_max: int
-    ) -> AsyncGenerator[tuple[WarmBlock, ...], None]:
-        raise NotImplementedError
 
 
 def _tell_nobody(_events: Iterable[BlockEvent]) -> None:

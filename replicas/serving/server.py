@@ -17,6 +17,7 @@ from protos import control_pb2, control_pb2_grpc
 from protos.address import CannotListen, host_port
 
 DATA_SERVICE = control_pb2.DESCRIPTOR.services_by_name["ReplicaData"].full_name
+PEER_SERVICE = control_pb2.DESCRIPTOR.services_by_name["ReplicaPeer"].full_name
 
 # A prompt of a million tokens takes 4 MiB on the wire.
 MESSAGE_BYTES_MAX = 16 * 1024 * 1024
@@ -40,14 +41,21 @@ SERVER_OPTIONS = (
 class ReplicaServer:
     """The listening end of one replica."""
 
-    def __init__(self, data_service: control_pb2_grpc.ReplicaDataServicer) -> None:
+    def __init__(
+        self,
+        data_service: control_pb2_grpc.ReplicaDataServicer,
+        peer_service: control_pb2_grpc.ReplicaPeerServicer,
+    ) -> None:
         self._server = aio.server(options=SERVER_OPTIONS)
         self._health = health.aio.HealthServicer()
         control_pb2_grpc.add_ReplicaDataServicer_to_server(  # type: ignore[no-untyped-call]
             data_service, self._server
         )
+        control_pb2_grpc.add_ReplicaPeerServicer_to_server(  # type: ignore[no-untyped-call]
+            peer_service, self._server
+        )
         health_pb2_grpc.add_HealthServicer_to_server(self._health, self._server)
-        services = (DATA_SERVICE, health.SERVICE_NAME, reflection.SERVICE_NAME)
+        services = (DATA_SERVICE, PEER_SERVICE, health.SERVICE_NAME, reflection.SERVICE_NAME)
         reflection.enable_server_reflection(services, self._server)
 
     async def start(self, host: str, port: int) -> int:

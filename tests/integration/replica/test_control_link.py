@@ -15,13 +15,13 @@ from orchestrator.registry.config import RegistryConfig
 from orchestrator.registry.memory import MemoryRegistry
 from protos import control_pb2, control_pb2_grpc
 from protos.convert import record_from_proto
-from protos.convert_moves import sequence_from_proto
-from protos.messages import Handoff, RequestId, SequenceReport, Standing
-from protos.moves import MoveOutcome
+from protos.convert_moves import move_order_to_proto, peer_to_proto, sequence_from_proto
+from protos.messages import Handoff, ReplicaId, RequestId, SequenceId, SequenceReport, Standing
+from protos.moves import MoveId, MoveOrder, MoveOutcome, Peer
 from replicas.serving import control_link
 from tests.integration.replica.gateway import running
-from tests.unit.shell.counting import CARD, CONFIG, request
-from tests.unit.shell.eventually import eventually
+from tests.unit.shell.counting import CARD, CONFIG, answer, request
+from tests.unit.shell.eventually import eventually, eventually_answers
 
 QUICK = replace(CONFIG, retry_ms_max=20)
 
@@ -168,7 +168,8 @@ async def test_sequences_are_reported_under_their_clients_names() -> None:
                 return [
                     sequence_from_proto(sequence)
                     for stream in plane.streams
-                    for sequence in stream[-1].sequences
+                    for report in stream[-1:]
+                    for sequence in report.sequences
                 ]
 
             await eventually(lambda: len(reported()) == 2, "both are reported")
@@ -199,6 +200,74 @@ async def test_an_order_to_hand_back_is_carried_out_and_its_end_reported() -> No
                 ),
                 "how it ended is reported once",
             )
+
+
+async def test_a_running_sequence_moves_by_order_and_goes_on_token_for_token() -> None:
+    """Its KV comes along: the executor asserts that every row finds it in its blocks."""
+    plane, known = ControlPlane(), registry()
+    other = replace(QUICK, replica_id=ReplicaId("r-1"))
+    async with (
+        listening(plane) as address,
+        running(QUICK, directory=known) as source,
+        running(other) as target,
+        source.attached() as here,
+        target.attached() as there,
+    ):
+        await known.lead("plane", address)
+        asked = request("a", prompt_tokens=40, tokens_max=200)
+        await here.submit(asked)
+        await here.read_until(lambda: len(here.tokens("a")) > 3)
+        peer = Peer(other.replica_id, target.address, epoch=0)
+        order = MoveOrder(MoveId("m"), SequenceId("1:a/0"), peer, deadline_ms=60_000)
+        message = move_order_to_proto(order)
+        plane.commands.put_nowait(control_pb2.ControlCommand(term=1, move=message))
+        await here.read_until(lambda: bool(here.handoffs))
+        assert here.handoffs == [Handoff(RequestId("a"), 0, 1, other.replica_id)]
+        told = len(here.tokens("a"))
+        assert 3 < told < 200
+        await there.adopt(asked, next_index=told)
+        await there.finished(asked)
+        assert here.tokens("a") + there.tokens("a", first_index=told) == answer(asked)
+        assert target.replica.snapshot().counters.prefill_tokens == 0, "nothing is computed again"
+        assert source.engine.is_idle
+
+
+async def test_a_new_replica_opens_when_it_has_the_blocks_that_most_requests_begin_with() -> None:
+    plane, known = ControlPlane(), registry()
+    cold = replace(QUICK, replica_id=ReplicaId("r-1"), warm_ms=600_000)
+    async with listening(plane) as address, running(QUICK) as old, old.attached() as here:
+        await known.lead("plane", address)
+        asked = request("a", prompt_tokens=40)
+        for name in "abc":
+            await here.submit(replace(asked, request_id=RequestId(name)))
+            await here.finished(replace(asked, request_id=RequestId(name)))
+        async with running(cold, registry=known, directory=known) as new:
+            await eventually(lambda: plane.has_reports(0), "it asks")
+            report = plane.streams[0][0]
+            assert (report.standing, report.snapshot.draining) == (Standing.OPEN.value, True)
+
+            async def is_draining() -> bool:
+                return [member.draining for member in await known.members()] == [True]
+
+            await eventually_answers(is_draining, "the registry knows that it takes no work yet")
+            peers = [
+                Peer(ReplicaId("r-9"), "127.0.0.1:1", 0),
+                Peer(ReplicaId("r-0"), old.address, 0),
+            ]
+            warm = control_pb2.WarmOrder(peers=map(peer_to_proto, peers))
+            epoch = new.replica.snapshot().epoch
+            plane.commands.put_nowait(control_pb2.ControlCommand(epoch=epoch, term=1, warm=warm))
+            await eventually(lambda: not new.engine.draining, "it opens")
+            async with new.attached() as there:
+                await there.submit(asked)
+                await there.finished(asked)
+                assert there.tokens("a") == answer(asked)
+                assert there.deltas("a")[0].hit_tokens == 36, "all but the block of the last token"
+
+
+async def test_where_nobody_leads_a_new_replica_opens_cold() -> None:
+    async with running(replace(QUICK, warm_ms=600_000), directory=registry()) as served:
+        await eventually(lambda: not served.engine.draining, "it opens")
 
 
 async def test_a_new_epoch_is_a_new_stream_with_the_record() -> None:

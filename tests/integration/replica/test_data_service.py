@@ -60,7 +60,12 @@ async def test_a_cancelled_request_frees_its_blocks_while_the_step_computes() ->
         served.executor.hold()
         await gateway.submit(request("a"))
         await eventually(lambda: served.blocks_used == 2, "it runs")
-        await gateway.cancel("a")
+        await gateway.submit(replace(request("a"), first_choice=1))
+        await eventually(lambda: served.sequences == 2, "another submission of that id waits")
+        await gateway.cancel("a", 1)
+        await eventually(lambda: served.sequences == 1, "it is gone")
+        assert served.blocks_used == 2
+        await gateway.cancel("a", 0)
         await eventually(lambda: served.blocks_used == 0, "its blocks are back")
         served.executor.release()
         again = request("a")

@@ -62,5 +62,5 @@ async def test_who_leaves_for_good_is_not_called_back(standing: Standing) -> Non
     await told.door.leave_for_good()
     for order in Standing:
         await told.door.stand(order)
-    assert told.tellings[-1] == (Standing.LEAVING, False)
-    assert told.engine.draining
+        assert told.tellings[-1] == (Standing.LEAVING, False)
+        assert told.engine.draining

@@ -74,6 +74,8 @@ async def test_each_choice_is_claimed_for_itself_even_before_they_fork() -> None
     for link, choice in ((one, 0), (other, 1), (one, 2)):
         desk.links.adopt(link, claim(asked, choice))
     desk.links.cancel(one, asked.request_id, 2)  # of its own adoption, nothing else
+    desk.step()
+    assert len(desk.engine.sequences()) == 2, "it leaves as it forks"
     desk.finish()
     assert tokens_of(await drain(one), asked, 0) == answer(asked)
     assert tokens_of(await drain(other), asked, 1) == answer(asked)

@@ -194,6 +194,21 @@ async def test_jobs_run_in_order_also_when_there_is_nothing_to_step() -> None:
     assert len(loop.deltas) == 5
 
 
+async def test_one_job_after_another_holds_no_step_up() -> None:
+    loop = Loop(CountingExecutor())
+    tokens: list[int] = []
+
+    async def job() -> None:
+        tokens.append(len(loop.deltas))
+
+    async with loop.turning():
+        loop.submit("a")
+        for _ in range(4):
+            await loop.stepper.at_boundary(job)
+        await loop.idle()
+    assert tokens == list(range(tokens[0], tokens[0] + 4)), "a step between two of them"
+
+
 async def test_a_job_whose_caller_left_is_not_run_and_holds_nothing_up() -> None:
     executor = CountingExecutor()
     executor.hold()
