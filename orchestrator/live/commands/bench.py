@@ -1,12 +1,13 @@
-"""`blockyard bench engine`: what one engine does here, next to what this machine could do.
+"""`blockyard bench`: what one engine does here next to what this machine could do, and moves.
 
-No cluster is started: the engine and the model run in this process, on one
+No cluster is started: engines and the model run in this process, each on one
 thread, as in a replica on a CPU. Figures go to a table, and to a JSON file
 with the conditions under which they were measured.
 """
 
 from __future__ import annotations
 
+import asyncio
 import json
 from dataclasses import asdict
 from pathlib import Path
@@ -18,6 +19,8 @@ from rich.table import Table
 from orchestrator.live.commands.status import WIDTH
 from orchestrator.live.commands.terminal import progress
 from replicas.bench.engine_bench import FULL, QUICK, Report, measure_engine
+from replicas.bench.machine import Conditions
+from replicas.bench.migrate_bench import CONTEXTS, MigrateReport, MoveFailed, measure_moves
 from replicas.bench.start import load_for_bench
 from replicas.model.errors import ModelError
 
@@ -51,6 +54,66 @@ def engine(out: Path | None, model: str, dtype: str, quick: bool) -> None:
     console.print(batch_table(report))
     for line in notes(report):
         click.echo(line)
+
+
+@bench.command()
+@click.option("--json", "out", type=click.Path(dir_okay=False, path_type=Path), metavar="OUT")
+@click.option("--model", default="tiny", show_default=True, metavar="PATH|smollm2|tiny")
+@click.option("--context", "contexts", type=int, multiple=True, metavar="TOKENS")
+def migrate(out: Path | None, model: str, contexts: tuple[int, ...]) -> None:
+    """Moves of one decoding sequence between two replicas, over loopback."""
+    try:
+        progress(f"loading {model}")
+        loaded = load_for_bench(model, dtype="auto")
+        report = asyncio.run(measure_moves(loaded, contexts or CONTEXTS, progress))
+    except (ModelError, MoveFailed) as error:
+        raise click.ClickException(str(error)) from error
+    if out is not None:
+        out.write_text(json.dumps(asdict(report), indent=2) + "\n", encoding="utf-8")
+    Console(width=WIDTH).print(move_table(report))
+    click.echo(f"medians of {report.repeats} moves; anew: the same context computed at the target instead")
+    click.echo(where(report.conditions))
+
+
+def move_table(report: MigrateReport) -> Table:
+    """One row per context length."""
+    conditions = report.conditions
+    table = Table(title=f"{conditions.model}, {conditions.dtype}, {conditions.kernels} kernels")
+    for name in (
+        "context",
+        "MiB",
+        "stages",
+        "ms",
+        "MB/s",
+        "frozen ms",
+        "step ms",
+        "down ms",
+        "steps down",
+        "anew ms",
+    ):
+        table.add_column(name, justify="right")
+    for row in report.moves:
+        table.add_row(
+            str(row.context_tokens),
+            f"{row.bytes_sent / (1 << 20):.1f}",
+            str(row.stages),
+            f"{row.total_ms:.0f}",
+            f"{row.mb_per_s:.0f}",
+            f"{row.frozen_ms:.1f}",
+            f"{row.step_ms:.1f}",
+            f"{row.downtime_ms:.1f}",
+            f"{row.downtime_steps:.1f}",
+            f"{row.recompute_ms:.0f}",
+        )
+    return table
+
+
+def where(conditions: Conditions) -> str:
+    """On what it was measured."""
+    return (
+        f"on {conditions.cpu} ({conditions.cpu_capability}), {conditions.threads} thread, "
+        f"torch {conditions.torch}"
+    )
 
 
 def batch_table(report: Report) -> Table:
@@ -97,6 +160,5 @@ def notes(report: Report) -> list[str]:
         f"{cascade.torch_ms:.1f} in torch",
         f"measured here: reads {rates.read_bytes_per_s / 1e9:.1f} GB/s, multiplies "
         f"{rates.flop_per_s / 1e9:.0f} GFLOP/s",
-        f"on {conditions.cpu} ({conditions.cpu_capability}), {conditions.threads} thread, "
-        f"torch {conditions.torch}",
+        where(conditions),
     ]
