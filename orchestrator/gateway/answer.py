@@ -8,8 +8,10 @@ whatever moment, cancels the work at once.
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Sequence
 from contextlib import AbstractAsyncContextManager
+from dataclasses import replace
 from http import HTTPStatus
 from typing import Any
 
@@ -20,6 +22,7 @@ from orchestrator.gateway.ask import Ask
 from orchestrator.gateway.batch import Batch, run_all
 from orchestrator.gateway.client import Client
 from orchestrator.gateway.errors import GatewayError
+from orchestrator.gateway.event_ids import EventIds, LastEvent, Mark
 from orchestrator.gateway.generation import Generation
 from orchestrator.gateway.http_errors import error_json
 from orchestrator.gateway.openai import Call
@@ -28,7 +31,8 @@ from orchestrator.gateway.service import Gateway
 from orchestrator.gateway.sse import DONE, EventWriter, error_event
 from protos.messages import ModelCard, RequestClass, RequestId
 
-MakeReply = Callable[[ModelCard], Reply]
+# For a model's card and the date of the answer, in seconds since the epoch.
+MakeReply = Callable[[ModelCard, int], Reply]
 
 
 class Answer(Response):
@@ -42,6 +46,7 @@ class Answer(Response):
         *,
         request_id: RequestId,
         arrived_ns: int,
+        last_event: LastEvent | None = None,
     ) -> None:
         super().__init__()
         self._gateway = gateway
@@ -49,14 +54,20 @@ class Answer(Response):
         self._make_reply = make_reply
         self._asks = _asks(call, request_id)
         self._arrived_ns = arrived_ns
+        self._last_event = last_event
+        self._created = int(time.time()) if last_event is None else last_event.origin.created
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         client = Client(receive, send)
         await client.attend(self._stream(client) if self._call.stream else self._whole(client))
 
     def _run(self) -> AbstractAsyncContextManager[Generation | Batch]:
+        resumption = None if self._last_event is None else self._last_event.resumption
         if len(self._asks) == 1:
-            return self._gateway.run(self._asks[0], arrived_ns=self._arrived_ns)
+            (ask,) = self._asks
+            return self._gateway.run(ask, arrived_ns=self._arrived_ns, resumption=resumption)
+        if resumption is not None:
+            raise resumption.mismatch()  # the events of several prompts have no ids
         return run_all(self._gateway, self._asks, arrived_ns=self._arrived_ns)
 
     async def _whole(self, client: Client) -> None:
@@ -64,7 +75,7 @@ class Answer(Response):
         async with self._run() as run:
             async for piece in run:
                 choices[piece.choice].add(piece)
-            reply = self._make_reply(run.card)
+            reply = self._make_reply(run.card, self._created)
             body = to_json(reply.whole(choices, _usage(run))).encode()
             headers = _headers(run, b"application/json", length=len(body))
         await client.start(HTTPStatus.OK, headers)
@@ -74,22 +85,37 @@ class Answer(Response):
         is_started = False  # the status is out; what follows can only be events
         try:
             async with self._run() as run:
-                events = EventWriter(
-                    self._make_reply(run.card), include_usage=self._call.include_usage
-                )
+                events = self._event_writer(run)
                 is_started = True
                 await client.start(HTTPStatus.OK, _headers(run, b"text/event-stream"))
                 async for piece in run:
                     event = events.piece(piece)
                     if event:
                         await client.send(event, more=True)
-                usage_event = events.usage(_usage(run)) if self._call.include_usage else b""
-            end = usage_event + DONE
+                end = b"" if self._has_usage else events.usage(_usage(run))
+            end += DONE
         except GatewayError as error:
             if not is_started:
                 raise
             end = error_event(error_json(error))
         await client.send(end, more=False)
+
+    @property
+    def _has_usage(self) -> bool:
+        """Whether its client has the usage already, or does not want it."""
+        if self._last_event is not None and self._last_event.has_usage:
+            return True
+        return not self._call.include_usage
+
+    def _event_writer(self, run: Generation | Batch) -> EventWriter:
+        reply = self._make_reply(run.card, self._created)
+        ids = None
+        if isinstance(run, Generation):
+            marks = [Mark() for _ in range(self._call.options.n)]
+            if self._last_event is not None:
+                marks = [replace(mark) for mark in self._last_event.marks]
+            ids = EventIds(run.origin(self._created), marks)
+        return EventWriter(reply, include_usage=self._call.include_usage, ids=ids)
 
 
 def _asks(call: Call, request_id: RequestId) -> Sequence[Ask]:
@@ -119,6 +145,8 @@ def _headers(
         (b"x-blockyard-hit-tokens", str(run.hit_tokens).encode()),
         (b"x-blockyard-attempts", str(run.attempts).encode()),
     ]
+    if isinstance(run, Generation) and run.resumption is not None:
+        headers.append((b"x-blockyard-resumed", b"true"))
     if length is not None:
         headers.append((b"content-length", str(length).encode()))
     return headers

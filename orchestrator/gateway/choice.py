@@ -26,6 +26,7 @@ class Piece:
     tokens: tuple[SampledToken, ...]
     text: str
     finish: FinishReason | None
+    is_known: bool = False  # its client has these tokens and their text from another gateway
 
 
 class ChoiceText:

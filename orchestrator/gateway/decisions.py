@@ -154,7 +154,7 @@ class Decisions:
             view: ClusterView, subject: Subject, hits: Mapping[ReplicaId, int], config: RouteConfig
         ) -> Placement | None:
             placement = choose(view, subject, hits, config)
-            self._look = placement and Look(view, subject, hits, config, placement)
+            self._look = None if placement is None else Look(view, subject, hits, config, placement)
             return placement
 
         return watched

@@ -3,16 +3,23 @@
 Keeps count of what was generated and ends when every choice has: a choice
 that met a stop string is over for its client at once, but the replica is only
 told when all of them are.
+
+Of an answer that another gateway began, the tokens that the client has come
+again and are known: they are counted and move the text on, so that what
+follows them is what would have followed, and whoever sends pieces leaves them
+out.
 """
 
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Sequence
+from dataclasses import replace
 
 from orchestrator.control.seams import Clock
 from orchestrator.gateway.choice import ChoiceText, Piece
 from orchestrator.gateway.errors import ReplicaFailed
 from orchestrator.gateway.metrics import GatewayMetrics
+from orchestrator.gateway.resumption import Origin, Resumption, parted
 from orchestrator.gateway.stream import Stream
 from orchestrator.gateway.tokenizer import Tokenizer
 from protos.messages import FinishReason, ModelCard, ReplicaId, Request, RequestId
@@ -31,14 +38,21 @@ class Generation:
         tokenizer: Tokenizer,
         clock: Clock,
         metrics: GatewayMetrics,
+        resumption: Resumption | None = None,
     ) -> None:
+        finished = resumption.finished if resumption else frozenset()
+        known = resumption.tokens if resumption else (0,) * request.choices
         self.card = card
-        self.completion_tokens = 0
+        self.resumption = resumption
+        self.completion_tokens = sum(known[choice] for choice in finished)
+        self.known_tokens = sum(known)
+        self._known = known
+        self._stop = tuple(stop)
         self._request = request
         self._stream = stream
         self._clock = clock
         self._metrics = metrics
-        self._unfinished = request.choices
+        self._unfinished = request.choices - len(finished)
         self._choices = [
             _Choice(
                 ChoiceText(
@@ -66,7 +80,9 @@ class Generation:
 
     @property
     def hit_tokens(self) -> int:
-        """Prompt tokens that the replica found in its cache."""
+        """Prompt tokens that the first replica found in its cache."""
+        if self.resumption is not None:
+            return self.resumption.origin.hit_tokens
         return self._stream.hit_tokens
 
     @property
@@ -74,19 +90,38 @@ class Generation:
         """Replicas tried."""
         return self._stream.attempts
 
+    def origin(self, created: int) -> Origin:
+        """What another gateway needs to go on with this answer."""
+        if self.resumption is not None:
+            return self.resumption.origin
+        return Origin(
+            request_id=self.request_id,
+            created=created,
+            revision=self.card.revision,
+            tokens_max=self._request.sampling.tokens_max,
+            hit_tokens=self.hit_tokens,
+        ).sealed(self._request, self._stop)
+
     async def __aiter__(self) -> AsyncIterator[Piece]:
         """Pieces of all choices as they come. Raises ReplicaFailed."""
         async for delta in self._stream:
             choice = self._choices[delta.choice]
-            if choice.text.finished:
-                continue  # at a stop string; the replica still runs it
-            piece = choice.text.feed(delta)
-            if piece.finish is FinishReason.CANCELLED:
-                raise ReplicaFailed("the replica gave up the request", code="replica_cancelled")
-            self._count(piece, choice)
-            yield piece
+            for part in parted(delta, self._known[delta.choice]):
+                if choice.text.finished:
+                    break  # at a stop string; the replica still runs it
+                piece = choice.text.feed(part)
+                if piece.finish is FinishReason.CANCELLED:
+                    raise ReplicaFailed("the replica gave up the request", code="replica_cancelled")
+                self._count(piece, choice)
+                yield self._marked(piece)
             if self._unfinished == 0:
                 return
+
+    def _marked(self, piece: Piece) -> Piece:
+        """The piece, known or not: `parted` left none that is both."""
+        stop = piece.first_index + len(piece.tokens)
+        is_known = bool(piece.tokens) and stop <= self._known[piece.choice]
+        return replace(piece, is_known=True) if is_known else piece
 
     def _count(self, piece: Piece, choice: _Choice) -> None:
         self.completion_tokens += len(piece.tokens)

@@ -27,6 +27,7 @@ from orchestrator.gateway.choice import Piece
 from orchestrator.gateway.generation import Generation
 from orchestrator.gateway.grpc_errors import NO_REQUEST, Context, errors_as_status
 from orchestrator.gateway.request_ids import new_request_id
+from orchestrator.gateway.resumption import Resumption, decode_origin
 from orchestrator.gateway.service import Gateway
 from protos import inference_pb2 as pb
 from protos import inference_pb2_grpc
@@ -50,12 +51,16 @@ class InferenceService(inference_pb2_grpc.InferenceServicer):
         deadline_ns = _deadline_ns(arrived_ns, context.time_remaining())
         request_id = RequestId(request.request_id) if request.request_id else new_request_id()
         async with errors_as_status(context, request_id):
-            ask = _ask(request, request_id)
-            run = self._gateway.run(ask, arrived_ns=arrived_ns, deadline_ns=deadline_ns)
+            run = self._gateway.run(
+                _ask(request, request_id),
+                arrived_ns=arrived_ns,
+                deadline_ns=deadline_ns,
+                resumption=_resumption(request),
+            )
             async with run as generation:
                 await context.write(_started(generation))
                 async for piece in generation:
-                    if piece.tokens or piece.text:
+                    if (piece.tokens or piece.text) and not piece.is_known:
                         await context.write(_chunk(piece))
                     if piece.finish is not None:
                         await context.write(_finished(piece.choice, piece.finish.value))
@@ -90,6 +95,25 @@ def _ask(request: pb.GenerateRequest, request_id: RequestId) -> Ask:
         salt=request.cache_salt.encode(),
         request_class=_class(request),
         tenant=tenant_named(request.tenant, param="tenant"),
+    )
+
+
+def _resumption(request: pb.GenerateRequest) -> Resumption | None:
+    """What the client has of an answer that it asks for again. Raises InvalidRequest."""
+    choices = request.sampling.n or 1
+    if not request.resume_token:
+        if request.resumed_tokens or request.resumed_finished:
+            raise invalid("resumed_tokens", "is allowed only together with resume_token")
+        return None
+    if len(request.resumed_tokens) != choices:
+        raise invalid("resumed_tokens", f"must have a number for each choice, here {choices}")
+    if any(choice >= choices for choice in request.resumed_finished):
+        raise invalid("resumed_finished", f"must name choices below {choices}")
+    return Resumption(
+        decode_origin(request.resume_token, param="resume_token"),
+        tuple(request.resumed_tokens),
+        frozenset(request.resumed_finished),
+        "resume_token",
     )
 
 
@@ -160,6 +184,7 @@ def _started(generation: Generation) -> pb.GenerateEvent:
             replica=generation.replica_id,
             prompt_tokens=generation.prompt_tokens,
             hit_tokens=generation.hit_tokens,
+            resume_token=generation.origin(created=0).encode(),
         )
     )
 

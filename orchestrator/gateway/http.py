@@ -8,7 +8,6 @@ reading.
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable
 from typing import Any
 
@@ -20,6 +19,7 @@ from starlette.responses import Response
 from orchestrator.gateway.answer import Answer
 from orchestrator.gateway.body import read_json
 from orchestrator.gateway.errors import NotFound
+from orchestrator.gateway.event_ids import HEADER, LastEvent, parse_event_id
 from orchestrator.gateway.http_errors import answer_errors_in_json
 from orchestrator.gateway.metrics import CONTENT_TYPE
 from orchestrator.gateway.openai import (
@@ -33,7 +33,7 @@ from orchestrator.gateway.replies import ChatReply, CompletionReply, Envelope, R
 from orchestrator.gateway.request_ids import NameRequests, own_request_id
 from orchestrator.gateway.sender import with_sender
 from orchestrator.gateway.service import Gateway
-from protos.messages import ModelCard
+from protos.messages import ModelCard, RequestId
 
 CHAT = "/v1/chat/completions"
 COMPLETIONS = "/v1/completions"
@@ -46,6 +46,7 @@ def create_app(gateway: Gateway) -> FastAPI:
     app.add_middleware(NameRequests)
     _add_completions(app, gateway)
     _add_models(app, gateway)
+    _add_decisions(app, gateway)
     _add_probes(app, gateway)
     return app
 
@@ -74,6 +75,21 @@ def _add_models(app: FastAPI, gateway: Gateway) -> None:
                 f"there is no model {name!r} here", code="model_not_found", param="model"
             )
         return _model(card)
+
+
+def _add_decisions(app: FastAPI, gateway: Gateway) -> None:
+    @app.get("/v1/decisions/{request_id:path}")
+    async def decisions(request_id: str) -> dict[str, Any]:
+        """What was known and chosen for a request, by its own id or its answer's."""
+        plain = request_id.removeprefix("chatcmpl-").removeprefix("cmpl-")
+        record = gateway.decisions(RequestId(plain))
+        if record is None:
+            raise NotFound(
+                f"no request {request_id!r} is among this gateway's last ones",
+                code="request_not_found",
+                param="request_id",
+            )
+        return record
 
 
 def _add_probes(app: FastAPI, gateway: Gateway) -> None:
@@ -106,16 +122,38 @@ async def _answer(
     call = with_sender(parse(await read_json(request)), request.headers)
     request_id = own_request_id(request)
 
-    def make_reply(card: ModelCard) -> Reply:
+    last_event = _last_event(request, call)
+    if last_event is not None:
+        request_id = last_event.origin.request_id
+
+    def make_reply(card: ModelCard, created: int) -> Reply:
         envelope = Envelope(
             id=f"{prefix}-{request_id}",
-            created=int(time.time()),
+            created=created,
             model=card.name,
             fingerprint=card.revision,
         )
         return shape(envelope, None if call.options.logprobs is None else gateway.spell)
 
-    return Answer(gateway, call, make_reply, request_id=request_id, arrived_ns=arrived_ns)
+    return Answer(
+        gateway,
+        call,
+        make_reply,
+        request_id=request_id,
+        arrived_ns=arrived_ns,
+        last_event=last_event,
+    )
+
+
+def _last_event(request: Request, call: Call) -> LastEvent | None:
+    """What a client that comes again has of its answer. Raises InvalidRequest."""
+    word = request.headers.get(HEADER)
+    if not word:
+        return None
+    last_event = parse_event_id(word)
+    if not call.stream:
+        raise last_event.resumption.mismatch()
+    return last_event
 
 
 def _model(card: ModelCard) -> dict[str, Any]:

@@ -17,6 +17,8 @@ from typing import Any
 from orchestrator.gateway.errors import GatewayError, InvalidRequest
 from protos.messages import RequestId
 
+SUPERSEDE_S = 1.0  # ending a request only unwinds it; after this, its id is simply taken
+
 
 class Cancelled(GatewayError):
     """Ended by a Cancel call. HTTP 409, CANCELLED."""
@@ -48,6 +50,13 @@ class Running:
             return False
         work.end(Cancelled("the request was cancelled", code="cancelled"))
         return True
+
+    async def supersede(self, request_id: RequestId) -> None:
+        """End a request whose client has come again for the rest of it, and wait for its end."""
+        work = self._work.get(request_id)
+        if work is not None:
+            work.end(Cancelled("its client came again", code="superseded"))
+            await asyncio.wait({work.task}, timeout=SUPERSEDE_S)
 
     async def drain(self, timeout_s: float, error: GatewayError) -> None:
         """Let them finish; end those that have not within the timeout."""

@@ -12,6 +12,8 @@ import asyncio
 import logging
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from dataclasses import replace
+from typing import Any
 
 from orchestrator.control.seams import Clock
 from orchestrator.gateway.ask import Ask
@@ -21,6 +23,7 @@ from orchestrator.gateway.errors import GatewayError, NoReplica
 from orchestrator.gateway.generation import Generation
 from orchestrator.gateway.metrics import GatewayMetrics
 from orchestrator.gateway.preparation import prepare
+from orchestrator.gateway.resumption import Resumption
 from orchestrator.gateway.running import Running
 from orchestrator.gateway.tokenizer import Tokenizer
 from protos.messages import ModelCard, RequestId
@@ -65,26 +68,40 @@ class Gateway:
         """How a token is written, special ones included."""
         return self._tokenizer.spelled_bytes(token)
 
+    def decisions(self, request_id: RequestId) -> dict[str, Any] | None:
+        """What was known and chosen for one of the last requests; None where it is unknown."""
+        return self._dispatch.decisions.of(request_id)
+
     def cancel(self, request_id: RequestId) -> bool:
         """End a running request; False if there is none of this id."""
         return self._running.cancel(request_id)
 
     @asynccontextmanager
     async def run(
-        self, ask: Ask, *, arrived_ns: int, deadline_ns: int | None = None
+        self,
+        ask: Ask,
+        *,
+        arrived_ns: int,
+        deadline_ns: int | None = None,
+        resumption: Resumption | None = None,
     ) -> AsyncIterator[Generation]:
         """Enters with the first token there. Raises GatewayErrors, before it and inside.
+
+        With a `resumption` it goes on with what another gateway began.
 
         `arrived_ns` is when its first byte was here, `deadline_ns` when its
         client stops waiting, both on the gateway's clock.
         """
         outcome = "failed"
+        if resumption is not None:
+            ask = resumption.restored(ask)
+            await self._running.supersede(ask.request_id)
         self.metrics.in_flight.inc()
         generation: Generation | None = None
         try:
             async with (
                 self._running.track(ask.request_id),
-                self._open(ask, arrived_ns, deadline_ns) as generation,
+                self._open(ask, arrived_ns, deadline_ns, resumption) as generation,
             ):
                 yield generation
             outcome = "ok"
@@ -103,7 +120,8 @@ class Gateway:
             self.metrics.ended(outcome, completion_tokens=0)
             log.info("request=%s outcome=%s", request_id, outcome)
             return
-        self.metrics.ended(outcome, completion_tokens=generation.completion_tokens)
+        new_tokens = max(0, generation.completion_tokens - generation.known_tokens)
+        self.metrics.ended(outcome, completion_tokens=new_tokens)
         log.info(
             "request=%s outcome=%s replica=%s attempts=%d prompt_tokens=%d hit_tokens=%d "
             "completion_tokens=%d",
@@ -118,7 +136,11 @@ class Gateway:
 
     @asynccontextmanager
     async def _open(
-        self, ask: Ask, arrived_ns: int, deadline_ns: int | None
+        self,
+        ask: Ask,
+        arrived_ns: int,
+        deadline_ns: int | None,
+        resumption: Resumption | None,
     ) -> AsyncIterator[Generation]:
         card = self._dispatch.card()
         if card is None:
@@ -131,7 +153,15 @@ class Gateway:
             ask, card=card, tokenizer=self._tokenizer, pools=self._dispatch.pools()
         )
         prepared_ns = self.clock.now_ns()
-        async with await self._dispatch.start(request, deadline_ns=deadline_ns) as stream:
+        if resumption is None:
+            starting = self._dispatch.start(request, deadline_ns=deadline_ns)
+        else:
+            resumption.check(request, ask.options.stop)
+            card = replace(card, revision=resumption.origin.revision)
+            starting = self._dispatch.take_over(
+                request, card, finished=resumption.finished, deadline_ns=deadline_ns
+            )
+        async with await starting as stream:
             self.metrics.started(
                 stream.timing,
                 prepare_ns=prepared_ns - arrived_ns,
@@ -148,4 +178,5 @@ class Gateway:
                 tokenizer=self._tokenizer,
                 clock=self.clock,
                 metrics=self.metrics,
+                resumption=resumption,
             )

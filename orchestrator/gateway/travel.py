@@ -173,7 +173,8 @@ class Travel:
             return None
         journey.sent_to, link = self._fleet.member(target), self._fleet.client(target)
         if link is None or journey.sent_to is None:
-            return self._not_adopted(journey, target, AdoptionEnd.UNREACHABLE)
+            self._not_adopted(journey, target, AdoptionEnd.UNREACHABLE)
+            return None
         journey.attempts += 1
         asked_ns = self._clock.now_ns()
         source = link.adopt(
@@ -186,12 +187,14 @@ class Travel:
             if first is None:
                 raise ReplicaLost
         except ReplicaRefused:
-            return self._not_adopted(journey, target, AdoptionEnd.GONE)
+            self._not_adopted(journey, target, AdoptionEnd.GONE)
+            return None
         except ReplicaLost as lost:
             is_linked = lost.reason is not LossReason.UNREACHABLE
             end = AdoptionEnd.LOST if is_linked else AdoptionEnd.UNREACHABLE
             self._suffer(journey, lost.reason)
-            return self._not_adopted(journey, target, end)
+            self._not_adopted(journey, target, end)
+            return None
         self._totals.adoptions[AdoptionEnd.ADOPTED] += 1
         self._note(journey, Happening.ADOPTED, target)
         self._answered(journey, first, asked_ns)
