@@ -77,6 +77,7 @@ class Options:
     ignore_eos: bool = False
     logprobs: int | None = None
     n: int = 1
+    grammar: str = ""  # what the text must match (structured.py); empty: anything
 
     def check(self, prefix: str = "") -> None:
         """Raises InvalidRequest for the first field out of range, named `prefix` + its name."""
@@ -84,6 +85,10 @@ class Options:
             field.check(prefix)
         if self.max_tokens is not None and self.min_tokens > self.max_tokens:
             raise invalid(f"{prefix}min_tokens", "must not exceed max_tokens")
+        if self.grammar and self.min_tokens:
+            raise invalid(f"{prefix}min_tokens", "cannot lengthen structured output")
+        if self.grammar and self.ignore_eos:
+            raise invalid(f"{prefix}ignore_eos", "would not let structured output end")
         if len(self.stop) > STOP_STRINGS_MAX:
             raise invalid(f"{prefix}stop", f"has more than {STOP_STRINGS_MAX} strings")
         for stop in self.stop:

@@ -28,6 +28,7 @@ from orchestrator.gateway.ask import (
     trained_role,
 )
 from orchestrator.gateway.openai_fields import read_body
+from orchestrator.gateway.structured import of_response_format, of_structured_outputs
 from protos.messages import RequestClass
 
 PROMPTS_MAX = 64
@@ -122,6 +123,8 @@ class _Common(_Strict):
     stream: bool = False
     stream_options: StreamOptions | None = None
     cache_salt: str = Field(default="", max_length=SALT_CHARACTERS_MAX)
+    response_format: dict[str, Any] | None = None
+    structured_outputs: dict[str, Any] | None = None  # as vLLM has it
     request_class: str | None = None  # interactive, agent or batch
     user: str = Field(default="", max_length=TENANT_CHARACTERS_MAX)
 
@@ -147,6 +150,7 @@ class _Common(_Strict):
             ignore_eos=self.ignore_eos,
             logprobs=logprobs,
             n=self.n,
+            grammar=self._grammar(),
         )
         options.check()
         if len(prompts) * self.n > ALL_CHOICES_MAX:
@@ -161,6 +165,13 @@ class _Common(_Strict):
             request_class=self._class(),
             tenant=self.user,
         )
+
+    def _grammar(self) -> str:
+        if self.response_format is not None and self.structured_outputs is not None:
+            raise invalid("structured_outputs", "is not allowed together with response_format")
+        if self.structured_outputs is not None:
+            return of_structured_outputs(self.structured_outputs)
+        return "" if self.response_format is None else of_response_format(self.response_format)
 
     def _class(self) -> RequestClass | None:
         word = self.request_class

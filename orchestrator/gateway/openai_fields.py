@@ -40,13 +40,15 @@ _UNSUPPORTED: Mapping[str, tuple[object, ...]] = {
     "logit_bias": ({},),
     "modalities": (["text"],),
     "reasoning_effort": (),
-    "response_format": ({"type": "text"},),
     "suffix": ("",),
     "tool_choice": ("none", "auto"),
     "tools": ([],),
     "verbosity": (),
     "web_search_options": (),
 }
+
+# A null inside means something: it may be what a schema asks for.
+_AS_SENT = frozenset(("response_format", "structured_outputs"))
 
 Body = TypeVar("Body", bound=BaseModel)
 
@@ -72,7 +74,11 @@ def read_body(kind: type[Body], body: object) -> Body:
 
 def _without_nulls(fields: dict[str, Any]) -> dict[str, Any]:
     """Null means left out, in the body, its messages and its nested objects."""
-    return {name: _stripped(value) for name, value in fields.items() if value is not None}
+    return {
+        name: value if name in _AS_SENT else _stripped(value)
+        for name, value in fields.items()
+        if value is not None
+    }
 
 
 def _stripped(value: Any) -> Any:

@@ -39,6 +39,11 @@ async def prepare(
             code="model_not_found",
             param="model",
         )
+    if ask.options.grammar and not tokenizer.eos_ids:
+        raise InvalidRequest(
+            "this model has no end token, so structured output would never end",
+            code="no_end_token",
+        )
     prompt = await _prompt_tokens(ask.prompt, tokenizer)
     _check_prompt(prompt, card)
     _check_ids(ask.options.stop_token_ids, card, param="stop_token_ids")
@@ -123,6 +128,7 @@ def _sampling(ask: Ask, tokenizer: Tokenizer, *, tokens_max: int) -> SamplingPar
         frequency_penalty=options.frequency_penalty,
         stop_token_ids=_stop_token_ids(options, tokenizer),
         logprobs=options.logprobs,
+        grammar=options.grammar,
     )
 
 

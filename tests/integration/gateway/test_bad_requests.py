@@ -81,7 +81,8 @@ async def test_a_body_that_is_not_right_json(served: Served, body: bytes, says: 
         ({"stop": [""] * 3}, "stop", "invalid_value"),
         ({"stop_token_ids": [CARD.vocab_size]}, "stop_token_ids", "token_out_of_range"),
         ({"tools": [{"type": "function"}]}, "tools", "unsupported_parameter"),
-        ({"response_format": {"type": "json_object"}}, "response_format", "unsupported_parameter"),
+        ({"response_format": {"type": "xml"}}, "response_format.type", "invalid_value"),
+        ({"structured_outputs": {"regex": "a("}}, "structured_outputs.regex", "invalid_value"),
         ({"max_tokenz": 5}, "max_tokenz", "unsupported_parameter"),
     ],
 )

@@ -105,7 +105,7 @@ def test_a_prompt_has_four_forms(prompt: object, prompts: tuple[object, ...]) ->
 @pytest.mark.parametrize(
     "fields",
     [
-        {"user": "u", "metadata": {"a": "b"}, "store": False, "service_tier": "auto"},
+        {"metadata": {"a": "b"}, "store": False, "service_tier": "auto"},
         {"parallel_tool_calls": True, "prompt_cache_key": "k", "safety_identifier": "s"},
         {"tools": [], "tool_choice": "none", "response_format": {"type": "text"}},
         {"logit_bias": {}, "modalities": ["text"], "functions": []},
@@ -126,7 +126,6 @@ def test_completions_accept_what_changes_nothing() -> None:
         ("tools", [{"type": "function", "function": {"name": "f"}}]),
         ("tool_choice", "required"),
         ("functions", [{"name": "f"}]),
-        ("response_format", {"type": "json_object"}),
         ("logit_bias", {"50256": -100}),
         ("modalities", ["text", "audio"]),
         ("audio", {"voice": "alloy", "format": "wav"}),
@@ -221,3 +220,27 @@ def test_a_wrong_field_of_a_completion_is_named(fields: dict[str, Any], param: s
 @pytest.mark.parametrize("body", [None, [], "x", 5])
 def test_a_body_that_is_no_object_is_refused(body: object) -> None:
     assert refused(body).code == "invalid_json"
+
+
+def test_a_response_format_is_a_grammar_with_its_nulls() -> None:
+    schema = {"type": "object", "properties": {"a": {"const": None}}, "required": ["a"]}
+    wanted = {"type": "json_schema", "json_schema": {"name": "s", "schema": schema}}
+    call = chat_call({"messages": [{"role": "user", "content": "hi"}], "response_format": wanted})
+    assert '"const": null' in call.options.grammar
+
+
+@pytest.mark.parametrize(
+    ("more", "param"),
+    [
+        ({"structured_outputs": {"regex": "a"}}, "structured_outputs"),
+        ({"min_tokens": 2}, "min_tokens"),
+        ({"ignore_eos": True}, "ignore_eos"),
+    ],
+)
+def test_a_response_format_excludes_what_contradicts_it(
+    more: dict[str, object], param: str
+) -> None:
+    body = {"prompt": "x", "response_format": {"type": "json_object"}, **more}
+    with pytest.raises(InvalidRequest) as refused:
+        completion_call(body)
+    assert refused.value.param == param
