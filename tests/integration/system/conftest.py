@@ -57,7 +57,7 @@ class System:
         async def list_members() -> set[ReplicaId]:
             registry = RedisRegistry.connect(
                 self.redis_url,
-                RegistryConfig(operation_ms=10_000),  # a slow machine is no failure
+                RegistryConfig(operation_ms=10_000, connect_ms=10_000),  # slow is no failure
             )
             try:
                 return {member.record.replica_id for member in await registry.members()}
