@@ -79,6 +79,6 @@ def test_every_choice_is_an_instance_of_the_schema(model: LoadedModel) -> None:
 def test_a_choice_resumed_anywhere_in_its_grammar_says_the_same(model: LoadedModel) -> None:
     whole = asked("whole", seed=5)
     tokens = run(model, whole)["whole", 0]
-    for said in range(1, len(tokens) - 1, 7):
+    for said in range(3, len(tokens) - 1, 19):
         rest = replace(whole, request_id=RequestId("rest"), output=tuple(tokens[:said]))
         assert tokens[:said] + run(model, rest)["rest", 0] == tokens
