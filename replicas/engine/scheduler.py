@@ -20,7 +20,8 @@ Others give way to a head only where that lets it in: nobody is preempted in
 vain. Blocks freed by a preemption go to sequences further ahead, which leaves
 less than the preempted one held: it comes back when others finish, or when
 they hold a prefix that it can share. So sequences do not take turns in
-throwing each other out.
+throwing each other out. What a worse class gets while better ones fill the
+engine is nothing: shares are decided before requests are sent here.
 
 A frozen sequence keeps its place and its blocks and is in no step. It yields
 like any other, in its turn: its blocks are about to be free anyway, and to take

@@ -195,3 +195,12 @@ def test_headroom_is_lent_when_nobody_interactive_was_here_for_long() -> None:
         step(subject)
         waits.append(not is_running(subject)[C])
     assert waits == [True, False, False]
+
+
+def test_alone_a_sequence_may_take_the_headroom_at_once() -> None:
+    subject = engine(blocks=4, headroom=3)
+    subject.submit(asked(A, INTERACTIVE, tokens_max=1))
+    step(subject)
+    subject.submit(asked(B, BATCH, prompt=13))
+    step(subject)
+    assert is_running(subject) == {B: True}
