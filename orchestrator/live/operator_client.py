@@ -1,16 +1,44 @@
-"""The operator's side of control.proto: what `blockyard status` and `drain` call."""
+"""The operator's side of control.proto: what `blockyard status`, `drain`, `move`... call.
+
+Any control plane's address will do: one that does not lead names the leader,
+and the call goes there, once. LookupError: there is no such replica or
+sequence. ValueError: the words make no sense, or several. CallRefused: not in
+the present state. ConnectionError: nobody who leads answers.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from typing import TypeVar
 
 import grpc
 
-from protos import control_pb2, control_pb2_grpc
+from orchestrator.live.control_services import LEADER_KEY
+from protos import control_pb2 as pb
+from protos import control_pb2_grpc
 from protos.convert import record_from_proto, snapshot_from_proto
-from protos.messages import ReplicaId, Snapshot
+from protos.convert_moves import move_report_from_proto, sequence_from_proto
+from protos.messages import ReplicaId, SequenceReport, Snapshot
+from protos.moves import MoveReport
 from protos.registry import ReplicaRecord
+
+Stub = control_pb2_grpc.OperatorStub
+Answer = TypeVar("Answer")
+TIMEOUT_S = 5.0
+MOVE_TIMEOUT_S = 120.0  # the control plane gives a move up long before
+
+
+class CallRefused(Exception):
+    """The present state forbids it; the sentence says why."""
+
+
+class NotLeader(ConnectionError):
+    """A control plane answers, but it does not lead."""
+
+    def __init__(self, sentence: str, leader: str) -> None:
+        super().__init__(sentence)
+        self.leader = leader  # empty: unknown
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,38 +48,164 @@ class ReplicaState:
     record: ReplicaRecord
     snapshot: Snapshot
     state: str
+    standing: str = ""
+    sequences: tuple[SequenceReport, ...] = ()
+    is_fresh: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class FleetState:
+    """All replicas by id, and the moves between them."""
+
+    replicas: tuple[ReplicaState, ...]
+    moves: tuple[pb.MoveStatus, ...]
 
 
 def replica_states(control_address: str, *, timeout_s: float) -> tuple[ReplicaState, ...]:
-    """All attached replicas, by id. ConnectionError when no control plane answers."""
-    with grpc.insecure_channel(control_address) as channel:
-        stub = control_pb2_grpc.OperatorStub(channel)  # type: ignore[no-untyped-call]
-        try:
-            response = stub.Status(control_pb2.StatusRequest(), timeout=timeout_s)
-        except grpc.RpcError as error:
-            raise ConnectionError(no_answer(control_address, error)) from error
-    return tuple(
-        ReplicaState(record_from_proto(r.record), snapshot_from_proto(r.snapshot), r.state)
-        for r in response.replicas
+    """All attached replicas, by id, without their sequences."""
+    response = ask(control_address, lambda stub: stub.Status(pb.StatusRequest(), timeout=timeout_s))
+    return fleet_from_proto(response).replicas
+
+
+def fleet(control_address: str, *, sequences: bool = False) -> FleetState:
+    request = pb.StatusRequest(sequences=sequences)
+    response = ask(control_address, lambda stub: stub.Status(request, timeout=TIMEOUT_S))
+    return fleet_from_proto(response)
+
+
+def watch(control_address: str, *, interval_ms: int, sequences: bool) -> Iterator[FleetState]:
+    """The fleet now and after every change."""
+    request = pb.WatchRequest(interval_ms=interval_ms, sequences=sequences)
+    for response in listen(control_address, lambda stub: stub.Watch(request)):
+        yield fleet_from_proto(response)
+
+
+def cordon(control_address: str, replica_id: ReplicaId) -> str:
+    """Take no new work there; the state that follows."""
+    request = pb.CordonRequest(replica_id=replica_id)
+    response = ask(control_address, lambda stub: stub.Cordon(request, timeout=TIMEOUT_S))
+    return str(response.state)
+
+
+def uncordon(control_address: str, replica_id: ReplicaId) -> str:
+    """Take work there again; the state that follows."""
+    request = pb.UncordonRequest(replica_id=replica_id)
+    response = ask(control_address, lambda stub: stub.Uncordon(request, timeout=TIMEOUT_S))
+    return str(response.state)
+
+
+def drain(control_address: str, replica_id: ReplicaId) -> Iterator[pb.DrainProgress]:
+    """Empty a replica; every change until it is empty."""
+    request = pb.DrainRequest(replica_id=replica_id)
+    return listen(control_address, lambda stub: stub.Drain(request))
+
+
+def move(control_address: str, sequence: str, target: ReplicaId) -> tuple[MoveReport, ReplicaId]:
+    """Move a sequence; how that ended, and where it was."""
+    request = pb.MoveRequest(sequence=sequence, target=target)
+    response = ask(control_address, lambda stub: stub.Move(request, timeout=MOVE_TIMEOUT_S))
+    return move_report_from_proto(response.report), ReplicaId(response.source)
+
+
+def rebalance(control_address: str, *, dry_run: bool) -> pb.RebalanceResponse:
+    """Look at the fleet now; what is ordered, or would be."""
+    request = pb.RebalanceRequest(dry_run=dry_run)
+    response: pb.RebalanceResponse = ask(
+        control_address, lambda stub: stub.Rebalance(request, timeout=TIMEOUT_S)
     )
+    return response
 
 
-def drain(control_address: str, replica_id: ReplicaId) -> Iterator[tuple[str, int]]:
-    """Stop admission at a replica; yields (state, sequences left) until it is empty.
+def decisions(
+    control_address: str, *, request_id: str = "", replica_id: str = "", count: int = 0
+) -> tuple[pb.Decision, ...]:
+    """What the control plane decided lately, oldest first."""
+    request = pb.DecisionsRequest(request_id=request_id, replica_id=replica_id, count=count)
+    response = ask(control_address, lambda stub: stub.Decisions(request, timeout=TIMEOUT_S))
+    return tuple(response.decisions)
 
-    LookupError for a replica that is not attached; ConnectionError when no
-    control plane answers or it goes away.
-    """
-    with grpc.insecure_channel(control_address) as channel:
-        stub = control_pb2_grpc.OperatorStub(channel)  # type: ignore[no-untyped-call]
+
+def policy(control_address: str) -> tuple[pb.Knob, ...]:
+    response = ask(
+        control_address, lambda stub: stub.GetPolicy(pb.GetPolicyRequest(), timeout=TIMEOUT_S)
+    )
+    return tuple(response.knobs)
+
+
+def set_policy(control_address: str, knob: str, value: str) -> tuple[pb.Knob, ...]:
+    request = pb.SetPolicyRequest(knob=knob, value=value)
+    response = ask(control_address, lambda stub: stub.SetPolicy(request, timeout=TIMEOUT_S))
+    return tuple(response.knobs)
+
+
+# ---- calling
+
+
+def ask(control_address: str, call: Callable[[Stub], Answer]) -> Answer:
+    """The leader's answer to one call."""
+    try:
+        return ask_at(control_address, call)
+    except NotLeader as error:
+        if not error.leader:
+            raise
+        return ask_at(error.leader, call)
+
+
+def ask_at(address: str, call: Callable[[Stub], Answer]) -> Answer:
+    with grpc.insecure_channel(address) as channel:
         try:
-            for progress in stub.Drain(control_pb2.DrainRequest(replica_id=replica_id)):
-                yield progress.state, progress.sequences_left
+            return call(Stub(channel))  # type: ignore[no-untyped-call]
         except grpc.RpcError as error:
-            if error.code() is grpc.StatusCode.NOT_FOUND:
-                raise LookupError(error.details()) from error
-            raise ConnectionError(no_answer(control_address, error)) from error
+            raise meaning(address, error) from error
 
 
-def no_answer(control_address: str, error: grpc.RpcError) -> str:
-    return f"no control plane answers at {control_address} ({error.code().name})"
+def listen(control_address: str, call: Callable[[Stub], Iterator[Answer]]) -> Iterator[Answer]:
+    """The leader's answers to one call, as they come."""
+    try:
+        yield from listen_at(control_address, call)
+    except NotLeader as error:
+        if not error.leader:
+            raise
+        yield from listen_at(error.leader, call)
+
+
+def listen_at(address: str, call: Callable[[Stub], Iterator[Answer]]) -> Iterator[Answer]:
+    with grpc.insecure_channel(address) as channel:
+        try:
+            yield from call(Stub(channel))  # type: ignore[no-untyped-call]
+        except grpc.RpcError as error:
+            raise meaning(address, error) from error
+
+
+def meaning(address: str, error: grpc.RpcError) -> Exception:
+    """What a failed call says, as this module's callers know it."""
+    details: str = error.details() or error.code().name
+    trailing = {each.key: each.value for each in error.trailing_metadata() or ()}
+    match error.code():
+        case grpc.StatusCode.FAILED_PRECONDITION if LEADER_KEY in trailing:
+            return NotLeader(details, str(trailing[LEADER_KEY]))
+        case grpc.StatusCode.FAILED_PRECONDITION | grpc.StatusCode.ABORTED:
+            return CallRefused(details)
+        case grpc.StatusCode.NOT_FOUND:
+            return LookupError(details)
+        case grpc.StatusCode.INVALID_ARGUMENT:
+            return ValueError(details)
+        case code:
+            return ConnectionError(
+                f"no control plane answers at {address} ({code.name}: {details})"
+            )
+
+
+def fleet_from_proto(message: pb.StatusResponse) -> FleetState:
+    replicas = tuple(
+        ReplicaState(
+            record_from_proto(replica.record),
+            snapshot_from_proto(replica.snapshot),
+            replica.state,
+            replica.standing,
+            tuple(sequence_from_proto(sequence) for sequence in replica.sequences),
+            replica.is_fresh,
+        )
+        for replica in message.replicas
+    )
+    return FleetState(replicas, tuple(message.moves))

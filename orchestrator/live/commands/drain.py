@@ -1,25 +1,35 @@
-"""`blockyard drain REPLICA`: take no new work there, and say when it is empty."""
+"""`blockyard drain REPLICA`: move what runs there to others, and say when it is empty."""
 
 from __future__ import annotations
 
 import click
 
 from orchestrator.live import operator_client
-from orchestrator.live.commands.options import PORT
-from orchestrator.live.commands.terminal import progress
+from orchestrator.live.commands.options import control_address
+from orchestrator.live.commands.terminal import progress, refusals_shown
+from protos import control_pb2
 from protos.messages import ReplicaId
+
+INTERRUPTED = 130  # the shell's code for a command that SIGINT ended
 
 
 @click.command()
 @click.argument("replica")
-@click.option("--control-port", type=PORT, default=8002, show_default=True)
-def drain(replica: str, control_port: int) -> None:
-    """Stop admission at REPLICA and wait until its running requests are done."""
+@control_address
+def drain(replica: str, control: str) -> None:
+    """Stop admission at REPLICA, move its sequences to others and wait until it is empty."""
     shown = None
     try:
-        for state in operator_client.drain(f"127.0.0.1:{control_port}", ReplicaId(replica)):
-            if state != shown:
-                progress(f"{replica}: {state[0]}, {state[1]} sequences left")
-            shown = state
-    except (LookupError, ConnectionError) as error:
-        raise click.ClickException(str(error)) from error
+        with refusals_shown():
+            for step in operator_client.drain(control, ReplicaId(replica)):
+                if (line := described(step)) != shown:
+                    progress(f"{replica}: {line}")
+                shown = line
+    except KeyboardInterrupt:
+        progress(f"the drain goes on; `blockyard uncordon {replica}` would end it")
+        raise SystemExit(INTERRUPTED) from None
+
+
+def described(step: control_pb2.DrainProgress) -> str:
+    moved = f"{step.sequences_moved} moved, {step.sequences_handed_back} handed back"
+    return f"{step.state}, {step.sequences_left} sequences left ({moved})"

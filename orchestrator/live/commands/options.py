@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import wraps
 from typing import Any, TypeVar
 
 import click
@@ -107,6 +108,20 @@ def process_options(*names: str) -> Callable[[Command], Command]:
         return command
 
     return add
+
+
+def control_address(command: Callable[..., Any]) -> Callable[..., Any]:
+    """Where a control plane answers, as the argument `control`. Any of them knows the leader."""
+
+    @wraps(command)
+    def called(*args: Any, control: str | None, control_port: int, **values: Any) -> Any:
+        return command(*args, control=control or f"127.0.0.1:{control_port}", **values)
+
+    port = NAMED["control_port"]
+    address = click.option(
+        "--control", metavar="HOST:PORT", help="A control plane; default: the one on this machine."
+    )
+    return address(port(called))
 
 
 def cluster_options(command: Command) -> Command:

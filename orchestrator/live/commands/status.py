@@ -2,32 +2,34 @@
 
 from __future__ import annotations
 
-import json
-
 import click
-from rich.console import Console
 from rich.table import Table
 
-from orchestrator.live.commands.options import PORT
-from orchestrator.live.operator_client import ReplicaState, replica_states
-
-TIMEOUT_S = 5.0
-WIDTH = 100  # a table that is piped somewhere keeps its columns
+from orchestrator.live import operator_client
+from orchestrator.live.commands.options import control_address
+from orchestrator.live.commands.terminal import refusals_shown, show_json, show_table
+from orchestrator.live.operator_client import ReplicaState
+from protos import control_pb2
+from protos.messages import SequenceReport
 
 
 @click.command()
-@click.option("--control-port", type=PORT, default=8002, show_default=True)
+@click.option("--sequences", is_flag=True, help="With --json: list the largest sequences, too.")
+@control_address
 @click.option("--json", "as_json", is_flag=True, help="Print JSON for programs.")
-def status(control_port: int, as_json: bool) -> None:
+def status(sequences: bool, control: str, as_json: bool) -> None:
     """Show replicas, their blocks and what runs on them."""
-    try:
-        states = replica_states(f"127.0.0.1:{control_port}", timeout_s=TIMEOUT_S)
-    except ConnectionError as error:
-        raise click.ClickException(str(error)) from error
-    if as_json:
-        click.echo(json.dumps({"replicas": [as_record(state) for state in states]}, indent=2))
-    else:
-        Console(width=WIDTH).print(status_table(states))
+    with refusals_shown():
+        fleet = operator_client.fleet(control, sequences=sequences)
+    if not as_json:
+        show_table(status_table(fleet.replicas))
+        return
+    show_json(
+        {
+            "replicas": [as_record(state) for state in fleet.replicas],
+            "moves": [move_record(move) for move in fleet.moves],
+        }
+    )
 
 
 def as_record(state: ReplicaState) -> dict[str, object]:
@@ -36,6 +38,8 @@ def as_record(state: ReplicaState) -> dict[str, object]:
     return {
         "replica": snapshot.replica_id,
         "state": state.state,
+        "standing": state.standing,
+        "is_fresh": state.is_fresh,
         "epoch": snapshot.epoch,
         "address": state.record.address,
         "model": state.record.card.name,
@@ -50,6 +54,37 @@ def as_record(state: ReplicaState) -> dict[str, object]:
         "hit_tokens": counters.hit_tokens,
         "decode_tokens": counters.decode_tokens,
         "preemptions": counters.preemptions,
+        "sequences": [sequence_record(sequence) for sequence in state.sequences],
+    }
+
+
+def sequence_record(sequence: SequenceReport) -> dict[str, object]:
+    return {
+        "sequence": sequence.sequence_id,
+        "request": sequence.request_id,
+        "choice": sequence.choice,
+        "class": sequence.request_class.value,
+        "tenant": sequence.tenant,
+        "tokens": sequence.tokens,
+        "tokens_left_max": sequence.tokens_left_max,
+        "blocks": sequence.blocks,
+        "blocks_own": sequence.blocks_own,
+        "is_waiting": sequence.is_waiting,
+        "is_movable": sequence.is_movable,
+    }
+
+
+def move_record(move: control_pb2.MoveStatus) -> dict[str, object]:
+    """A move that is under way."""
+    return {
+        "move": move.move_id,
+        "sequence": move.sequence_id,
+        "request": move.request_id,
+        "source": move.source,
+        "target": move.target or None,
+        "reason": move.reason,
+        "blocks": move.blocks,
+        "age_ms": move.age_ms,
     }
 
 

@@ -13,107 +13,50 @@ from grpc import aio
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection_pb2, reflection_pb2_grpc
 
+from orchestrator.control.events import Report
 from orchestrator.control.orchestrator import OrchestratorConfig
-from orchestrator.live.control_plane import ControlPlaneConfig, ControlPlaneServer
+from orchestrator.live.control_plane import ControlPlaneConfig
+from orchestrator.live.control_services import LEADER_KEY
 from orchestrator.registry.config import RegistryConfig
 from orchestrator.registry.memory import MemoryRegistry
-from protos import control_pb2, control_pb2_grpc
+from protos import control_pb2
 from protos.address import CannotListen
-from protos.convert import (
-    record_from_proto,
-    record_to_proto,
-    snapshot_from_proto,
-    snapshot_to_proto,
+from protos.convert import record_from_proto, snapshot_from_proto
+from protos.messages import Snapshot, Standing
+from protos.registry import Leader
+from tests.integration.control.fleet import (
+    LEASE_MS,
+    QUICK,
+    Attached,
+    attached,
+    directory,
+    listening,
+    operator,
+    server_of,
+    status,
+    until_status,
 )
-from protos.messages import Snapshot
-from protos.registry import RegistryUnavailable
 from tests.integration.control.until import until_true
 from tests.unit.control.reports import A, B, draining_report, record, report
-
-QUICK = ControlPlaneConfig(tick_s=0.02, announce_s=0.02, stop_grace_s=0.0)
-
-
-class Directory(MemoryRegistry):
-    """A registry that may be missing."""
-
-    def __init__(self) -> None:
-        super().__init__(time.monotonic_ns, RegistryConfig())
-        self.is_down = False
-
-    async def announce_control(self, address: str) -> None:
-        if self.is_down:
-            raise RegistryUnavailable("the registry is down")
-        await super().announce_control(address)
-
-
-def server_of(
-    directory: Directory, config: ControlPlaneConfig = QUICK, port: int = 0
-) -> ControlPlaneServer:
-    return ControlPlaneServer(
-        directory, host="127.0.0.1", port=port, advertise_host="127.0.0.1", config=config
-    )
 
 
 @asynccontextmanager
 async def control_plane(config: ControlPlaneConfig = QUICK) -> AsyncIterator[aio.Channel]:
-    server = server_of(Directory(), config)
-    try:
-        async with aio.insecure_channel(await server.start()) as channel:
-            yield channel
-    finally:
-        await server.stop()
+    async with (
+        listening(server_of(directory(), config)) as address,
+        aio.insecure_channel(address) as channel,
+    ):
+        yield channel
 
 
-class Attached:
-    """A replica's end of one stream."""
-
-    def __init__(self, channel: aio.Channel) -> None:
-        stub = control_pb2_grpc.ControlPlaneStub(channel)  # type: ignore[no-untyped-call]
-        self.call: aio.StreamStreamCall[control_pb2.ReplicaReport, control_pb2.ControlCommand] = (
-            stub.Attach()
-        )
-
-    async def say(self, snapshot: Snapshot, *, introduce: bool = False) -> None:
-        message = control_pb2.ReplicaReport(snapshot=snapshot_to_proto(snapshot))
-        if introduce:
-            message.record.CopyFrom(record_to_proto(record()))
-        await self.call.write(message)
-
-    async def next_command(self) -> control_pb2.ControlCommand:
-        command = await self.call.read()
-        assert isinstance(command, control_pb2.ControlCommand)
-        return command
-
-    async def leave(self) -> None:
-        await self.call.done_writing()
-        while await self.call.read() is not aio.EOF:
-            pass
-
-
-async def status(channel: aio.Channel) -> list[control_pb2.ReplicaStatus]:
-    stub = control_pb2_grpc.OperatorStub(channel)  # type: ignore[no-untyped-call]
-    return list((await stub.Status(control_pb2.StatusRequest())).replicas)
-
-
-async def until_status(channel: aio.Channel, state: str, number: int) -> None:
-    async def is_so() -> bool:
-        return (state, number) in [(r.state, r.snapshot.number) for r in await status(channel)]
-
-    await until_true(is_so, f"report {number} and state {state}")
-
-
-async def attached(channel: aio.Channel, snapshot: Snapshot | None = None) -> Attached:
-    replica = Attached(channel)
-    first = snapshot or report()
-    await replica.say(first, introduce=True)
-    await until_status(channel, "active", first.number)
-    return replica
+def open_report(snapshot: Snapshot | None = None) -> Report:
+    return Report(snapshot or report(), Standing.OPEN)
 
 
 async def test_an_attached_replica_is_in_the_status_with_its_last_report() -> None:
     async with control_plane() as channel:
         assert await status(channel) == []
-        replica = await attached(channel)
+        replica = await attached(channel, open_report())
         await replica.say(report(number=1, used=33))
         await until_status(channel, "active", 1)
         (known,) = await status(channel)
@@ -123,11 +66,10 @@ async def test_an_attached_replica_is_in_the_status_with_its_last_report() -> No
 
 async def test_a_drain_reaches_the_replica_and_its_progress_the_operator() -> None:
     async with control_plane() as channel:
-        replica = await attached(channel, replace(report(), sequences_running=2))
-        operator = control_pb2_grpc.OperatorStub(channel)  # type: ignore[no-untyped-call]
-        progress = operator.Drain(control_pb2.DrainRequest(replica_id=A))
-        command = await replica.next_command()
-        assert (command.epoch, command.WhichOneof("command")) == (1, "drain")
+        replica = await attached(channel, open_report(replace(report(), sequences_running=2)))
+        progress = operator(channel).Drain(control_pb2.DrainRequest(replica_id=A))
+        command = await replica.next_command("standing")
+        assert (command.epoch, command.term, command.standing) == (1, 1, "leaving")
         await replica.say(draining_report(1, running=1))
         await until_status(channel, "draining", 1)
         await replica.say(draining_report(2))
@@ -136,21 +78,19 @@ async def test_a_drain_reaches_the_replica_and_its_progress_the_operator() -> No
 
 
 async def test_an_order_is_repeated_until_the_replica_shows_it() -> None:
-    quick = replace(QUICK, orchestrator=OrchestratorConfig(drain_resend_ns=1_000_000))
+    quick = replace(QUICK, orchestrator=OrchestratorConfig(resend_ns=1_000_000))
     async with control_plane(quick) as channel:
-        replica = await attached(channel)
-        operator = control_pb2_grpc.OperatorStub(channel)  # type: ignore[no-untyped-call]
-        progress = operator.Drain(control_pb2.DrainRequest(replica_id=A))
+        replica = await attached(channel, open_report())
+        progress = operator(channel).Drain(control_pb2.DrainRequest(replica_id=A))
         for _ in range(3):
-            assert (await replica.next_command()).epoch == 1
+            assert (await replica.next_command("standing")).epoch == 1
         progress.cancel()
 
 
 async def test_draining_a_stranger_is_not_found() -> None:
     async with control_plane() as channel:
-        operator = control_pb2_grpc.OperatorStub(channel)  # type: ignore[no-untyped-call]
         with pytest.raises(aio.AioRpcError) as caught:
-            await operator.Drain(control_pb2.DrainRequest(replica_id="nobody")).read()
+            await operator(channel).Drain(control_pb2.DrainRequest(replica_id="nobody")).read()
         assert caught.value.code() is grpc.StatusCode.NOT_FOUND
         assert "nobody" in (caught.value.details() or "")
 
@@ -158,10 +98,9 @@ async def test_draining_a_stranger_is_not_found() -> None:
 async def test_a_drain_of_a_replica_that_goes_away_ends_with_an_error() -> None:
     forgetful = replace(QUICK, orchestrator=OrchestratorConfig(absence_ns_max=200_000_000))
     async with control_plane(forgetful) as channel:
-        replica = await attached(channel)
-        operator = control_pb2_grpc.OperatorStub(channel)  # type: ignore[no-untyped-call]
-        progress = operator.Drain(control_pb2.DrainRequest(replica_id=A))
-        await replica.next_command()
+        replica = await attached(channel, open_report())
+        progress = operator(channel).Drain(control_pb2.DrainRequest(replica_id=A))
+        await replica.next_command("standing")
         await replica.leave()
         with pytest.raises(aio.AioRpcError) as caught:
             async for _ in progress:
@@ -172,7 +111,7 @@ async def test_a_drain_of_a_replica_that_goes_away_ends_with_an_error() -> None:
 
 async def test_a_replica_that_reconnects_is_found_as_it_was() -> None:
     async with control_plane() as channel:
-        replica = await attached(channel)
+        replica = await attached(channel, open_report())
         await replica.say(draining_report(1, running=1))
         await until_status(channel, "draining", 1)
         await replica.leave()
@@ -203,40 +142,25 @@ async def test_a_stream_that_breaks_the_protocol_is_ended_with_a_sentence(
 
 async def test_a_silent_stream_is_ended() -> None:
     async with control_plane(replace(QUICK, silence_s_max=0.2)) as channel:
-        replica = await attached(channel)
+        replica = await attached(channel, open_report())
         with pytest.raises(aio.AioRpcError) as caught:
-            await replica.call.read()
+            await replica.next_command("standing")
         assert caught.value.code() is grpc.StatusCode.DEADLINE_EXCEEDED
 
 
 async def test_attached_streams_are_bounded() -> None:
     async with control_plane(replace(QUICK, streams_max=1)) as channel:
-        await attached(channel)
+        await attached(channel, open_report())
         second = Attached(channel)
         with pytest.raises(aio.AioRpcError) as caught:
             await second.call.read()
         assert caught.value.code() is grpc.StatusCode.RESOURCE_EXHAUSTED
 
 
-async def test_it_announces_itself_and_waits_out_a_missing_registry() -> None:
-    directory = Directory()
-    directory.is_down = True
-    server = server_of(directory)
-    address = await server.start()
-    assert await directory.control_address() is None
-    directory.is_down = False
-
-    async def is_found() -> bool:
-        return await directory.control_address() == address
-
-    await until_true(is_found, "the announcement")
-    await server.stop()
-
-
 async def test_a_taken_port_is_an_error_at_once() -> None:
-    first = server_of(Directory())
+    first = server_of(directory())
     address = await first.start()
-    second = server_of(Directory(), port=int(address.rpartition(":")[2]))
+    second = server_of(directory(), port=int(address.rpartition(":")[2]))
     with pytest.raises(CannotListen):
         await second.start()
     await second.stop()
@@ -258,9 +182,77 @@ async def test_health_and_reflection_answer() -> None:
 
 
 async def test_stopping_ends_every_stream() -> None:
-    server = server_of(Directory())
+    server = server_of(directory())
     async with aio.insecure_channel(await server.start()) as channel:
-        replica = await attached(channel)
+        replica = await attached(channel, open_report())
         await server.stop()
         with pytest.raises(aio.AioRpcError):
+            await replica.next_command("standing")
+
+
+# ---- who leads
+
+
+async def test_a_standby_refuses_replicas_and_operators_and_names_the_leader() -> None:
+    registry = directory()
+    async with (
+        listening(server_of(registry)) as leader,
+        listening(server_of(registry)) as standby,
+        aio.insecure_channel(standby) as channel,
+    ):
+        replica = Attached(channel)
+        with pytest.raises(aio.AioRpcError) as refused:
             await replica.call.read()
+        with pytest.raises(aio.AioRpcError) as unanswered:
+            await status(channel)
+        for caught in (refused, unanswered):
+            assert caught.value.code() is grpc.StatusCode.FAILED_PRECONDITION
+            assert leader in (caught.value.details() or "")
+            assert (LEADER_KEY, leader) in tuple(caught.value.trailing_metadata() or ())
+
+
+class Usurped(MemoryRegistry):
+    """A registry in which somebody else may be made the leader."""
+
+    usurper: Leader | None = None
+
+    async def lead(self, candidate: str, address: str) -> int | None:
+        return None if self.usurper is not None else await super().lead(candidate, address)
+
+    async def leader(self) -> Leader | None:
+        return self.usurper or await super().leader()
+
+
+async def until_leads(channel: aio.Channel) -> None:
+    async def leads() -> bool:
+        try:
+            await status(channel)
+        except aio.AioRpcError:
+            return False
+        return True
+
+    await until_true(leads, "it leads again")
+
+
+async def test_a_leader_that_loses_its_lead_ends_streams_and_calls_that_wait() -> None:
+    """The next one knows the replica's standing from its first report."""
+    registry = Usurped(time.monotonic_ns, RegistryConfig(lease_ms=LEASE_MS))
+    async with listening(server_of(registry)) as address, aio.insecure_channel(address) as channel:
+        replica = await attached(channel, open_report(replace(report(), sequences_running=1)))
+        progress = operator(channel).Drain(control_pb2.DrainRequest(replica_id=A))
+        await replica.next_command("standing")
+        registry.usurper = Leader("127.0.0.1:9", term=2)
+        for call in (replica.next_command("move"), drained(progress)):
+            with pytest.raises(aio.AioRpcError) as caught:
+                await call
+            assert caught.value.code() is grpc.StatusCode.FAILED_PRECONDITION
+        registry.usurper = None
+        await until_leads(channel)
+        again = Attached(channel)
+        await again.say(draining_report(1, running=1), introduce=True)
+        await until_status(channel, "draining", 1)
+
+
+async def drained(progress: aio.UnaryStreamCall[object, control_pb2.DrainProgress]) -> None:
+    async for _ in progress:
+        pass
