@@ -12,7 +12,7 @@ A broken rule is an AssertionError, which ends the world.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 
 from orchestrator.sim.client import Answered, Outcome, Refused
 from orchestrator.sim.replica import SimReplica
@@ -26,7 +26,14 @@ from replicas.engine.engine import Engine
 class Checkers:
     """Looks at a world while it runs. Rare looks keep a long run fast."""
 
-    def __init__(self, *, every_steps: int = 1, every_answers: int = 1) -> None:
+    def __init__(
+        self,
+        *,
+        every_steps: int = 1,
+        every_answers: int = 1,
+        expected: Callable[[Request, int], tuple[int, ...]] = completion,
+    ) -> None:
+        self._expected = expected
         self._every_steps = every_steps
         self._every_answers = every_answers
         self._steps = 0
@@ -65,7 +72,13 @@ class Checkers:
         assert answer.finish is FinishReason.LENGTH, f"{label} ended with {answer.finish}"
         assert len(answer.tokens) == count, f"{label} got {len(answer.tokens)} of {count} tokens"
         if number % self._every_answers == 0:
-            assert answer.tokens == completion(request, count), f"{label} got other tokens"
+            assert answer.tokens == self._expected(request, count), f"{label} got other tokens"
+
+
+def is_settled(replica: SimReplica, registry: WatchedRegistry) -> bool:
+    """Whether nothing is on its way any more."""
+    believed = registry.believed(replica.record.replica_id)
+    return replica.engine.is_idle and believed == set(replica.engine.inventory())
 
 
 def check_rest(replica: SimReplica) -> None:

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from orchestrator.control.seams import Clock
 from orchestrator.gateway.dispatch import Dispatch, Stream
 from orchestrator.gateway.errors import GatewayError
+from orchestrator.sim.hosts import GatewayHost
+from orchestrator.sim.traffic import Arrival
 from protos.messages import FinishReason, ReplicaId, Request
 
 
@@ -39,6 +42,17 @@ class Refused:
 
 
 Outcome = Answered | Refused
+
+
+class PlainClients:
+    """Each asks one gateway, and believes what it is told."""
+
+    async def ask(
+        self, gateways: Sequence[GatewayHost], clock: Clock, arrival: Arrival, request: Request
+    ) -> Outcome:
+        life = gateways[arrival.number % len(gateways)].life
+        assert life is not None, "nothing dies where clients are plain"
+        return await ask(life.dispatch, request, clock, number=arrival.number, tag=arrival.tag)
 
 
 async def ask(

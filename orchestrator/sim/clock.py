@@ -8,13 +8,14 @@ from orchestrator.sim.loop import VirtualTimeLoop
 
 
 class VirtualClock:
-    """The clock of one VirtualTimeLoop."""
+    """The clock of one VirtualTimeLoop, or one that is ahead of it."""
 
-    def __init__(self, loop: VirtualTimeLoop) -> None:
-        self._loop = loop
+    def __init__(self, loop: VirtualTimeLoop, *, ahead_ns: int = 0) -> None:
+        self.loop = loop
+        self._ahead_ns = ahead_ns
 
     def now_ns(self) -> int:
-        return self._loop.now_ns
+        return self.loop.now_ns + self._ahead_ns
 
     async def sleep(self, seconds: float) -> None:
         await asyncio.sleep(seconds)

@@ -1,40 +1,65 @@
 """One simulated replica: what the live one runs, without its transport.
 
-Engine, links, parking, stepping, membership and reports are production code
-(replicas.shell) on the loop of virtual time. Simulated are the executor under
-them and the connections above them. A `SimReplica` is one life of a process:
-run once, and killed without a word or stopped in order.
+Engine, links, parking, stepping, moves, membership and reports are production
+code (replicas.shell) on the loop of virtual time. Simulated are the executor
+under them and the connections above them. A `SimReplica` is one life of a
+process: run once, and killed without a word or stopped in order.
 """
 
 from __future__ import annotations
 
 import asyncio
+from dataclasses import dataclass
 from typing import Protocol
 
+from orchestrator.sim.control_link import ControlExchange, Reported, SimControlLink
 from orchestrator.sim.link import DataExchange
 from orchestrator.sim.network import End
+from orchestrator.sim.peers import Channel, PeerExchange, SimPeers
 from orchestrator.sim.wire import Adopt, Cancel, GatewayMessage, Submit
-from protos.messages import Delta, Snapshot, StepEvents
-from protos.registry import RegistryWriter, ReplicaRecord
+from protos.messages import Delta, Snapshot, Standing, StepEvents
+from protos.moves import ToSource, ToTarget
+from protos.registry import PrefixRegistry, ReplicaRecord
 from replicas.config import ReplicaConfig
 from replicas.engine.engine import Engine
 from replicas.engine.executor import Executor
 from replicas.shell.block_feed import BlockFeed
+from replicas.shell.door import Door
 from replicas.shell.link import GatewayLink, LinkBroken
 from replicas.shell.links import Links
 from replicas.shell.membership import MembershipKeeper
+from replicas.shell.moves.home import Home
+from replicas.shell.moves.limits import MoveLimits
+from replicas.shell.moves.mover import Mover
+from replicas.shell.moves.spreading import Spreading
+from replicas.shell.orders import Orders
 from replicas.shell.pace import Pace
 from replicas.shell.race import race
 from replicas.shell.reporter import Reporter
 from replicas.shell.stepper import Stepper
+from replicas.shell.warmup import Warmup
 
 GatewayEnd = End[GatewayMessage, StepEvents | None]
+PeerEnd = End[ToTarget | None, ToSource | None]
+FLUSH_S = 2.0
 
 
 class Watcher(Protocol):
     """Looks at an engine after each of its steps."""
 
     def after_step(self, engine: Engine) -> None: ...
+
+
+@dataclass(frozen=True, slots=True)
+class Surroundings:
+    """What a replica reaches, and who reaches it."""
+
+    registry: PrefixRegistry
+    data: DataExchange
+    peers: PeerExchange
+    control: ControlExchange
+    spreading: dict[str, Spreading]
+    block_ns: int  # that a block is on the wire
 
 
 class SimReplica:
@@ -46,23 +71,19 @@ class SimReplica:
         record: ReplicaRecord,
         engine: Engine,
         executor: Executor,
-        registry: RegistryWriter,
+        around: Surroundings,
         watcher: Watcher,
     ) -> None:
         self.record = record
         self.engine = engine
         self._config = config
+        self._around = around
         self._watcher = watcher
         self._work = asyncio.Event()
         pace = Pace()
         self._reporter = Reporter(engine, record.replica_id, pace)
         self._links = Links(engine, self._reporter, self._work, config)
-        feed = BlockFeed(
-            engine.inventory,
-            hashes_max=config.publish_hashes_max,
-            pending_max=2 * record.blocks_total,
-        )
-        self._keeper = MembershipKeeper(registry, feed, self._reporter, config)
+        self._keeper = self._build_keeper()
         self._stepper = Stepper(
             engine,
             executor,
@@ -72,22 +93,111 @@ class SimReplica:
             publish=self._keeper.announce,
             check_interval_ms=config.check_interval_ms,
         )
+        self._door = Door(engine, self._work, self._tell_all, is_warm=not config.warm_ms)
+        self._build_moves(executor)
         self._tasks: asyncio.TaskGroup | None = None
 
-    async def run(self, exchange: DataExchange) -> None:
-        """Join the registry and serve until cancelled. A failed assertion ends it."""
-        address = self.record.address
+    async def run(self) -> None:
+        """Join the registry and serve until stopped or cancelled. A failed assertion ends it."""
+        around, address, node = self._around, self.record.address, self.record.replica_id
         try:
             async with asyncio.TaskGroup() as self._tasks:
-                exchange.answer(address, self.record.replica_id, self._accept)
-                self._tasks.create_task(self._keeper.run(self.record))
-                self._tasks.create_task(self._stepper.run())
+                around.data.answer(address, node, self._accept)
+                around.peers.answer(address, node, self._accept_peer)
+                around.spreading[address] = self._spreading
+                self._serving = [
+                    self._tasks.create_task(work)
+                    for work in (
+                        self._keeper.run(self.record),
+                        self._mover.run(),
+                        self._warmup.run(),
+                        self._control.run(self.record),
+                    )
+                ]
+                self._stepping = self._tasks.create_task(self._stepper.run())
         finally:
-            exchange.hang_up(address)
+            self.hang_up()
+
+    def hang_up(self) -> None:
+        """Nobody reaches it any more. Idempotent."""
+        around, address = self._around, self.record.address
+        around.data.hang_up(address)
+        around.peers.hang_up(address)
+        around.spreading.pop(address, None)
+
+    async def stop(self, grace_s: float) -> None:
+        """As the live one: take nothing new, hand back what is left after the grace, leave."""
+        await self._door.leave_for_good()
+        idle = asyncio.create_task(self._stepper.idle())
+        await asyncio.wait([idle], timeout=grace_s)
+        idle.cancel()
+        if not self.engine.is_idle:
+            self._links.hand_back()
+        self._stepper.stop()
+        await asyncio.wait([self._stepping], timeout=FLUSH_S)
+        self.hang_up()
+        for task in (*self._serving, self._stepping):
+            task.cancel()
+        await asyncio.gather(*self._serving, self._stepping, return_exceptions=True)
+        await self._keeper.leave()
+        self._links.finish()
+
+    @property
+    def mover(self) -> Mover:
+        return self._mover
+
+    @property
+    def reported(self) -> Reported:
+        return self._reported
 
     def snapshot(self) -> Snapshot:
         """The replica's state now, numbered."""
         return self._reporter.snapshot()
+
+    async def stand(self, standing: Standing) -> None:
+        await self._door.stand(standing)
+
+    # ---- the parts
+
+    def _build_keeper(self) -> MembershipKeeper:
+        feed = BlockFeed(
+            self.engine.inventory,
+            hashes_max=self._config.publish_hashes_max,
+            pending_max=2 * self.record.blocks_total,
+        )
+        return MembershipKeeper(self._around.registry, feed, self._reporter, self._config)
+
+    def _build_moves(self, executor: Executor) -> None:
+        around, node = self._around, self.record.replica_id
+        home = Home(
+            node,
+            self.record.card,
+            self.engine,
+            executor,
+            self._links,
+            self._stepper.at_boundary,
+            self._work,
+            lambda: self._reporter.epoch,
+        )
+        peers = SimPeers(node, around.peers, around.spreading, block_ns=around.block_ns)
+        self._mover = Mover(home, peers, MoveLimits())
+        self._spreading = Spreading(home, peers, MoveLimits())
+        self._warmup = Warmup(self._door, self._spreading.pull, warm_ms=self._config.warm_ms)
+        orders = Orders(self._door, self._mover, self._warmup, epoch=lambda: self._reporter.epoch)
+        self._reported = Reported(self._reporter, self._door, self._links, self._mover)
+        self._control = SimControlLink(
+            node,
+            around.registry,
+            around.control,
+            self._reported,
+            orders,
+            report_s=self._config.report_interval_ms / 1000,
+        )
+
+    async def _tell_all(self) -> None:
+        self._links.report()
+        self._keeper.tell_draining(not self._door.is_open)
+        self._control.report()
 
     # ---- gateways
 
@@ -140,6 +250,19 @@ class SimReplica:
     def _deliver(self, deltas: tuple[Delta, ...]) -> None:
         self._links.deliver(deltas)
         self._watcher.after_step(self.engine)
+
+    # ---- other replicas
+
+    def _accept_peer(self, end: PeerEnd) -> None:
+        assert self._tasks is not None, "it answers while it runs"
+        self._tasks.create_task(self._receive(end))
+
+    async def _receive(self, end: PeerEnd) -> None:
+        channel = Channel[ToSource, ToTarget](end, block_ns=0)
+        try:
+            await self._mover.receive(channel)
+        finally:
+            await channel.close()
 
 
 async def set_by(event: asyncio.Event) -> None:

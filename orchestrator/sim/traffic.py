@@ -13,7 +13,7 @@ from random import Random
 
 from orchestrator.sim.loop import NS_PER_S
 from orchestrator.sim.tokens import block_tokens
-from protos.messages import Request, RequestId, SamplingParams
+from protos.messages import Request, RequestClass, RequestId, SamplingParams
 
 NS_PER_MS = NS_PER_S // 1000
 # Ids from here on belong to one request alone; a trace's own ids are smaller.
@@ -32,6 +32,9 @@ class Arrival:
     output_tokens: int
     block_ids: tuple[int, ...] = ()  # of its leading blocks; what they do not cover is unique
     tag: str = ""
+    choices: int = 1
+    salt: bytes = b""
+    request_class: RequestClass = RequestClass.INTERACTIVE
 
     def request(self, block_size: int) -> Request:
         """The request itself. `block_size` is that of the block ids."""
@@ -39,6 +42,9 @@ class Arrival:
             RequestId(f"r{self.number}"),
             self._prompt(block_size),
             SamplingParams(tokens_max=self.output_tokens, temperature=0.0, seed=self.number),
+            choices=self.choices,
+            salt=self.salt,
+            request_class=self.request_class,
         )
 
     def _prompt(self, block_size: int) -> tuple[int, ...]:

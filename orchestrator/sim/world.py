@@ -13,31 +13,38 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
-from typing import cast
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from random import Random
+from typing import Protocol, cast
 
 from orchestrator.control.cluster import Cluster, ClusterConfig
-from orchestrator.control.seams import Clock
+from orchestrator.control.orchestrator import OrchestratorConfig
 from orchestrator.gateway.dispatch import Dispatch, DispatchConfig
 from orchestrator.gateway.fleet import Connect, Fleet, FleetConfig
+from orchestrator.policy.rebalance_config import RebalanceConfig
 from orchestrator.policy.route import RouteReason
 from orchestrator.registry.config import RegistryConfig
 from orchestrator.sim.baselines.ceiling import CeilingEngine, CeilingRegistry, Computed
-from orchestrator.sim.checkers import Checkers
-from orchestrator.sim.client import Outcome, ask
+from orchestrator.sim.checkers import Checkers, is_settled
+from orchestrator.sim.client import Outcome, PlainClients
 from orchestrator.sim.clock import VirtualClock
+from orchestrator.sim.control_link import ControlExchange
+from orchestrator.sim.control_plane import SimControlPlane
 from orchestrator.sim.cost_model import CostModel
+from orchestrator.sim.exact_executor import ExactExecutor
 from orchestrator.sim.executor import CostExecutor
+from orchestrator.sim.hosts import ControlHost, GatewayHost, ReplicaHost
 from orchestrator.sim.link import DataExchange, SimLink
 from orchestrator.sim.loop import NS_PER_S, VirtualTimeLoop
 from orchestrator.sim.network import Exchange, Network
+from orchestrator.sim.peers import PeerExchange
 from orchestrator.sim.policies import CEILING, OURS, POLICIES
-from orchestrator.sim.replica import SimReplica
+from orchestrator.sim.replica import SimReplica, Surroundings
 from orchestrator.sim.tokens import VOCAB_SIZE
 from orchestrator.sim.traffic import Arrival, Traffic
 from orchestrator.sim.watched_registry import WatchedRegistry
-from protos.messages import ModelCard, ReplicaId, Snapshot
+from protos.messages import ModelCard, ReplicaId, Request, Snapshot
 from protos.registry import ReplicaRecord
 from replicas.config import ReplicaConfig
 from replicas.engine.config import EngineConfig
@@ -45,8 +52,9 @@ from replicas.engine.engine import Engine
 
 # Until the last block events have reached the registry.
 SETTLE_S = 1.0
-# The checkers look at idle engines, too.
-NEVER_MS = 10**9
+SETTLE_TRIES = 60
+# The checkers look at engines instead, as often as they are told.
+SHELL = ReplicaConfig(ReplicaId(""), check_interval_ms=10**9)
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,14 +75,16 @@ class WorldConfig:
     # Beyond any trace: baselines queue at the replica, however long it takes.
     waiting_max: int = 1_000_000
     context_tokens_max: int = 1 << 20
+    exact: bool = False  # tokens depend on what the blocks hold
+    block_ns: int = 1_000_000  # that a block is on the wire from replica to replica
+    control_planes: int = 0
+    rebalance: bool = False  # whether the control plane balances; it always drains
+    rebalancing: RebalanceConfig = field(default_factory=RebalanceConfig)
+    shell: ReplicaConfig = SHELL
+    skew_ns: int = 0  # between the clocks of gateways and control planes
+    repeats: float = 0.0  # chance that an order or a report comes twice
     # After the last arrival. A request that has no end by then never will have one.
     patience_s: float = 6 * 3600.0
-
-
-@dataclass(frozen=True, slots=True)
-class Gateway:
-    fleet: Fleet
-    dispatch: Dispatch
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,15 +98,41 @@ class History:
     placed: Mapping[RouteReason, int]
     copied_blocks: int
     messages: int  # on all links
+    moves: int  # of sequences, with their blocks, from replica to replica
     ended_ns: int
+
+
+class Clients(Protocol):
+    """Who asks, and follows the answer."""
+
+    async def ask(
+        self,
+        gateways: Sequence[GatewayHost],
+        clock: VirtualClock,
+        arrival: Arrival,
+        request: Request,
+    ) -> Outcome: ...
+
+
+class Faults(Protocol):
+    """What goes wrong in a world. When it returns, all is whole again."""
+
+    async def strike(self, world: World) -> None: ...
+
+
+class Calm:
+    """Nothing goes wrong."""
+
+    async def strike(self, world: World) -> None:
+        return
 
 
 class World:
     """Built inside the loop that it runs in."""
 
-    def __init__(self, config: WorldConfig, clock: Clock, checkers: Checkers) -> None:
-        self._config = config
-        self._clock = clock
+    def __init__(self, config: WorldConfig, clock: VirtualClock, checkers: Checkers) -> None:
+        self.config = config
+        self.clock = clock
         self._checkers = checkers
         self._card = ModelCard(
             name="simulated",
@@ -107,44 +143,73 @@ class World:
             vocab_size=VOCAB_SIZE,
         )
         self._computed: Computed = set()
-        self._registry = self._build_registry()
-        self._network = Network(config.link_delay_s)
-        self._data: DataExchange = Exchange(self._network)
-        self._executors = [CostExecutor(clock, config.cost_model) for _ in range(config.replicas)]
-        self._replicas = [self._build_replica(number) for number in range(config.replicas)]
         self._links: list[SimLink] = []
-        self._gateways = [self._build_gateway(number) for number in range(config.gateways)]
         self._outcomes: list[Outcome] = []
+        self.registry = self._build_registry()
+        self.network = network = Network(config.link_delay_s)
+        data: DataExchange = Exchange(network)
+        peers: PeerExchange = Exchange(network)
+        self._control: ControlExchange = Exchange(network)
+        self._around = Surroundings(self.registry, data, peers, self._control, {}, config.block_ns)
+        self.replicas = [
+            ReplicaHost(f"replica-{number:03}", network, self._make_replica)
+            for number in range(config.replicas)
+        ]
+        self.gateways = [
+            GatewayHost(f"gateway-{number}", network, self._make_gateway)
+            for number in range(config.gateways)
+        ]
+        self.control_planes = [
+            ControlHost(f"control-{number}", network, self._make_control_plane)
+            for number in range(config.control_planes)
+        ]
 
-    async def run(self, traffic: Traffic) -> History:
+    async def run(self, traffic: Traffic, clients: Clients, faults: Faults) -> History:
         """Serve it all. An ExceptionGroup says what broke."""
-        async with asyncio.TaskGroup() as tasks:
-            serving = [tasks.create_task(replica.run(self._data)) for replica in self._replicas]
+        async with asyncio.TaskGroup() as self.tasks:
+            for replica in self.replicas:
+                replica.start(self.tasks)
+            for control_plane in self.control_planes:
+                control_plane.start(self.tasks)
             await self._open()
-            await self._serve_in_time(traffic)
-            await self._clock.sleep(SETTLE_S)
-            self._checkers.at_end(traffic, self._outcomes, self._replicas, self._registry)
+            troubles = self.tasks.create_task(faults.strike(self))
+            await self._serve_in_time(traffic, clients)
+            await troubles
+            await self._settle()
+            self._checkers.at_end(traffic, self._outcomes, self._replicas(), self.registry)
             history = self._history()
-            for gateway in self._gateways:
-                await gateway.fleet.stop()
-            for task in serving:
-                task.cancel()
+            for gateway in self.gateways:
+                await gateway.kill()
+            for replica in self.replicas:
+                replica.kill()
+            for control_plane in self.control_planes:
+                control_plane.kill()
         return history
 
     async def _open(self) -> None:
         """Every gateway has heard from every replica."""
-        await self._clock.sleep(0)  # the replicas join
-        for gateway in self._gateways:
-            await gateway.fleet.start()
-        while any(
-            len(gateway.fleet.view().accepting) < len(self._replicas) for gateway in self._gateways
-        ):
-            await self._clock.sleep(self._config.link_delay_s)
+        await self.clock.sleep(0)  # the replicas join
+        for gateway in self.gateways:
+            await gateway.start()
+        lives = [gateway.life for gateway in self.gateways if gateway.life is not None]
+        while any(len(life.fleet.view().accepting) < len(self.replicas) for life in lives):
+            await self.clock.sleep(self.config.link_delay_s)
 
-    async def _serve_in_time(self, traffic: Traffic) -> None:
+    async def _settle(self) -> None:
+        """Until the last block events have reached the registry, and nobody is waited for."""
+        await self.clock.sleep(SETTLE_S)
+        for _ in range(SETTLE_TRIES):
+            if all(is_settled(replica, self.registry) for replica in self._replicas()):
+                return
+            await self.clock.sleep(SETTLE_S)
+
+    def _replicas(self) -> list[SimReplica]:
+        return [host.life.replica for host in self.replicas if host.life is not None]
+
+    async def _serve_in_time(self, traffic: Traffic, clients: Clients) -> None:
         try:
-            async with asyncio.timeout(traffic.seconds + self._config.patience_s):
-                await self._serve(traffic)
+            async with asyncio.timeout(traffic.seconds + self.config.patience_s):
+                await self._serve(traffic, clients)
         except TimeoutError:
             ended = {outcome.number for outcome in self._outcomes}
             left = [a.number for a in traffic.arrivals if a.number not in ended]
@@ -152,86 +217,109 @@ class World:
                 f"{len(left)} requests never ended, the first is r{left[0]}"
             ) from None
 
-    async def _serve(self, traffic: Traffic) -> None:
-        opened_ns = self._clock.now_ns()
-        async with asyncio.TaskGroup() as clients:
+    async def _serve(self, traffic: Traffic, clients: Clients) -> None:
+        opened_ns = self.clock.now_ns()
+        async with asyncio.TaskGroup() as asking:
             for arrival in traffic.arrivals:
                 due_ns = opened_ns + arrival.arrival_ns
-                if due_ns > self._clock.now_ns():
-                    await self._clock.sleep((due_ns - self._clock.now_ns()) / NS_PER_S)
-                clients.create_task(self._ask(arrival, traffic.block_size))
+                if due_ns > self.clock.now_ns():
+                    await self.clock.sleep((due_ns - self.clock.now_ns()) / NS_PER_S)
+                asking.create_task(self._ask(arrival, traffic.block_size, clients))
 
-    async def _ask(self, arrival: Arrival, block_size: int) -> None:
-        gateway = self._gateways[arrival.number % len(self._gateways)]
+    async def _ask(self, arrival: Arrival, block_size: int, clients: Clients) -> None:
         request = arrival.request(block_size)
-        outcome = await ask(
-            gateway.dispatch, request, self._clock, number=arrival.number, tag=arrival.tag
-        )
+        outcome = await clients.ask(self.gateways, self.clock, arrival, request)
         self._checkers.after_request(arrival.number, request, outcome)
         self._outcomes.append(outcome)
 
     def _history(self) -> History:
+        lives = [host.life for host in self.replicas if host.life is not None]
+        ended = [life for host in self.replicas for life in host.ended]
+        gateways = [host.life for host in self.gateways if host.life is not None]
         return History(
-            config=self._config,
+            config=self.config,
             outcomes=tuple(self._outcomes),
-            snapshots=tuple(replica.snapshot() for replica in self._replicas),
-            busy_ns=tuple(executor.busy_ns for executor in self._executors),
-            placed=sum((gateway.dispatch.totals.placed for gateway in self._gateways), Counter()),
-            copied_blocks=sum(executor.copied_blocks for executor in self._executors),
+            snapshots=tuple(life.replica.snapshot() for life in lives),
+            busy_ns=tuple(life.executor.busy_ns for life in lives),
+            placed=sum((life.dispatch.totals.placed for life in gateways), Counter()),
+            copied_blocks=sum(life.executor.copied_blocks for life in (*ended, *lives)),
             messages=sum(link.messages for link in self._links),
-            ended_ns=self._clock.now_ns(),
+            moves=sum(
+                life.replica.snapshot().counters.sequences_imported for life in (*ended, *lives)
+            ),
+            ended_ns=self.clock.now_ns(),
         )
 
     # ---- the parts
 
     def _build_registry(self) -> WatchedRegistry:
-        if self._config.policy == CEILING:
-            return CeilingRegistry(self._clock.now_ns, RegistryConfig(), self._computed)
-        return WatchedRegistry(self._clock.now_ns, RegistryConfig())
+        if self.config.policy == CEILING:
+            return CeilingRegistry(self.clock.now_ns, RegistryConfig(), self._computed)
+        return WatchedRegistry(self.clock.now_ns, RegistryConfig())
 
     def _build_engine(self) -> Engine:
         config = EngineConfig(
             card=self._card,
-            blocks_total=self._config.blocks,
-            step_tokens_max=self._config.cost_model.step_tokens_max,
-            sequences_max=self._config.sequences_max,
-            waiting_max=self._config.waiting_max,
+            blocks_total=self.config.blocks,
+            step_tokens_max=self.config.cost_model.step_tokens_max,
+            sequences_max=self.config.sequences_max,
+            waiting_max=self.config.waiting_max,
         )
-        if self._config.policy == CEILING:
+        if self.config.policy == CEILING:
             return CeilingEngine(config, self._computed)
         return Engine(config)
 
-    def _build_replica(self, number: int) -> SimReplica:
-        name = f"replica-{number:03}"
-        record = ReplicaRecord(ReplicaId(name), f"{name}:1", self._card, self._config.blocks)
-        return SimReplica(
-            ReplicaConfig(record.replica_id, check_interval_ms=NEVER_MS),
-            record,
-            self._build_engine(),
-            self._executors[number],
-            self._registry,
-            self._checkers,
+    def _build_executor(self) -> CostExecutor:
+        config = self.config
+        if not config.exact:
+            return CostExecutor(self.clock, config.cost_model)
+        return ExactExecutor(
+            self.clock,
+            config.cost_model,
+            blocks_total=config.blocks,
+            block_size=config.block_size,
         )
 
-    def _build_gateway(self, number: int) -> Gateway:
-        config = self._config
-        cluster = Cluster(ClusterConfig())
-        fleet = Fleet(
-            self._registry, self._connect(f"gateway-{number}"), cluster, self._clock, FleetConfig()
+    def _make_replica(self, name: str, life: int) -> tuple[SimReplica, CostExecutor]:
+        record = ReplicaRecord(ReplicaId(name), f"{name}:{life}", self._card, self.config.blocks)
+        executor = self._build_executor()
+        shell = replace(self.config.shell, replica_id=record.replica_id)
+        replica = SimReplica(
+            shell, record, self._build_engine(), executor, self._around, self._checkers
         )
+        return replica, executor
+
+    def _make_gateway(self, name: str) -> tuple[Fleet, Dispatch]:
+        config = self.config
+        number = int(name.rpartition("-")[2])
+        clock = VirtualClock(self.clock.loop, ahead_ns=config.skew_ns * number)
+        cluster = Cluster(ClusterConfig())
+        fleet = Fleet(self.registry, self._connect(name), cluster, clock, FleetConfig())
         choose = POLICIES[config.policy](config.seed * config.gateways + number)
-        dispatch = Dispatch(fleet, cluster, self._registry, self._clock, DispatchConfig(), choose)
-        return Gateway(fleet, dispatch)
+        dispatch = Dispatch(fleet, cluster, self.registry, clock, DispatchConfig(), choose)
+        return fleet, dispatch
+
+    def _make_control_plane(self, name: str) -> SimControlPlane:
+        rebalance = replace(self.config.rebalancing, enabled=self.config.rebalance)
+        return SimControlPlane(
+            name,
+            self.registry,
+            self._control,
+            VirtualClock(self.clock.loop, ahead_ns=-self.config.skew_ns),
+            OrchestratorConfig(rebalance=rebalance),
+            random=Random(f"{self.config.seed} {name}"),
+            repeats=self.config.repeats,
+        )
 
     def _connect(self, node: str) -> Connect:
         def connect(record: ReplicaRecord, on_change: Callable[[], None]) -> SimLink:
             link = SimLink(
-                self._data,
+                self._around.data,
                 record.address,
                 node,
                 on_change,
-                stale_s=self._config.stale_s,
-                is_patient=not self._config.token_by_token,
+                stale_s=self.config.stale_s,
+                is_patient=not self.config.token_by_token,
             )
             self._links.append(link)
             return link
@@ -239,12 +327,20 @@ class World:
         return connect
 
 
-def simulate(config: WorldConfig, traffic: Traffic, checkers: Checkers) -> History:
+def simulate(
+    config: WorldConfig,
+    traffic: Traffic,
+    checkers: Checkers,
+    *,
+    clients: Clients | None = None,
+    faults: Faults | None = None,
+) -> History:
     """Run a world from its beginning to its end."""
 
     async def live() -> History:
         clock = VirtualClock(cast(VirtualTimeLoop, asyncio.get_running_loop()))
-        return await World(config, clock, checkers).run(traffic)
+        world = World(config, clock, checkers)
+        return await world.run(traffic, clients or PlainClients(), faults or Calm())
 
     with asyncio.Runner(loop_factory=VirtualTimeLoop) as runner:
         return runner.run(live())
