@@ -163,10 +163,9 @@ async def chat_for_ever(made: World, name: str, *, seconds: float) -> None:
 
 
 def test_a_tenant_is_charged_what_it_used_and_not_what_was_predicted() -> None:
-    """`short` is predicted three seconds of residence and stays 20 ms; `long` stays for 9 s.
+    """Of both a residence of three seconds is predicted; `short` stays 20 ms and `long` 4 s.
 
-    Power: with `settle` doing nothing, both have been given the same, and who came first
-    of the two goes first.
+    Power: with `settle` doing nothing, `long` has been given less, by its smaller prompt.
     """
 
     async def scenario() -> None:
@@ -177,7 +176,7 @@ def test_a_tenant_is_charged_what_it_used_and_not_what_was_predicted() -> None:
             # Somebody of each waits all the time, so that no account is closed.
             waiting = await wait_in_line(
                 made,
-                replace(request("long", prompt_tokens=60 * 16, tokens_max=400), tenant="long"),
+                replace(request("long", prompt_tokens=50 * 16, tokens_max=400), tenant="long"),
                 replace(request("short", prompt_tokens=60 * 16, tokens_max=2), tenant="short"),
                 replace(request("l2", prompt_tokens=60 * 16, tokens_max=2), tenant="long"),
                 replace(request("s2", prompt_tokens=60 * 16, tokens_max=2), tenant="short"),
