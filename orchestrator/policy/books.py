@@ -44,7 +44,6 @@ class Books:
         self._cards = {replica.replica_id: replica.card for replica in fleet.replicas}
         self._out: Counter[ReplicaId] = Counter()
         self._in: Counter[ReplicaId] = Counter()
-        self._handed_back: Counter[ReplicaId] = Counter()
         self._entered: set[Choice] = set()
         self._pairs_now: set[Pair] = set()
         cooling = fleet.since(config.cooldown_ms * NS_PER_MS)
@@ -95,14 +94,11 @@ class Books:
         return self.loads[replica.replica_id].freeness
 
     def out_count(self, replica: FleetReplica) -> int:
-        """Its moves out that are under way."""
+        """Its moves out that are under way, with what it hands back."""
         return self._out[replica.replica_id]
 
     def in_count(self, replica: FleetReplica) -> int:
         return self._in[replica.replica_id]
-
-    def handed_back_count(self, replica: FleetReplica) -> int:
-        return self._handed_back[replica.replica_id]
 
     def is_pair_free(self, source: FleetReplica, target: FleetReplica) -> bool:
         """No move between the two in this look, and none lately the other way."""
@@ -161,10 +157,9 @@ class Books:
 
     def _enter(self, source: ReplicaId, target: ReplicaId | None, sequence: SequenceReport) -> None:
         self._entered.add(choice_of(sequence))
-        if target is None:
-            self._handed_back[source] += 1
-            return
         self._out[source] += 1
+        if target is None:
+            return
         self._in[target] += 1
         if source in self.loads:
             self.loads[source] = self.loads[source].without(sequence)

@@ -36,8 +36,24 @@ class Load:
 
     @property
     def freeness(self) -> float:
-        virtual = self.blocks_used + self.blocks_waiting + self._headroom_due
-        return (self.blocks_total - virtual) / max(1, self.running)
+        return self._freeness_at(self.blocks_used, self.running, self.interactive)
+
+    def freeness_without(self, sequence: SequenceReport) -> float:
+        """After a running sequence has left."""
+        interactive = self.interactive - is_interactive(sequence)
+        return self._freeness_at(
+            self.blocks_used - sequence.blocks_own, self.running - 1, interactive
+        )
+
+    def freeness_with(self, sequence: SequenceReport) -> float:
+        """After a running sequence has come."""
+        interactive = self.interactive + is_interactive(sequence)
+        return self._freeness_at(self.blocks_used + sequence.blocks, self.running + 1, interactive)
+
+    def _freeness_at(self, blocks_used: int, running: int, interactive: int) -> float:
+        headroom = self.headroom if interactive > 0 else 0
+        virtual = blocks_used + self.blocks_waiting + headroom
+        return (self.blocks_total - virtual) / max(1, running)
 
     @property
     def used_share(self) -> float:
@@ -53,10 +69,10 @@ class Load:
         """The same, without the head room if it is not for this one."""
         if sequence.request_class is RequestClass.INTERACTIVE:
             return self.blocks_room
-        return self.blocks_room - self._headroom_due
+        return self.blocks_room - (self.headroom if self.interactive else 0)
 
     def without(self, sequence: SequenceReport) -> Load:
-        """After a running sequence has left."""
+        """What `freeness_without` is the freeness of."""
         return replace(
             self,
             blocks_used=self.blocks_used - sequence.blocks_own,
@@ -65,17 +81,13 @@ class Load:
         )
 
     def with_(self, sequence: SequenceReport) -> Load:
-        """After a running sequence has come."""
+        """What `freeness_with` is the freeness of."""
         return replace(
             self,
             blocks_used=self.blocks_used + sequence.blocks,
             running=self.running + 1,
             interactive=self.interactive + is_interactive(sequence),
         )
-
-    @property
-    def _headroom_due(self) -> int:
-        return self.headroom if self.interactive else 0
 
 
 def load_of(replica: FleetReplica, *, headroom_share: float) -> Load:

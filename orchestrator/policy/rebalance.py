@@ -91,7 +91,7 @@ def handed_back(books: Books, source: FleetReplica) -> list[MoveDecision]:
     if not books.targets_of(source):
         return []
     waiting = [s for s in source.sequences if s.is_waiting and books.may_leave(s, source)]
-    free = max(0, books.config.handbacks_max - books.handed_back_count(source))
+    free = max(0, books.config.drain_moves_max - books.out_count(source))
     for sequence in waiting[:free]:
         books.enter(source, None, sequence)
     figures = (("sequences_waiting", float(source.snapshot.sequences_waiting)),)
@@ -110,25 +110,15 @@ def drain(books: Books, source: FleetReplica) -> tuple[list[MoveDecision], list[
     for sequence in sorted(leaving, key=lambda s: (-s.blocks, s.sequence_id)):
         if books.out_count(source) >= books.config.drain_moves_max:
             break
-        target = drain_target(books, source, sequence)
-        if target is None:
-            left += 1
-        else:
-            moves.append(decide(books, MoveReason.DRAIN, source, target, sequence))
+        fitting = [t for t in books.targets_of(source) if books.fits(sequence, t)]
+        ready = [t for t in fitting if books.in_count(t) < books.config.drain_moves_max]
+        if ready:
+            moves.append(decide(books, MoveReason.DRAIN, source, ready[0], sequence))
+        left += not fitting
     if not left:
         return moves, []
     reason = StayReason.NO_ROOM if books.targets_of(source) else StayReason.NO_TARGET
     return moves, [Stay(reason, source.replica_id, left)]
-
-
-def drain_target(
-    books: Books, source: FleetReplica, sequence: SequenceReport
-) -> FleetReplica | None:
-    for target in books.targets_of(source):
-        has_time = books.in_count(target) < books.config.drain_moves_max
-        if has_time and books.fits(sequence, target):
-            return target
-    return None
 
 
 # ---- room for one that waits
@@ -253,9 +243,9 @@ def best_relief(
     rated = [
         (sequence.request_class.rank, value, sequence)
         for sequence in candidates
-        if books.may_move(sequence)  # not chosen in the meantime
+        if (value := relief(books, source, target, sequence)) is not None
+        and books.may_move(sequence)  # not chosen in the meantime
         and books.fits(sequence, target)
-        and (value := relief(books, source, target, sequence)) is not None
     ]
     if not rated:
         return None
@@ -272,7 +262,7 @@ def relief(
     poor = books.loads[source.replica_id]
     rich = books.loads[target.replica_id]
     gap = rich.freeness - poor.freeness
-    poor_after, rich_after = poor.without(sequence).freeness, rich.with_(sequence).freeness
+    poor_after, rich_after = poor.freeness_without(sequence), rich.freeness_with(sequence)
     gain = min(poor_after, rich_after) - poor.freeness
     if gain < books.config.gain_min or abs(rich_after - poor_after) >= gap:
         return None

@@ -29,8 +29,9 @@ class RebalanceConfig:
     tokens_left_min: int = 64  # a sequence closer to its end is left where it is
     moves_out_max: int = 2  # of one source at once
     moves_in_max: int = 2  # to one target at once
-    drain_moves_max: int = 8  # out of one replica that is to be emptied, and into each target
-    handbacks_max: int = 64  # waiting sequences of such a replica, at once
+    # The same for a replica that is to be emptied; what it hands back counts, too. More than
+    # replicas allow at once (replicas/shell/moves/limits.py) would only be refused.
+    drain_moves_max: int = 2
     cooldown_ms: int = 10_000  # for a sequence that moved, and for the way back of its pair
     retry_ms: int = 1_000  # for a sequence that could not move, and a target that declined
     deadline_ms: int = 10_000  # of one move
@@ -62,7 +63,7 @@ KNOBS: Mapping[str, str] = {
     "tokens_left_min": "a sequence with fewer tokens left is not moved",
     "moves_out_max": "moves out of one replica at once",
     "moves_in_max": "moves into one replica at once",
-    "drain_moves_max": "the same while a replica is emptied",
+    "drain_moves_max": "the same while a replica is emptied, what it hands back included",
     "cooldown_ms": "time before a sequence that moved may move again",
 }
 SWITCH = {"on": True, "true": True, "off": False, "false": False}

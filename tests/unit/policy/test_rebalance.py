@@ -259,7 +259,7 @@ def test_a_leaving_replica_gives_its_sequences_to_the_most_free() -> None:
     result = decided(leaving(*many("o", 3)), replica("a", *many("a", 5)), replica("b"))
     assert [(m.reason, m.source, m.target) for m in result.moves] == [
         (MoveReason.DRAIN, "old", "b")
-    ] * 3
+    ] * CONFIG.drain_moves_max
 
 
 def test_what_waits_at_a_leaving_replica_is_handed_back_once_somebody_takes_work() -> None:
