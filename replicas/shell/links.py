@@ -220,6 +220,7 @@ class Links:
                 self._forget(ticket)
             if link is not None:
                 self._hand_off(link, mates[0], len(mates), target)
+        self._work.set()  # the engine may be idle now
 
     def hand_back(self) -> int:
         """Take everything out of the engine and give it to nobody; answers how much it was."""
@@ -229,7 +230,6 @@ class Links:
             assert withdrawn is not None, f"{report.sequence_id} is reported and not here"
             if self.of(report.sequence_id) is not None:
                 self.give(report.sequence_id, None, choices=withdrawn[1])
-        self._work.set()
         return len(sequences)
 
     def receive(self, inner: RequestId, request: Request, said: Iterable[SampledToken]) -> None:

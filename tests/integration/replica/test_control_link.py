@@ -8,6 +8,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import replace
 
+import grpc
 import pytest
 from grpc import aio
 
@@ -19,7 +20,7 @@ from protos.convert_moves import move_order_to_proto, peer_to_proto, sequence_fr
 from protos.messages import Handoff, ReplicaId, RequestId, SequenceId, SequenceReport, Standing
 from protos.moves import MoveId, MoveOrder, MoveOutcome, Peer
 from replicas.serving import control_link
-from tests.integration.replica.gateway import running
+from tests.integration.replica.gateway import WITHIN_S, running
 from tests.unit.shell.counting import CARD, CONFIG, answer, request
 from tests.unit.shell.eventually import eventually, eventually_answers
 
@@ -32,12 +33,17 @@ class ControlPlane(control_pb2_grpc.ControlPlaneServicer):
     def __init__(self) -> None:
         self.streams: list[list[control_pb2.ReplicaReport]] = []
         self.commands: asyncio.Queue[control_pb2.ControlCommand] = asyncio.Queue()
+        self.leads = True
+        self.turned_away = 0
 
     async def Attach(
         self,
         request_iterator: AsyncIterator[control_pb2.ReplicaReport],
         context: aio.ServicerContext[control_pb2.ReplicaReport, control_pb2.ControlCommand],
     ) -> None:
+        if not self.leads:
+            self.turned_away += 1
+            await context.abort(grpc.StatusCode.FAILED_PRECONDITION, "another one leads")
         reports: list[control_pb2.ReplicaReport] = []
         self.streams.append(reports)
         sending = asyncio.create_task(self._send(context))
@@ -232,6 +238,34 @@ async def test_a_running_sequence_moves_by_order_and_goes_on_token_for_token() -
         assert source.engine.is_idle
 
 
+async def test_a_replica_that_stops_is_emptied_by_order_long_before_its_grace_is_over() -> None:
+    plane, known = ControlPlane(), registry()
+    other = replace(QUICK, replica_id=ReplicaId("r-1"))
+    async with (
+        listening(plane) as address,
+        running(QUICK, directory=known) as source,
+        running(other) as target,
+        source.attached() as here,
+    ):
+        await known.lead("plane", address)
+        source.executor.hold()
+        await here.submit(request("a", tokens_max=200))
+        await eventually(lambda: source.blocks_used > 0, "it runs")
+        stopping = asyncio.create_task(source.replica.stop(600))
+        await eventually(
+            lambda: any(s and s[-1].standing == Standing.LEAVING.value for s in plane.streams),
+            "it says that it leaves",
+        )
+        source.executor.release()
+        peer = Peer(other.replica_id, target.address, epoch=0)
+        order = MoveOrder(MoveId("m"), SequenceId("1:a/0"), peer, deadline_ms=60_000)
+        message = move_order_to_proto(order)
+        plane.commands.put_nowait(control_pb2.ControlCommand(term=1, move=message))
+        await here.read_to_the_end()
+        assert [handoff.target for handoff in here.handoffs] == [other.replica_id]
+        await asyncio.wait_for(stopping, WITHIN_S)
+
+
 async def test_a_new_replica_opens_when_it_has_the_blocks_that_most_requests_begin_with() -> None:
     plane, known = ControlPlane(), registry()
     cold = replace(QUICK, replica_id=ReplicaId("r-1"), warm_ms=600_000)
@@ -300,6 +334,17 @@ async def test_a_control_plane_that_comes_late_or_comes_back_is_found() -> None:
         async with listening(plane, address):
             await eventually(lambda: plane.has_reports(1), "it came back")
         served.replica.check_health()
+
+
+async def test_who_does_not_lead_yet_is_asked_again() -> None:
+    plane, known = ControlPlane(), registry()
+    plane.leads = False
+    async with listening(plane) as address:
+        await known.lead("plane", address)
+        async with running(QUICK, directory=known):
+            await eventually(lambda: plane.turned_away > 2, "it is turned away")
+            plane.leads = True
+            await eventually(lambda: plane.has_reports(0), "it is back")
 
 
 async def test_it_follows_the_directory_to_another_control_plane(

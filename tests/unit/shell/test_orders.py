@@ -27,6 +27,7 @@ class Ordered:
     def __init__(self, *, warm_ms: int = LONG_MS) -> None:
         self.moves: list[MoveOrder] = []
         self.asked: list[ReplicaId] = []
+        self.standings: list[Standing] = []
         self.answering = {ReplicaId("warm")}
         self.door = Door(engine(), asyncio.Event(), self._tell, is_warm=False)
         self.warmup = Warmup(self.door, self._pull, warm_ms=warm_ms)
@@ -39,7 +40,7 @@ class Ordered:
         return ()
 
     async def _tell(self) -> None:
-        pass
+        self.standings.append(self.door.standing)
 
     async def _pull(self, peer: Peer) -> bool:
         self.asked.append(peer.replica_id)
@@ -57,10 +58,9 @@ async def test_an_earlier_leader_is_not_obeyed_once_a_later_one_was_heard() -> N
     await ordered.orders.obey(MOVE, epoch=EPOCH, term=2)
     await ordered.orders.obey(MOVE, epoch=EPOCH, term=1)
     await ordered.orders.obey(Standing.LEAVING, epoch=EPOCH, term=1)
+    await ordered.orders.obey(Standing.CORDONED, epoch=EPOCH, term=2)
     assert ordered.moves == [MOVE]
-    assert ordered.door.standing is Standing.OPEN
-    await ordered.orders.obey(Standing.LEAVING, epoch=EPOCH, term=2)
-    assert ordered.door.standing is Standing.LEAVING
+    assert ordered.standings == [Standing.CORDONED]
 
 
 async def test_an_order_for_another_epoch_neither_counts_nor_makes_its_leader_heard() -> None:
