@@ -15,14 +15,13 @@ from typing import Any
 
 import click
 import httpx
-from rich.console import Console
 from rich.table import Table
 
 from orchestrator.live.commands.measured_chat import Measured, Prompt, RequestFailed, ask
 from orchestrator.live.commands.options import cluster_options
 from orchestrator.live.commands.prompts import AGENT_PROMPTS, CHAT_QUESTIONS, SYSTEM_PROMPT
-from orchestrator.live.commands.status import WIDTH, status_table
-from orchestrator.live.commands.terminal import progress, stop_signals_raise
+from orchestrator.live.commands.status import status_table
+from orchestrator.live.commands.terminal import progress, show_table, stop_signals_raise
 from orchestrator.live.local import LocalCluster, LocalOptions, StartFailed
 from orchestrator.live.operator_client import ReplicaState, replica_states
 
@@ -42,9 +41,8 @@ def demo(**values: Any) -> None:
         ):
             measured = asyncio.run(run_workloads(cluster.url))
             states = asyncio.run(settled_states(cluster.leader_address()))
-            console = Console(width=WIDTH)
-            console.print(request_table(measured))
-            console.print(status_table(states))
+            show_table(request_table(measured))
+            show_table(status_table(states))
             click.echo(verdict(measured[0], measured[1]))
     except KeyboardInterrupt as error:
         raise click.ClickException("interrupted; everything that was started is stopped") from error
