@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -14,6 +15,7 @@ from orchestrator.control.cluster import Cluster, ClusterConfig
 from orchestrator.gateway.dispatch import Dispatch, DispatchConfig
 from orchestrator.gateway.fleet import Fleet, FleetConfig
 from orchestrator.gateway.metrics import GatewayMetrics
+from orchestrator.gateway.search import SearchConfig
 from orchestrator.gateway.server import BoundPorts, GatewayServer
 from orchestrator.gateway.service import Gateway
 from orchestrator.live.clock import OsClock
@@ -62,15 +64,16 @@ async def registry() -> MemoryRegistry:
     return registry
 
 
-@pytest.fixture
-async def served(
-    tmp_path: Path, replica: ScriptedReplica, registry: MemoryRegistry
+@asynccontextmanager
+async def serving(
+    folder: Path, replica: ScriptedReplica, registry: MemoryRegistry
 ) -> AsyncIterator[Served]:
     clock = OsClock()
     cluster = Cluster(ClusterConfig())
     fleet = Fleet(registry, lambda _, __: replica, cluster, clock, FleetConfig())
-    dispatch = Dispatch(fleet, cluster, registry, clock, DispatchConfig())
-    gateway = Gateway(dispatch, byte_tokenizer(tmp_path), clock=clock, metrics=GatewayMetrics())
+    config = DispatchConfig(search=SearchConfig(rounds_max=2, pause_s=0.001))
+    dispatch = Dispatch(fleet, cluster, registry, clock, config)
+    gateway = Gateway(dispatch, byte_tokenizer(folder), clock=clock, metrics=GatewayMetrics())
     server = GatewayServer(gateway, http_port=0, grpc_port=0)
     await fleet.start()
     ports = await server.start()
@@ -78,3 +81,20 @@ async def served(
     replica.release.set()
     await server.stop(1.0)
     await fleet.stop()
+
+
+@pytest.fixture
+async def served(
+    tmp_path: Path, replica: ScriptedReplica, registry: MemoryRegistry
+) -> AsyncIterator[Served]:
+    async with serving(tmp_path, replica, registry) as served:
+        yield served
+
+
+@pytest.fixture
+async def other(
+    tmp_path: Path, replica: ScriptedReplica, registry: MemoryRegistry, served: Served
+) -> AsyncIterator[Served]:
+    """Another gateway over the same replica."""
+    async with serving(tmp_path, replica, registry) as other:
+        yield other

@@ -1,7 +1,8 @@
 """A replica that answers by a script, behind the real dispatch.
 
 Its answers are bytes, which are tokens here: one delta for each, then a
-finish. It can be told to refuse, to stop in the middle and wait, or to break.
+finish. It can be told to refuse, to stop in the middle and wait, or to break,
+and that something waits here for a gateway that adopts it.
 """
 
 from __future__ import annotations
@@ -19,6 +20,7 @@ from protos.messages import (
     RefusalReason,
     ReplicaId,
     Request,
+    RequestId,
     SampledToken,
     Snapshot,
 )
@@ -49,6 +51,8 @@ class ScriptedReplica:
     release: asyncio.Event = field(default_factory=asyncio.Event)
     on_submit: Callable[[Request], None] = lambda _: None
     requests: list[Request] = field(default_factory=list)
+    parked: dict[tuple[RequestId, int], int] = field(default_factory=dict)  # tokens said
+    adopted: list[tuple[RequestId, int]] = field(default_factory=list)
     cancelled: int = 0  # requests that ended before their answer did
     reports: int = 0
     is_up: bool = True
@@ -89,6 +93,24 @@ class ScriptedReplica:
                     yield delta
         finally:
             self.cancelled += bool(unfinished)
+
+    async def adopt(
+        self, request: Request, *, choice: int, next_index: int
+    ) -> AsyncGenerator[Delta, None]:
+        said = self.parked.pop((request.request_id, choice), None)
+        if said is None:
+            refusal = Refusal(request.request_id, RefusalReason.GONE, "not here", choice)
+            raise ReplicaRefused(refusal)
+        self.adopted.append((request.request_id, choice))
+        deltas = [self._delta(request, choice, index) for index in range(next_index, said)]
+        finish = deltas[-1].finish if deltas else None
+        tokens = tuple(token for delta in deltas for token in delta.tokens)
+        yield Delta(request.request_id, choice, next_index, tokens, finish)
+        index = said
+        while finish is None:
+            delta = self._delta(request, choice, index)
+            finish, index = delta.finish, index + 1
+            yield delta
 
     async def close(self) -> None:
         pass

@@ -58,7 +58,12 @@ async def test_a_stream_starts_brings_chunks_finishes_and_ends_with_usage(
     served.replica.hit_tokens = 2
     first, *chunks, finished, usage = await generate(stub, text="Say", request_id="mine")
     assert first.started == pb.Started(
-        request_id="mine", model="bytes", replica=REPLICA, prompt_tokens=3, hit_tokens=2
+        request_id="mine",
+        model="bytes",
+        replica=REPLICA,
+        prompt_tokens=3,
+        hit_tokens=2,
+        resume_token=first.started.resume_token,
     )
     assert "".join(event.chunk.text for event in chunks) == "Hello!"
     assert [event.chunk.first_index for event in chunks] == list(range(7))

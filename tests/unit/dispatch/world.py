@@ -152,8 +152,8 @@ class ScriptedReplica:
             refusal = Refusal(request.request_id, RefusalReason.GONE, "not here", choice)
             raise ReplicaRefused(refusal)
         tokens = tuple(SampledToken(100 * choice + index) for index in range(next_index, said))
-        async with aclosing(self._run(request, {choice: said}, answer)) as events:
-            yield Delta(request.request_id, choice, next_index, tokens)
+        first = Delta(request.request_id, choice, next_index, tokens)
+        async with aclosing(self._run(request, {choice: said}, answer, first)) as events:
             async for event in events:
                 yield event
 
@@ -161,14 +161,20 @@ class ScriptedReplica:
         return self.answers.pop(0) if self.answers else WELL
 
     async def _run(
-        self, request: Request, next_index: dict[int, int], answer: Answer
+        self,
+        request: Request,
+        next_index: dict[int, int],
+        answer: Answer,
+        first: Delta | None = None,
     ) -> AsyncGenerator[Delta | Handoff, None]:
-        """Choices, each from its own index on."""
+        """Choices, each from its own index on, after what comes at once."""
         self._runs += 1
         run = self._runs
         self._blocks[run] = -(-request.given_tokens // CARD.block_size)
         self.report()
         try:
+            if first is not None:
+                yield first
             await asyncio.sleep(answer.first_after_s)
             while next_index:
                 for choice, index in list(next_index.items()):
