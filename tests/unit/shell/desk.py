@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Iterator
 
 from protos.messages import FinishReason, ReplicaId, Request, StepEvents
 from replicas.config import ReplicaConfig
@@ -46,6 +47,19 @@ async def drain(link: GatewayLink) -> list[StepEvents]:
     while (message := await link.get()) is not None:
         events.append(message)
     return events
+
+
+def unread(link: GatewayLink) -> Iterator[StepEvents]:
+    """What is in the outbox now, without waiting for more."""
+    while True:
+        reading = link.get()
+        try:
+            reading.send(None)
+        except StopIteration as read:
+            yield read.value
+        else:  # it waits
+            reading.close()
+            return
 
 
 def tokens_of(
