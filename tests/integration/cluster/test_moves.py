@@ -1,0 +1,141 @@
+"""Streams go on while their sequences move: the same text, to the last character."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import contextmanager, suppress
+from typing import Any
+
+import pytest
+
+from orchestrator.live import operator_client
+from protos.messages import ReplicaId, SequenceId
+from protos.moves import MoveOutcome
+from tests.integration.cluster.clients import Reader, body
+from tests.integration.cluster.processes import Processes
+from tests.waiting import wait_for
+
+OTHER = {"a": "b", "b": "a"}
+TOKENS = 1500  # long enough to be moved in the middle
+PROMPT = "All of this is known to everybody. " * 12  # some blocks that are shared
+
+
+@contextmanager
+def streams(cluster: Processes, numbers: range, **more: Any) -> Iterator[dict[str, Future[str]]]:
+    """Streams that run meanwhile, by the names of their requests."""
+    url = cluster.gateways[0].address
+    with ThreadPoolExecutor(len(numbers)) as pool:
+        yield {
+            (name := f"moved-{number}"): pool.submit(
+                Reader(number, body(number, tokens=TOKENS, prompt=PROMPT, **more)).read, url, name
+            )
+            for number in numbers
+        }
+
+
+def undisturbed(cluster: Processes, numbers: range, **more: Any) -> dict[str, str]:
+    with streams(cluster, numbers, **more) as running:
+        return {name: text.result() for name, text in running.items()}
+
+
+def find(cluster: Processes, name: str) -> tuple[str, SequenceId]:
+    """The request's sequence, and where it is."""
+    source, sequence = wait_for(
+        lambda: cluster.whereabouts(name), within_s=60, what=f"a report of {name}"
+    )
+    return source, sequence.sequence_id
+
+
+def move(cluster: Processes, found: tuple[str, SequenceId]) -> MoveOutcome | None:
+    """Move it to the replica where it is not; None where it cannot move (yet)."""
+    source, sequence_id = found
+    try:
+        report, _ = operator_client.move(
+            cluster.control_address, sequence_id, ReplicaId(OTHER[source])
+        )
+    except operator_client.CallRefused:
+        return None
+    return report.outcome
+
+
+def move_once_possible(cluster: Processes, name: str) -> MoveOutcome:
+    return wait_for(
+        lambda: move(cluster, find(cluster, name)), within_s=60, what=f"a move of {name}"
+    )
+
+
+def test_streams_that_move_say_what_they_would_have_said(cluster: Processes) -> None:
+    numbers = range(4)
+    expected = undisturbed(cluster, numbers)
+    with streams(cluster, numbers) as running:
+        outcomes = [
+            move(cluster, find(cluster, name)) for _ in range(2) for name in running
+        ]  # there and back
+        said = {name: text.result() for name, text in running.items()}
+    assert said == expected
+    assert outcomes.count(MoveOutcome.MOVED) >= len(numbers), outcomes
+    cluster.wait_until_quiet()
+
+
+def test_log_probabilities_and_several_choices_move_too(cluster: Processes) -> None:
+    more = {"n": 2, "logprobs": 2}
+    reader = Reader(77, body(77, tokens=TOKENS, **more))
+    whole = Reader(77, body(77, tokens=TOKENS, **more))
+    url = cluster.gateways[0].address
+    whole.read(url)
+    with ThreadPoolExecutor(1) as pool:
+        running = pool.submit(reader.read, url, "both")
+        outcome = move_once_possible(cluster, "both")
+        running.result()
+    assert outcome is MoveOutcome.MOVED
+    assert reader.texts == whole.texts
+    assert reader.finishes == whole.finishes
+    cluster.wait_until_quiet()
+
+
+def test_a_client_that_leaves_while_its_sequence_moves_leaves_nothing_behind(
+    cluster: Processes,
+) -> None:
+    url = cluster.gateways[0].address
+    for number in range(3):
+        name = f"leaver-{number}"
+        events = Reader(number, body(number, tokens=TOKENS, prompt=PROMPT)).events(url, name)
+        next(events)
+        found = find(cluster, name)
+        with ThreadPoolExecutor(1) as pool:
+            moving = pool.submit(move, cluster, found)
+            events.close()
+            # It may have left before the order came.
+            with suppress(LookupError):
+                moving.result()
+    cluster.wait_until_quiet()
+
+
+def test_a_drained_replica_empties_itself_and_nobody_notices(cluster: Processes) -> None:
+    numbers = range(6)
+    expected = undisturbed(cluster, numbers)
+    with streams(cluster, numbers) as running:
+        victim = wait_for(
+            lambda: next((r for r, s in cluster.sequences().items() if len(s) >= 2), None),
+            within_s=60,
+            what="a replica with sequences",
+        )
+        progress = list(operator_client.drain(cluster.control_address, ReplicaId(victim)))
+        said = {name: text.result() for name, text in running.items()}
+    assert said == expected
+    assert progress[-1].state == "drained"
+    assert progress[-1].sequences_moved >= 1, "nothing moved; it only waited"
+    assert operator_client.uncordon(cluster.control_address, ReplicaId(victim)) == "active"
+    wait_for(
+        lambda: all(not s.snapshot.draining for s in cluster.states()),
+        within_s=20,
+        what="it takes work again",
+    )
+    cluster.wait_until_quiet()
+
+
+@pytest.mark.parametrize("name", ["nobody", "a/b/c"])
+def test_what_is_not_there_cannot_move(cluster: Processes, name: str) -> None:
+    with pytest.raises(LookupError):
+        operator_client.move(cluster.control_address, name, ReplicaId("a"))
