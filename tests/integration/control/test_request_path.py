@@ -21,6 +21,7 @@ from orchestrator.control.seams import LossReason
 from orchestrator.gateway.dispatch import Dispatch, DispatchConfig
 from orchestrator.gateway.errors import NoReplica, ReplicaFailed
 from orchestrator.gateway.fleet import Fleet, FleetConfig
+from orchestrator.gateway.totals import HandoffKind
 from orchestrator.live.clock import OsClock
 from orchestrator.live.control_plane import ControlPlaneConfig, ControlPlaneServer
 from orchestrator.live.replica_client import GrpcReplicaClient, LinkConfig
@@ -117,16 +118,22 @@ async def test_an_answer_outlives_the_replica_that_began_it(
     async with gateway("a", "b") as made:
         long = request("long", tokens_max=60, choices=choices)
         said: dict[int, list[int]] = {choice: [] for choice in range(choices)}
+        is_over = False
         async with await made.dispatch.start(long) as stream:
             async for delta in stream:
                 said[delta.choice] += [sampled.token for sampled in delta.tokens]
-                if delta.first_index == 10 and not made.dispatch.totals.streams_resumed:
+                if delta.first_index == 10 and not is_over:
+                    is_over = True
                     if reason is LossReason.STOPPED:
                         await made.stops[stream.replica_id].aclose()
                     else:
                         made.replicas[stream.replica_id].executor.failure = RuntimeError("burnt")
         assert said == dict.fromkeys(range(choices), answer(long))
-        assert made.dispatch.totals.streams_resumed == {reason: 1}
+        totals = made.dispatch.totals
+        if reason is LossReason.STOPPED:  # it hands back what it cannot finish
+            assert totals.handoffs == {HandoffKind.HANDED_BACK: choices}
+        else:
+            assert totals.streams_resumed == {reason: 1}
         other = {ReplicaId("a"), ReplicaId("b")} - {stream.replica_id}
         for number in range(5):
             replica_id, _ = await made.ask(request(f"{number}"))

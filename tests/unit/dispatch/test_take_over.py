@@ -112,11 +112,22 @@ def test_what_was_taken_over_may_move_on_and_be_lost_like_anything() -> None:
     run(scenario())
 
 
+class Keeping(ScriptedReplica):
+    """What it says is not closed by the mere loss of the last reference to it."""
+
+    def adopt(
+        self, request: Request, *, choice: int, next_index: int
+    ) -> AsyncGenerator[Delta | Handoff, None]:
+        events = super().adopt(request, choice=choice, next_index=next_index)
+        self.kept = events
+        return events
+
+
 def test_two_replicas_that_have_a_choice_are_one_too_many() -> None:
     """After a move whose outcome its source did not learn. One of them is told to stop."""
 
     async def scenario() -> None:
-        replicas = [ScriptedReplica(name) for name in "ab"]
+        replicas = [Keeping(name) for name in "ab"]
         async with tidy(*replicas) as made:
             what = request(tokens_max=TOKENS)
             for replica in replicas:
