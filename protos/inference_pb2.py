@@ -24,7 +24,7 @@ _sym_db = _symbol_database.Default()
 
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x16protos/inference.proto\x12\x16\x62lockyard.inference.v1\"\x80\x03\n\x0fGenerateRequest\x12\x12\n\nrequest_id\x18\x01 \x01(\t\x12\r\n\x05model\x18\x02 \x01(\t\x12\x0e\n\x04text\x18\x03 \x01(\tH\x00\x12\x35\n\ttoken_ids\x18\x04 \x01(\x0b\x32 .blockyard.inference.v1.TokenIdsH\x00\x12<\n\x0c\x63onversation\x18\x05 \x01(\x0b\x32$.blockyard.inference.v1.ConversationH\x00\x12\x39\n\x08sampling\x18\x06 \x01(\x0b\x32\'.blockyard.inference.v1.SamplingOptions\x12\x12\n\ncache_salt\x18\x07 \x01(\t\x12\x15\n\rrequest_class\x18\x08 \x01(\t\x12\x0e\n\x06tenant\x18\t \x01(\t\x12\x14\n\x0cresume_token\x18\n \x01(\t\x12\x16\n\x0eresumed_tokens\x18\x0b \x03(\r\x12\x18\n\x10resumed_finished\x18\x0c \x03(\rB\x07\n\x05input\"\x17\n\x08TokenIds\x12\x0b\n\x03ids\x18\x01 \x03(\r\"A\n\x0c\x43onversation\x12\x31\n\x08messages\x18\x01 \x03(\x0b\x32\x1f.blockyard.inference.v1.Message\"(\n\x07Message\x12\x0c\n\x04role\x18\x01 \x01(\t\x12\x0f\n\x07\x63ontent\x18\x02 \x01(\t\"\xab\x04\n\x0fSamplingOptions\x12\x17\n\nmax_tokens\x18\x01 \x01(\rH\x00\x88\x01\x01\x12\x17\n\nmin_tokens\x18\x02 \x01(\rH\x01\x88\x01\x01\x12\x18\n\x0btemperature\x18\x03 \x01(\x01H\x02\x88\x01\x01\x12\x12\n\x05top_k\x18\x04 \x01(\rH\x03\x88\x01\x01\x12\x12\n\x05top_p\x18\x05 \x01(\x01H\x04\x88\x01\x01\x12\x12\n\x05min_p\x18\x06 \x01(\x01H\x05\x88\x01\x01\x12\x11\n\x04seed\x18\x07 \x01(\x03H\x06\x88\x01\x01\x12\x1f\n\x12repetition_penalty\x18\x08 \x01(\x01H\x07\x88\x01\x01\x12\x1d\n\x10presence_penalty\x18\t \x01(\x01H\x08\x88\x01\x01\x12\x1e\n\x11\x66requency_penalty\x18\n \x01(\x01H\t\x88\x01\x01\x12\x0c\n\x04stop\x18\x0b \x03(\t\x12\x16\n\x0estop_token_ids\x18\x0c \x03(\r\x12\x17\n\nignore_eos\x18\r \x01(\x08H\n\x88\x01\x01\x12\x15\n\x08logprobs\x18\x0e \x01(\rH\x0b\x88\x01\x01\x12\x0e\n\x01n\x18\x0f \x01(\rH\x0c\x88\x01\x01\x42\r\n\x0b_max_tokensB\r\n\x0b_min_tokensB\x0e\n\x0c_temperatureB\x08\n\x06_top_kB\x08\n\x06_top_pB\x08\n\x06_min_pB\x07\n\x05_seedB\x15\n\x13_repetition_penaltyB\x13\n\x11_presence_penaltyB\x14\n\x12_frequency_penaltyB\r\n\x0b_ignore_eosB\x0b\n\t_logprobsB\x04\n\x02_n\"\xe7\x01\n\rGenerateEvent\x12\x32\n\x07started\x18\x01 \x01(\x0b\x32\x1f.blockyard.inference.v1.StartedH\x00\x12\x33\n\x05\x63hunk\x18\x02 \x01(\x0b\x32\".blockyard.inference.v1.TokenChunkH\x00\x12\x34\n\x08\x66inished\x18\x03 \x01(\x0b\x32 .blockyard.inference.v1.FinishedH\x00\x12.\n\x05usage\x18\x04 \x01(\x0b\x32\x1d.blockyard.inference.v1.UsageH\x00\x42\x07\n\x05\x65vent\"~\n\x07Started\x12\x12\n\nrequest_id\x18\x01 \x01(\t\x12\r\n\x05model\x18\x02 \x01(\t\x12\x0f\n\x07replica\x18\x03 \x01(\t\x12\x15\n\rprompt_tokens\x18\x04 \x01(\r\x12\x12\n\nhit_tokens\x18\x05 \x01(\r\x12\x14\n\x0cresume_token\x18\x06 \x01(\t\"n\n\nTokenChunk\x12\x0e\n\x06\x63hoice\x18\x01 \x01(\r\x12\x13\n\x0b\x66irst_index\x18\x02 \x01(\r\x12-\n\x06tokens\x18\x03 \x03(\x0b\x32\x1d.blockyard.inference.v1.Token\x12\x0c\n\x04text\x18\x04 \x01(\t\"h\n\x05Token\x12\n\n\x02id\x18\x01 \x01(\r\x12\x14\n\x07logprob\x18\x02 \x01(\x01H\x00\x88\x01\x01\x12\x31\n\x03top\x18\x03 \x03(\x0b\x32$.blockyard.inference.v1.TokenLogprobB\n\n\x08_logprob\"+\n\x0cTokenLogprob\x12\n\n\x02id\x18\x01 \x01(\r\x12\x0f\n\x07logprob\x18\x02 \x01(\x01\"*\n\x08\x46inished\x12\x0e\n\x06\x63hoice\x18\x01 \x01(\r\x12\x0e\n\x06reason\x18\x02 \x01(\t\"M\n\x05Usage\x12\x15\n\rprompt_tokens\x18\x01 \x01(\r\x12\x19\n\x11\x63ompletion_tokens\x18\x02 \x01(\r\x12\x12\n\nhit_tokens\x18\x03 \x01(\r\"#\n\rCancelRequest\x12\x12\n\nrequest_id\x18\x01 \x01(\t\"\x1f\n\x0e\x43\x61ncelResponse\x12\r\n\x05\x66ound\x18\x01 \x01(\x08\"\x13\n\x11ListModelsRequest\"C\n\x12ListModelsResponse\x12-\n\x06models\x18\x01 \x03(\x0b\x32\x1d.blockyard.inference.v1.Model\"C\n\x05Model\x12\n\n\x02id\x18\x01 \x01(\t\x12\x1a\n\x12\x63ontext_tokens_max\x18\x02 \x01(\r\x12\x12\n\nblock_size\x18\x03 \x01(\r2\xa7\x02\n\tInference\x12\\\n\x08Generate\x12\'.blockyard.inference.v1.GenerateRequest\x1a%.blockyard.inference.v1.GenerateEvent0\x01\x12W\n\x06\x43\x61ncel\x12%.blockyard.inference.v1.CancelRequest\x1a&.blockyard.inference.v1.CancelResponse\x12\x63\n\nListModels\x12).blockyard.inference.v1.ListModelsRequest\x1a*.blockyard.inference.v1.ListModelsResponseb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x16protos/inference.proto\x12\x16\x62lockyard.inference.v1\"\x80\x03\n\x0fGenerateRequest\x12\x12\n\nrequest_id\x18\x01 \x01(\t\x12\r\n\x05model\x18\x02 \x01(\t\x12\x0e\n\x04text\x18\x03 \x01(\tH\x00\x12\x35\n\ttoken_ids\x18\x04 \x01(\x0b\x32 .blockyard.inference.v1.TokenIdsH\x00\x12<\n\x0c\x63onversation\x18\x05 \x01(\x0b\x32$.blockyard.inference.v1.ConversationH\x00\x12\x39\n\x08sampling\x18\x06 \x01(\x0b\x32\'.blockyard.inference.v1.SamplingOptions\x12\x12\n\ncache_salt\x18\x07 \x01(\t\x12\x15\n\rrequest_class\x18\x08 \x01(\t\x12\x0e\n\x06tenant\x18\t \x01(\t\x12\x14\n\x0cresume_token\x18\n \x01(\t\x12\x16\n\x0eresumed_tokens\x18\x0b \x03(\r\x12\x18\n\x10resumed_finished\x18\x0c \x03(\rB\x07\n\x05input\"\x17\n\x08TokenIds\x12\x0b\n\x03ids\x18\x01 \x03(\r\"A\n\x0c\x43onversation\x12\x31\n\x08messages\x18\x01 \x03(\x0b\x32\x1f.blockyard.inference.v1.Message\"(\n\x07Message\x12\x0c\n\x04role\x18\x01 \x01(\t\x12\x0f\n\x07\x63ontent\x18\x02 \x01(\t\"\xe1\x04\n\x0fSamplingOptions\x12\x17\n\nmax_tokens\x18\x01 \x01(\rH\x00\x88\x01\x01\x12\x17\n\nmin_tokens\x18\x02 \x01(\rH\x01\x88\x01\x01\x12\x18\n\x0btemperature\x18\x03 \x01(\x01H\x02\x88\x01\x01\x12\x12\n\x05top_k\x18\x04 \x01(\rH\x03\x88\x01\x01\x12\x12\n\x05top_p\x18\x05 \x01(\x01H\x04\x88\x01\x01\x12\x12\n\x05min_p\x18\x06 \x01(\x01H\x05\x88\x01\x01\x12\x11\n\x04seed\x18\x07 \x01(\x03H\x06\x88\x01\x01\x12\x1f\n\x12repetition_penalty\x18\x08 \x01(\x01H\x07\x88\x01\x01\x12\x1d\n\x10presence_penalty\x18\t \x01(\x01H\x08\x88\x01\x01\x12\x1e\n\x11\x66requency_penalty\x18\n \x01(\x01H\t\x88\x01\x01\x12\x0c\n\x04stop\x18\x0b \x03(\t\x12\x16\n\x0estop_token_ids\x18\x0c \x03(\r\x12\x17\n\nignore_eos\x18\r \x01(\x08H\n\x88\x01\x01\x12\x15\n\x08logprobs\x18\x0e \x01(\rH\x0b\x88\x01\x01\x12\x0e\n\x01n\x18\x0f \x01(\rH\x0c\x88\x01\x01\x12\x34\n\tstructure\x18\x10 \x01(\x0b\x32!.blockyard.inference.v1.StructureB\r\n\x0b_max_tokensB\r\n\x0b_min_tokensB\x0e\n\x0c_temperatureB\x08\n\x06_top_kB\x08\n\x06_top_pB\x08\n\x06_min_pB\x07\n\x05_seedB\x15\n\x13_repetition_penaltyB\x13\n\x11_presence_penaltyB\x14\n\x12_frequency_penaltyB\r\n\x0b_ignore_eosB\x0b\n\t_logprobsB\x04\n\x02_n\"\x7f\n\tStructure\x12\x15\n\x0bjson_schema\x18\x01 \x01(\tH\x00\x12\x0f\n\x05regex\x18\x02 \x01(\tH\x00\x12/\n\x06\x63hoice\x18\x03 \x01(\x0b\x32\x1d.blockyard.inference.v1.TextsH\x00\x12\x11\n\x07grammar\x18\x04 \x01(\tH\x00\x42\x06\n\x04kind\"\x16\n\x05Texts\x12\r\n\x05texts\x18\x01 \x03(\t\"\xe7\x01\n\rGenerateEvent\x12\x32\n\x07started\x18\x01 \x01(\x0b\x32\x1f.blockyard.inference.v1.StartedH\x00\x12\x33\n\x05\x63hunk\x18\x02 \x01(\x0b\x32\".blockyard.inference.v1.TokenChunkH\x00\x12\x34\n\x08\x66inished\x18\x03 \x01(\x0b\x32 .blockyard.inference.v1.FinishedH\x00\x12.\n\x05usage\x18\x04 \x01(\x0b\x32\x1d.blockyard.inference.v1.UsageH\x00\x42\x07\n\x05\x65vent\"~\n\x07Started\x12\x12\n\nrequest_id\x18\x01 \x01(\t\x12\r\n\x05model\x18\x02 \x01(\t\x12\x0f\n\x07replica\x18\x03 \x01(\t\x12\x15\n\rprompt_tokens\x18\x04 \x01(\r\x12\x12\n\nhit_tokens\x18\x05 \x01(\r\x12\x14\n\x0cresume_token\x18\x06 \x01(\t\"n\n\nTokenChunk\x12\x0e\n\x06\x63hoice\x18\x01 \x01(\r\x12\x13\n\x0b\x66irst_index\x18\x02 \x01(\r\x12-\n\x06tokens\x18\x03 \x03(\x0b\x32\x1d.blockyard.inference.v1.Token\x12\x0c\n\x04text\x18\x04 \x01(\t\"h\n\x05Token\x12\n\n\x02id\x18\x01 \x01(\r\x12\x14\n\x07logprob\x18\x02 \x01(\x01H\x00\x88\x01\x01\x12\x31\n\x03top\x18\x03 \x03(\x0b\x32$.blockyard.inference.v1.TokenLogprobB\n\n\x08_logprob\"+\n\x0cTokenLogprob\x12\n\n\x02id\x18\x01 \x01(\r\x12\x0f\n\x07logprob\x18\x02 \x01(\x01\"*\n\x08\x46inished\x12\x0e\n\x06\x63hoice\x18\x01 \x01(\r\x12\x0e\n\x06reason\x18\x02 \x01(\t\"M\n\x05Usage\x12\x15\n\rprompt_tokens\x18\x01 \x01(\r\x12\x19\n\x11\x63ompletion_tokens\x18\x02 \x01(\r\x12\x12\n\nhit_tokens\x18\x03 \x01(\r\"#\n\rCancelRequest\x12\x12\n\nrequest_id\x18\x01 \x01(\t\"\x1f\n\x0e\x43\x61ncelResponse\x12\r\n\x05\x66ound\x18\x01 \x01(\x08\"\x13\n\x11ListModelsRequest\"C\n\x12ListModelsResponse\x12-\n\x06models\x18\x01 \x03(\x0b\x32\x1d.blockyard.inference.v1.Model\"C\n\x05Model\x12\n\n\x02id\x18\x01 \x01(\t\x12\x1a\n\x12\x63ontext_tokens_max\x18\x02 \x01(\r\x12\x12\n\nblock_size\x18\x03 \x01(\r2\xa7\x02\n\tInference\x12\\\n\x08Generate\x12\'.blockyard.inference.v1.GenerateRequest\x1a%.blockyard.inference.v1.GenerateEvent0\x01\x12W\n\x06\x43\x61ncel\x12%.blockyard.inference.v1.CancelRequest\x1a&.blockyard.inference.v1.CancelResponse\x12\x63\n\nListModels\x12).blockyard.inference.v1.ListModelsRequest\x1a*.blockyard.inference.v1.ListModelsResponseb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -40,31 +40,35 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_MESSAGE']._serialized_start=529
   _globals['_MESSAGE']._serialized_end=569
   _globals['_SAMPLINGOPTIONS']._serialized_start=572
-  _globals['_SAMPLINGOPTIONS']._serialized_end=1127
-  _globals['_GENERATEEVENT']._serialized_start=1130
-  _globals['_GENERATEEVENT']._serialized_end=1361
-  _globals['_STARTED']._serialized_start=1363
-  _globals['_STARTED']._serialized_end=1489
-  _globals['_TOKENCHUNK']._serialized_start=1491
-  _globals['_TOKENCHUNK']._serialized_end=1601
-  _globals['_TOKEN']._serialized_start=1603
-  _globals['_TOKEN']._serialized_end=1707
-  _globals['_TOKENLOGPROB']._serialized_start=1709
-  _globals['_TOKENLOGPROB']._serialized_end=1752
-  _globals['_FINISHED']._serialized_start=1754
-  _globals['_FINISHED']._serialized_end=1796
-  _globals['_USAGE']._serialized_start=1798
-  _globals['_USAGE']._serialized_end=1875
-  _globals['_CANCELREQUEST']._serialized_start=1877
-  _globals['_CANCELREQUEST']._serialized_end=1912
-  _globals['_CANCELRESPONSE']._serialized_start=1914
-  _globals['_CANCELRESPONSE']._serialized_end=1945
-  _globals['_LISTMODELSREQUEST']._serialized_start=1947
-  _globals['_LISTMODELSREQUEST']._serialized_end=1966
-  _globals['_LISTMODELSRESPONSE']._serialized_start=1968
-  _globals['_LISTMODELSRESPONSE']._serialized_end=2035
-  _globals['_MODEL']._serialized_start=2037
-  _globals['_MODEL']._serialized_end=2104
-  _globals['_INFERENCE']._serialized_start=2107
-  _globals['_INFERENCE']._serialized_end=2402
+  _globals['_SAMPLINGOPTIONS']._serialized_end=1181
+  _globals['_STRUCTURE']._serialized_start=1183
+  _globals['_STRUCTURE']._serialized_end=1310
+  _globals['_TEXTS']._serialized_start=1312
+  _globals['_TEXTS']._serialized_end=1334
+  _globals['_GENERATEEVENT']._serialized_start=1337
+  _globals['_GENERATEEVENT']._serialized_end=1568
+  _globals['_STARTED']._serialized_start=1570
+  _globals['_STARTED']._serialized_end=1696
+  _globals['_TOKENCHUNK']._serialized_start=1698
+  _globals['_TOKENCHUNK']._serialized_end=1808
+  _globals['_TOKEN']._serialized_start=1810
+  _globals['_TOKEN']._serialized_end=1914
+  _globals['_TOKENLOGPROB']._serialized_start=1916
+  _globals['_TOKENLOGPROB']._serialized_end=1959
+  _globals['_FINISHED']._serialized_start=1961
+  _globals['_FINISHED']._serialized_end=2003
+  _globals['_USAGE']._serialized_start=2005
+  _globals['_USAGE']._serialized_end=2082
+  _globals['_CANCELREQUEST']._serialized_start=2084
+  _globals['_CANCELREQUEST']._serialized_end=2119
+  _globals['_CANCELRESPONSE']._serialized_start=2121
+  _globals['_CANCELRESPONSE']._serialized_end=2152
+  _globals['_LISTMODELSREQUEST']._serialized_start=2154
+  _globals['_LISTMODELSREQUEST']._serialized_end=2173
+  _globals['_LISTMODELSRESPONSE']._serialized_start=2175
+  _globals['_LISTMODELSRESPONSE']._serialized_end=2242
+  _globals['_MODEL']._serialized_start=2244
+  _globals['_MODEL']._serialized_end=2311
+  _globals['_INFERENCE']._serialized_start=2314
+  _globals['_INFERENCE']._serialized_end=2609
 # @@protoc_insertion_point(module_scope)

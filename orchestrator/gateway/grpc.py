@@ -29,6 +29,7 @@ from orchestrator.gateway.grpc_errors import NO_REQUEST, Context, errors_as_stat
 from orchestrator.gateway.request_ids import new_request_id
 from orchestrator.gateway.resumption import Resumption, decode_origin
 from orchestrator.gateway.service import Gateway
+from orchestrator.gateway.structured import of_choice, of_lark, of_regex, of_schema_text
 from protos import inference_pb2 as pb
 from protos import inference_pb2_grpc
 from protos.messages import ModelCard, RequestClass, RequestId
@@ -159,11 +160,30 @@ def _options(sampling: pb.SamplingOptions) -> Options:
     given = {
         descriptor.name: value
         for descriptor, value in sampling.ListFields()
-        if descriptor.name not in ("stop", "stop_token_ids")
+        if descriptor.name not in ("stop", "stop_token_ids", "structure")
     }
     return Options(
-        **given, stop=tuple(sampling.stop), stop_token_ids=tuple(sampling.stop_token_ids)
+        **given,
+        stop=tuple(sampling.stop),
+        stop_token_ids=tuple(sampling.stop_token_ids),
+        grammar=_grammar(sampling.structure) if sampling.HasField("structure") else "",
     )
+
+
+def _grammar(structure: pb.Structure) -> str:
+    """Raises InvalidRequest."""
+    param = "sampling.structure"
+    match structure.WhichOneof("kind"):
+        case "json_schema":
+            return of_schema_text(structure.json_schema, f"{param}.json_schema")
+        case "regex":
+            return of_regex(structure.regex, f"{param}.regex")
+        case "choice":
+            return of_choice(list(structure.choice.texts), f"{param}.choice")
+        case "grammar":
+            return of_lark(structure.grammar, f"{param}.grammar")
+        case _:
+            raise invalid(param, "must have a kind", code="missing_required_parameter")
 
 
 def _deadline_ns(arrived_ns: int, remaining_s: float | None) -> int | None:

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from llguidance import LLMatcher
@@ -51,18 +51,45 @@ def of_structured_outputs(structured: Mapping[str, Any]) -> str:
         case "json", Mapping():
             return _of_schema(value, param)
         case "regex", str():
-            return _checked(LLMatcher.grammar_from_regex(_short(value, param)), param)
-        case "choice", list() if value and all(isinstance(each, str) and each for each in value):
-            if len(value) > CHOICES_MAX:
-                raise invalid(param, f"has more than {CHOICES_MAX} texts")
-            one_of = "|".join(re.escape(each) for each in value)
-            return _checked(LLMatcher.grammar_from_regex(_short(one_of, param)), param)
+            return of_regex(value, param)
+        case "choice", list() if all(isinstance(each, str) for each in value):
+            return of_choice(value, param)
         case "grammar", str():
-            return _checked(LLMatcher.grammar_from_lark(_short(value, param)), param)
+            return of_lark(value, param)
         case (("json" | "regex" | "choice" | "grammar"), _):
             raise invalid(param, f"must be {_SHAPES[kind]}")
         case _:
             raise invalid(param, "is unknown; json, regex, choice and grammar are")
+
+
+def of_schema_text(text: str, param: str) -> str:
+    """From a JSON schema as text. Raises InvalidRequest, naming `param`."""
+    try:
+        schema = json.loads(_short(text, param))
+    except ValueError as error:
+        raise invalid(param, f"is not JSON: {error}") from error
+    if not isinstance(schema, Mapping):
+        raise invalid(param, f"must be {_SHAPES['json']}")
+    return _of_schema(schema, param)
+
+
+def of_regex(pattern: str, param: str) -> str:
+    """The whole text matches it. Raises InvalidRequest, naming `param`."""
+    return _checked(LLMatcher.grammar_from_regex(_short(pattern, param)), param)
+
+
+def of_choice(texts: Sequence[str], param: str) -> str:
+    """The text is one of these. Raises InvalidRequest, naming `param`."""
+    if not texts or not all(texts):
+        raise invalid(param, f"must be {_SHAPES['choice']}")
+    if len(texts) > CHOICES_MAX:
+        raise invalid(param, f"has more than {CHOICES_MAX} texts")
+    return of_regex("|".join(re.escape(text) for text in texts), param)
+
+
+def of_lark(grammar: str, param: str) -> str:
+    """A Lark grammar of its own. Raises InvalidRequest, naming `param`."""
+    return _checked(LLMatcher.grammar_from_lark(_short(grammar, param)), param)
 
 
 _SHAPES = {

@@ -117,6 +117,25 @@ async def test_a_developer_speaks_as_the_system(served: Served, stub: Any) -> No
     assert served.replica.requests[0].prompt[:10] == (START, *b"system\nHi")
 
 
+@pytest.mark.parametrize(
+    ("structure", "text"),
+    [
+        ({"json_schema": '{"enum": ["a", 2]}'}, '"enum"'),
+        ({"regex": "[ab]+"}, "[ab]+"),
+        ({"choice": {"texts": ["yes", "no"]}}, "yes|no"),
+        ({"grammar": 'start: "x"'}, 'start: "x"'),
+    ],
+)
+async def test_a_structure_arrives_as_a_grammar(
+    served: Served, stub: Any, structure: dict[str, Any], text: str
+) -> None:
+    sampling = pb.SamplingOptions(max_tokens=9, structure=structure)
+    await generate(stub, token_ids={"ids": [1, 2]}, sampling=sampling)
+    (request,) = served.replica.requests
+    assert text in request.sampling.grammar
+    assert END in request.sampling.stop_token_ids
+
+
 NAN, INFINITY = float("nan"), float("inf")
 
 
@@ -152,7 +171,13 @@ NAN, INFINITY = float("nan"), float("inf")
                 ("n", 2**32 - 1),
                 ("logprobs", 21),
                 ("stop", [""]),
+                ("structure", {}),
             )
+        ),
+        (
+            {"text": "a", "sampling": {"structure": {"regex": "a("}}},
+            "INVALID_ARGUMENT",
+            "sampling.structure.regex",
         ),
     ],
 )

@@ -12,6 +12,7 @@ from orchestrator.gateway.structured import (
     CHOICES_MAX,
     GRAMMAR_CHARACTERS_MAX,
     of_response_format,
+    of_schema_text,
     of_structured_outputs,
 )
 
@@ -124,3 +125,14 @@ def test_a_bad_structured_output_is_named(structured: dict[str, Any], param: str
     with pytest.raises(InvalidRequest) as refused:
         of_structured_outputs(structured)
     assert refused.value.param == param
+
+
+@pytest.mark.parametrize("text", ["{", "[]", '{"type": "objec"}'])
+def test_a_schema_as_text_is_checked_like_any(text: str) -> None:
+    with pytest.raises(InvalidRequest) as refused:
+        of_schema_text(text, "somewhere")
+    assert refused.value.param == "somewhere"
+
+
+def test_a_schema_as_text_becomes_a_grammar() -> None:
+    assert matches(of_schema_text('{"enum": [1, 2]}', "somewhere"), "2")
