@@ -29,6 +29,13 @@ def check_names(sequences: Iterable[Sequence], pool: BlockPool) -> None:
             assert content.parent == sequence.parent_name(index), foreign
 
 
+def check_sharing(sequences: Iterable[Sequence], pool: BlockPool) -> None:
+    """Assert that no block of a table is held by more than the one before it."""
+    for sequence in sequences:
+        counts = [pool.references(block) for block in sequence.block_table]
+        assert counts == sorted(counts, reverse=True), f"{sequence.label}: shared {counts}"
+
+
 def check_writes(step: Step, pool: BlockPool, *, block_size: int) -> None:
     """Assert that the rows of a plan in flight write only to blocks that nobody else reads."""
     for sequence, row in zip(step.sequences, step.plan.rows, strict=True):

@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+from bisect import bisect_left
+from collections.abc import Sequence as ReadOnly
+
 from protos.messages import SequenceId, SequenceReport
 from replicas.engine.block_pool import BlockPool
+from replicas.engine.plan import BlockId
 from replicas.engine.sequence import Sequence
 
 
@@ -18,8 +22,17 @@ def report_of(sequence: Sequence, pool: BlockPool) -> SequenceReport:
         tenant=request.tenant,
         tokens=sequence.length,
         blocks=len(sequence.block_table),
-        blocks_own=sum(pool.references(block) == 1 for block in sequence.block_table),
+        blocks_own=blocks_own(sequence.block_table, pool),
         tokens_left_max=sequence.output_max - len(sequence.output),
         is_waiting=not sequence.is_running,
         is_movable=not sequence.unforked and sequence.mover is None,
     )
+
+
+def blocks_own(table: ReadOnly[BlockId], pool: BlockPool) -> int:
+    """How many of the table's blocks nobody else holds.
+
+    They are its last ones: whoever holds a block holds those before it, so
+    counts never grow along a table, and a thousand blocks take ten looks.
+    """
+    return len(table) - bisect_left(table, True, key=lambda block: pool.references(block) == 1)
