@@ -165,19 +165,18 @@ class Decisions:
         if record is not None and self._look is not None:
             record.add(Placed(self._clock.now_ns(), request.first_choice, self._look))
 
-    def happened(
+    def note(
         self,
-        request_id: RequestId,
-        choice: int,
+        request: Request,
         what: Happening,
         replica_id: ReplicaId | None = None,
-        *,
         detail: str = "",
     ) -> None:
-        """Something happened to choices of this request, from `choice` on."""
-        record = self._records.get(request_id)
+        """Something happened to this request, or to its choices from its first one on."""
+        record = self._records.get(request.request_id)
         if record is not None:
-            record.add(Happened(self._clock.now_ns(), choice, what, replica_id, detail))
+            now_ns = self._clock.now_ns()
+            record.add(Happened(now_ns, request.first_choice, what, replica_id, detail))
 
     def of(self, request_id: RequestId) -> dict[str, Any] | None:
         """A request's record as JSON; None where it is unknown or forgotten."""

@@ -12,14 +12,15 @@ from dataclasses import dataclass, field
 from typing import TypeAlias
 
 from orchestrator.control.seams import LossReason
+from orchestrator.gateway import refusals
 from orchestrator.gateway.bill import Bill
 from orchestrator.gateway.errors import GatewayError
 from orchestrator.gateway.line import Ticket
-from orchestrator.gateway.stream import FirstAnswer
+from orchestrator.gateway.stream import FirstAnswer, Timing
 from orchestrator.gateway.told import Told
 from orchestrator.policy.view import Subject
 from protos.hashing import BlockHash, block_hashes, reusable_blocks
-from protos.messages import ModelCard, ReplicaId, Request
+from protos.messages import Delta, Handoff, ModelCard, ReplicaId, Request
 from protos.registry import Member
 
 # After these the request itself may be what the replica died of.
@@ -77,6 +78,31 @@ class Journey:
             block_size=self.card.block_size,
             request_class=request.request_class,
         )
+
+    def answered(self, first: Delta | Handoff, sent_ns: int, now_ns: int) -> None:
+        """A replica answers. The first one that says something is what the client is told of."""
+        assert self.sent_to is not None, "it came from somewhere"
+        self.card = self.sent_to.record.card
+        if isinstance(first, Handoff) or self.course.first_answer is not None:
+            return
+        self.course.first_answer = FirstAnswer(
+            self.sent_to.record.replica_id,
+            self.attempts,
+            Timing(
+                hash_ns=self.hashed_ns - self.arrived_ns,
+                locate_ns=self.locating_ns,
+                queue_ns=sent_ns - self.hashed_ns - self.locating_ns,
+                first_delta_ns=now_ns - sent_ns,
+            ),
+        )
+
+    def suffer(self, reason: LossReason, *, losses_max: int) -> None:
+        """Count the loss of its replica. Raises PoisonRequest if its request has cost so many."""
+        victims = self.course.victims
+        if self.sent_to is not None and reason in SUSPICIOUS:
+            victims.add((self.sent_to.record.replica_id, self.sent_to.epoch))
+        if len(victims) >= losses_max:
+            raise refusals.poison(len(victims))
 
 
 def prefix_hashes(request: Request, card: ModelCard) -> tuple[BlockHash, ...]:

@@ -19,36 +19,31 @@ ends every choice wherever it is.
 from __future__ import annotations
 
 import logging
-from collections.abc import AsyncGenerator, Sequence
+from collections.abc import Sequence
 from contextlib import aclosing
-from typing import TypeAlias
+from dataclasses import replace
 
 from orchestrator.control.cluster import Cluster, Debit
 from orchestrator.control.seams import Clock, LossReason, ReplicaLost, ReplicaRefused
 from orchestrator.gateway import refusals
 from orchestrator.gateway.admissions import Admissions
+from orchestrator.gateway.adoption import Adoption, Answer
 from orchestrator.gateway.decisions import Decisions, Happening
 from orchestrator.gateway.dispatch_config import DispatchConfig
 from orchestrator.gateway.errors import GatewayError, PoisonRequest
 from orchestrator.gateway.fleet import Fleet
 from orchestrator.gateway.journey import (
-    SUSPICIOUS,
     Course,
     Journey,
     prefix_hashes,
 )
 from orchestrator.gateway.line import Ticket
 from orchestrator.gateway.merge import Branch, Source
-from orchestrator.gateway.search import Search
-from orchestrator.gateway.stream import FirstAnswer, Timing
 from orchestrator.gateway.told import Told, choices_of
-from orchestrator.gateway.totals import AdoptionEnd, HandoffKind, Totals
+from orchestrator.gateway.totals import HandoffKind, Totals
 from protos.messages import Delta, Handoff, ModelCard, ReplicaId, Request
 
 log = logging.getLogger(__name__)
-
-Events: TypeAlias = AsyncGenerator[Delta | Handoff, None]
-Answer: TypeAlias = tuple[Delta | Handoff, Events]  # the first of them, and the others
 
 
 class Travel:
@@ -71,7 +66,7 @@ class Travel:
         self._admissions = admissions
         self._totals = totals
         self._decisions = decisions
-        self._search = Search(fleet, clock, config.search)
+        self._adoption = Adoption(fleet, clock, config, totals, decisions)
 
     # ---- setting out
 
@@ -148,7 +143,7 @@ class Travel:
         """The first thing said by the first replica that answers, and the source of the others."""
         try:
             while True:
-                answer = await self._adopt(journey) or await self._place(journey)
+                answer = await self._adoption.adopt(journey) or await self._place(journey)
                 first, source = answer
                 match first:
                     case Handoff(choices=choices) if choices == journey.request.choices:
@@ -163,72 +158,6 @@ class Travel:
                 raise
             raise refusals.cut() from error
 
-    async def _adopt(self, journey: Journey) -> Answer | None:
-        """Where its one choice waits for a gateway; None where it does not, or no longer."""
-        if journey.is_sought:
-            journey.is_sought = False
-            return await self._seek(journey)
-        target, journey.waits_at = journey.waits_at, None
-        if target is None:
-            return None
-        journey.sent_to, link = self._fleet.member(target), self._fleet.client(target)
-        if link is None or journey.sent_to is None:
-            self._not_adopted(journey, target, AdoptionEnd.UNREACHABLE)
-            return None
-        journey.attempts += 1
-        asked_ns = self._clock.now_ns()
-        source = link.adopt(
-            journey.course.told.request,
-            choice=journey.request.first_choice,
-            next_index=len(journey.request.output),
-        )
-        try:
-            first = await anext(source, None)
-            if first is None:
-                raise ReplicaLost
-        except ReplicaRefused:
-            self._not_adopted(journey, target, AdoptionEnd.GONE)
-            return None
-        except ReplicaLost as lost:
-            is_linked = lost.reason is not LossReason.UNREACHABLE
-            end = AdoptionEnd.LOST if is_linked else AdoptionEnd.UNREACHABLE
-            self._suffer(journey, lost.reason)
-            self._not_adopted(journey, target, end)
-            return None
-        self._totals.adoptions[AdoptionEnd.ADOPTED] += 1
-        self._note(journey, Happening.ADOPTED, target)
-        self._answered(journey, first, asked_ns)
-        return first, source
-
-    def _not_adopted(self, journey: Journey, target: ReplicaId, end: AdoptionEnd) -> None:
-        self._totals.adoptions[end] += 1
-        self._note(journey, Happening.ADOPTION_FAILED, target, end.value)
-        if end is not AdoptionEnd.GONE:
-            journey.avoided |= {target}
-        log.warning(
-            "%s: choice %d was moved to replica %s and is not there (%s); it goes on elsewhere",
-            journey.request.request_id,
-            journey.request.first_choice,
-            target,
-            end.value,
-        )
-
-    async def _seek(self, journey: Journey) -> Answer | None:
-        """Wherever its one choice waits, said from its beginning."""
-        request = journey.course.told.request
-        asked_ns = self._clock.now_ns()
-        found = await self._search.find(request, journey.request.first_choice)
-        if found is None:
-            self._totals.takeovers[AdoptionEnd.GONE] += 1
-            self._note(journey, Happening.NOT_FOUND)
-            return None
-        journey.sent_to = found.member
-        journey.attempts += 1
-        self._totals.takeovers[AdoptionEnd.ADOPTED] += 1
-        self._note(journey, Happening.TAKEN_OVER, found.member.record.replica_id)
-        self._answered(journey, found.first, asked_ns)
-        return found.first, found.source
-
     async def _place(self, journey: Journey) -> Answer:
         """A place, as many replicas as it may take, and the answer of one of them."""
         while True:
@@ -237,13 +166,13 @@ class Travel:
             try:
                 return await self._submit(journey, debit)
             except ReplicaRefused as refused:
-                self._note(
-                    journey, Happening.REFUSED, debit.replica_id, refused.refusal.reason.value
-                )
+                reason = refused.refusal.reason.value
+                self._decisions.note(journey.request, Happening.REFUSED, debit.replica_id, reason)
                 self._turn_back(journey, debit.replica_id, refusals.refused(refused.refusal))
             except ReplicaLost as lost:
-                self._note(journey, Happening.LOST, debit.replica_id, lost.reason.value)
-                self._suffer(journey, lost.reason)
+                reason = lost.reason.value
+                self._decisions.note(journey.request, Happening.LOST, debit.replica_id, reason)
+                journey.suffer(lost.reason, losses_max=self._config.losses_max)
                 self._turn_back(journey, debit.replica_id, refusals.lost())
 
     async def _submit(self, journey: Journey, debit: Debit) -> Answer:
@@ -262,25 +191,8 @@ class Travel:
         finally:
             self._cluster.release(debit)
             self._admissions.line.wake()
-        self._answered(journey, first, sent_ns)
+        journey.answered(first, sent_ns, self._clock.now_ns())
         return first, source
-
-    def _answered(self, journey: Journey, first: Delta | Handoff, sent_ns: int) -> None:
-        """The first replica that says something is the one that the client is told of."""
-        assert journey.sent_to is not None, "it came from somewhere"
-        journey.card = journey.sent_to.record.card
-        if isinstance(first, Handoff) or journey.course.first_answer is not None:
-            return
-        journey.course.first_answer = FirstAnswer(
-            journey.sent_to.record.replica_id,
-            journey.attempts,
-            Timing(
-                hash_ns=journey.hashed_ns - journey.arrived_ns,
-                locate_ns=journey.locating_ns,
-                queue_ns=sent_ns - journey.hashed_ns - journey.locating_ns,
-                first_delta_ns=self._clock.now_ns() - sent_ns,
-            ),
-        )
 
     # ---- turns of the way
 
@@ -298,17 +210,17 @@ class Travel:
     def _turn_elsewhere(self, journey: Journey, handoff: Handoff) -> None:
         """The whole journey was given away before anything was said."""
         giver = self._given_away(journey, handoff)
+        # Each replica may do so once for nothing; after that it is one that fails.
+        journey.setbacks += giver in journey.avoided
+        if journey.setbacks >= self._config.attempts_max:
+            raise refusals.handed_back()
         if handoff.target is None:
-            # Each replica may do so once for nothing; after that it is one that fails.
-            if giver in journey.avoided:
-                journey.setbacks += 1
-            if journey.setbacks >= self._config.attempts_max:
-                raise refusals.handed_back()
             journey.keeps_place = True
             now_ns, deadline_ns = self._clock.now_ns(), journey.course.deadline_ns
             journey.patience_ends_ns = self._patience_ends(journey.request, now_ns, deadline_ns)
         journey.avoided |= {giver}
-        journey.waits_at = handoff.target
+        if journey.request.choices == 1:  # what has not forked cannot be moved, only sent again
+            journey.waits_at = handoff.target
 
     def _tell(self, journey: Journey, delta: Delta, here: list[int]) -> None:
         """The client is about to have this; a choice that it finishes is not here any more."""
@@ -340,12 +252,11 @@ class Travel:
         giver = journey.sent_to.record.replica_id
         is_move = handoff.target is not None
         self._totals.handoffs[HandoffKind.MOVED if is_move else HandoffKind.HANDED_BACK] += 1
-        self._decisions.happened(
-            journey.request.request_id,
-            handoff.choice,
+        self._decisions.note(
+            replace(journey.request, first_choice=handoff.choice),
             Happening.MOVED if is_move else Happening.HANDED_BACK,
             giver,
-            detail=handoff.target or "",
+            handoff.target or "",
         )
         return giver
 
@@ -355,8 +266,8 @@ class Travel:
         """The replica was lost in the middle: a journey for each choice that it did not finish."""
         assert journey.sent_to is not None, "lost where it was"
         lost = journey.sent_to.record.replica_id
-        self._note(journey, Happening.LOST, lost, reason.value)
-        self._suffer(journey, reason)
+        self._decisions.note(journey.request, Happening.LOST, lost, reason.value)
+        journey.suffer(reason, losses_max=self._config.losses_max)
         self._totals.streams_resumed[reason] += 1
         told = journey.course.told
         log.warning(
@@ -376,23 +287,3 @@ class Travel:
         for first in rests[:1]:
             first.followers = rests[1:]
         return rests[:1]
-
-    def _suffer(self, journey: Journey, reason: LossReason) -> None:
-        """Count the loss of a replica; a request that has cost too many ends here."""
-        victims = journey.course.victims
-        if journey.sent_to is not None and reason in SUSPICIOUS:
-            victims.add((journey.sent_to.record.replica_id, journey.sent_to.epoch))
-        if len(victims) >= self._config.losses_max:
-            raise refusals.poison(len(victims))
-
-    def _note(
-        self,
-        journey: Journey,
-        what: Happening,
-        replica_id: ReplicaId | None = None,
-        detail: str = "",
-    ) -> None:
-        request = journey.request
-        self._decisions.happened(
-            request.request_id, request.first_choice, what, replica_id, detail=detail
-        )

@@ -326,7 +326,7 @@ def test_only_so_many_events_of_a_request_are_remembered() -> None:
         decisions = Decisions(LoopClock())
         decisions.begin(request("x"))
         for _ in range(EVENTS_MAX + 3):
-            decisions.happened(RequestId("x"), 0, Happening.MOVED)
+            decisions.note(request("x"), Happening.MOVED)
         record = decisions.of(RequestId("x"))
         assert record is not None
         assert (len(record["events"]), record["events_left_out"]) == (EVENTS_MAX, 3)
