@@ -21,7 +21,7 @@ from orchestrator.control.seams import LossReason
 from orchestrator.gateway.dispatch import Dispatch, DispatchConfig
 from orchestrator.gateway.errors import NoReplica, ReplicaFailed
 from orchestrator.gateway.fleet import Fleet, FleetConfig
-from orchestrator.gateway.totals import HandoffKind
+from orchestrator.gateway.totals import AdoptionEnd, HandoffKind
 from orchestrator.live.clock import OsClock
 from orchestrator.live.control_plane import ControlPlaneConfig, ControlPlaneServer
 from orchestrator.live.replica_client import GrpcReplicaClient, LinkConfig
@@ -57,14 +57,21 @@ class Gateway:
         return {replica.replica_id for replica in self.fleet.view().accepting}
 
 
-@asynccontextmanager
-async def gateway(*names: str, patience_s: float = 20.0) -> AsyncIterator[Gateway]:
-    registry = MemoryRegistry(time.monotonic_ns, RegistryConfig())
-    clock, cluster = OsClock(), Cluster(ClusterConfig())
+def path(
+    registry: MemoryRegistry, cluster: Cluster, patience_s: float = 20.0
+) -> tuple[Fleet, Dispatch]:
+    clock = OsClock()
     connect = partial(GrpcReplicaClient, config=LinkConfig())
     fleet = Fleet(registry, connect, cluster, clock, FleetConfig(refresh_s=0.02))
     patient = DispatchConfig(queue_ns_max=int(patience_s * 1e9))
-    dispatch = Dispatch(fleet, cluster, registry, clock, patient)
+    return fleet, Dispatch(fleet, cluster, registry, clock, patient)
+
+
+@asynccontextmanager
+async def gateway(*names: str, patience_s: float = 20.0) -> AsyncIterator[Gateway]:
+    registry = MemoryRegistry(time.monotonic_ns, RegistryConfig())
+    cluster = Cluster(ClusterConfig())
+    fleet, dispatch = path(registry, cluster, patience_s)
     made = Gateway(registry, cluster, fleet, dispatch, {}, {})
     async with AsyncExitStack() as stack:
         for name in names:
@@ -108,6 +115,29 @@ async def test_a_spike_is_answered_completely_by_all_replicas() -> None:
         )
         assert {replica_id for replica_id, _ in answers} == {"a", "b"}
         assert made.dispatch.totals.streams_broken == 0
+
+
+@pytest.mark.parametrize("choices", [1, 3])
+async def test_another_gateway_adopts_what_the_lost_one_had_begun(choices: int) -> None:
+    """The first one's links break in the middle of an answer."""
+    async with gateway("a", "b") as made:
+        long = request("long", tokens_max=60, choices=choices)
+        fleet, dispatch = path(made.registry, Cluster(ClusterConfig()))
+        await fleet.start()
+        await until(lambda: len(fleet.view().accepting) == 2, "the other gateway is linked")
+        async with await made.dispatch.start(long) as stream:
+            async for delta in stream:
+                if delta.first_index == 10:
+                    break
+            for _, link in made.fleet.links():
+                await link.close()
+            said: dict[int, list[int]] = {choice: [] for choice in range(choices)}
+            async with await dispatch.take_over(long, CARD) as again:
+                async for delta in again:
+                    said[delta.choice] += [sampled.token for sampled in delta.tokens]
+        assert said == dict.fromkeys(range(choices), answer(long))
+        assert dispatch.totals.takeovers == {AdoptionEnd.ADOPTED: choices}
+        await fleet.stop()
 
 
 @pytest.mark.parametrize("choices", [1, 3])
