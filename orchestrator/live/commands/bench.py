@@ -13,11 +13,9 @@ from dataclasses import asdict
 from pathlib import Path
 
 import click
-from rich.console import Console
 from rich.table import Table
 
-from orchestrator.live.commands.status import WIDTH
-from orchestrator.live.commands.terminal import progress
+from orchestrator.live.commands.terminal import progress, show_table, table
 from replicas.bench.engine_bench import FULL, QUICK, Report, measure_engine
 from replicas.bench.machine import Conditions
 from replicas.bench.migrate_bench import CONTEXTS, MigrateReport, MoveFailed, measure_moves
@@ -50,8 +48,7 @@ def engine(out: Path | None, model: str, dtype: str, quick: bool) -> None:
     report = measure_engine(loaded, QUICK if quick else FULL, progress)
     if out is not None:
         out.write_text(json.dumps(asdict(report), indent=2) + "\n", encoding="utf-8")
-    console = Console(width=WIDTH)
-    console.print(batch_table(report))
+    show_table(batch_table(report))
     for line in notes(report):
         click.echo(line)
 
@@ -70,30 +67,25 @@ def migrate(out: Path | None, model: str, contexts: tuple[int, ...]) -> None:
         raise click.ClickException(str(error)) from error
     if out is not None:
         out.write_text(json.dumps(asdict(report), indent=2) + "\n", encoding="utf-8")
-    Console(width=WIDTH).print(move_table(report))
-    click.echo(f"medians of {report.repeats} moves; anew: the same context computed at the target instead")
+    show_table(move_table(report))
+    click.echo(
+        f"medians of {report.repeats} moves; anew: the same context computed at the target instead"
+    )
     click.echo(where(report.conditions))
 
 
 def move_table(report: MigrateReport) -> Table:
     """One row per context length."""
-    conditions = report.conditions
-    table = Table(title=f"{conditions.model}, {conditions.dtype}, {conditions.kernels} kernels")
-    for name in (
-        "context",
-        "MiB",
-        "stages",
-        "ms",
-        "MB/s",
-        "frozen ms",
-        "step ms",
-        "down ms",
-        "steps down",
-        "anew ms",
-    ):
-        table.add_column(name, justify="right")
+    made = table(
+        title_of(report.conditions),
+        (),
+        (
+            *("context", "MiB sent", "stages", "total ms", "MB/s", "frozen ms", "step ms"),
+            *("downtime ms", "in steps", "anew ms"),
+        ),
+    )
     for row in report.moves:
-        table.add_row(
+        made.add_row(
             str(row.context_tokens),
             f"{row.bytes_sent / (1 << 20):.1f}",
             str(row.stages),
@@ -105,7 +97,12 @@ def move_table(report: MigrateReport) -> Table:
             f"{row.downtime_steps:.1f}",
             f"{row.recompute_ms:.0f}",
         )
-    return table
+    return made
+
+
+def title_of(conditions: Conditions) -> str:
+    """What was measured."""
+    return f"{conditions.model}, {conditions.dtype}, {conditions.kernels} kernels"
 
 
 def where(conditions: Conditions) -> str:
@@ -118,22 +115,16 @@ def where(conditions: Conditions) -> str:
 
 def batch_table(report: Report) -> Table:
     """One row per batch; x is the ratio to the floor."""
-    conditions = report.conditions
-    table = Table(title=f"{conditions.model}, {conditions.dtype}, {conditions.kernels} kernels")
-    for name in (
-        "batch",
-        "prefill tok/s",
-        "x floor",
-        "decode tok/s",
-        "step ms",
-        "floor ms",
-        "x floor",
-        "host",
-        "RSS MiB",
-    ):
-        table.add_column(name, justify="right")
+    made = table(
+        title_of(report.conditions),
+        (),
+        (
+            *("batch", "prefill tok/s", "x floor", "decode tok/s", "step ms", "floor ms"),
+            *("x floor", "host", "RSS MiB"),
+        ),
+    )
     for row in report.batches:
-        table.add_row(
+        made.add_row(
             str(row.batch),
             f"{row.prefill_tokens_per_s:.0f}",
             f"{row.prefill_ratio:.2f}",
@@ -144,7 +135,7 @@ def batch_table(report: Report) -> Table:
             f"{row.host_share:.1%}",
             str(row.resident_mib),
         )
-    return table
+    return made
 
 
 def notes(report: Report) -> list[str]:
