@@ -42,6 +42,8 @@ def build(deployment: Deployment) -> Application:
         deployment,
         resources={"num_cpus": 0.5},
         num_replicas=deployment.control_planes,
+        # Nodes of their own each keep the fixed port; on one machine only the first does.
+        max_replicas_per_node=None if deployment.role_label is None else 1,
     )
     gateway = serve_deployment(
         GatewayActor,

@@ -100,7 +100,8 @@ def test_every_role_has_a_group_of_workers_with_its_label(objects: list[Manifest
 
 
 def test_there_are_pods_for_what_the_application_starts(objects: list[Manifest]) -> None:
-    wanted = {**counts(only(objects, "RayService")), "control-plane": 1}
+    service = only(objects, "RayService")
+    wanted = {**counts(service), "control-plane": deployment(service).control_planes}
     assert {name: group["minReplicas"] for name, group in groups(objects).items()} == wanted
 
 
