@@ -47,6 +47,7 @@ class Follower:
         self._links: dict[ReplicaId, Gateway] = {}
         self._told: dict[tuple[RequestId, int], Told] = {}
         self.failures: list[BaseException] = []
+        self._is_leaving = False
 
     def told(self, request: Request, choice: int = 0) -> Told:
         return self._told[request.request_id, choice]
@@ -95,6 +96,7 @@ class Follower:
         try:
             yield self
         finally:
+            self._is_leaving = True
             for reader in readers:
                 reader.cancel()
             await asyncio.gather(*readers, return_exceptions=True)
@@ -103,7 +105,8 @@ class Follower:
 
     async def _read(self, name: ReplicaId, link: Gateway) -> None:
         try:
-            while True:
+            # A flag, too: on 3.11 the wait in `read` may swallow a cancellation.
+            while not self._is_leaving:
                 await self._take(name, await link.read())
         except (AssertionError, KeyError, StopAsyncIteration, aio.AioRpcError) as failure:
             self.failures.append(failure)
