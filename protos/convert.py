@@ -236,6 +236,7 @@ def snapshot_to_proto(snapshot: Snapshot) -> pb.Snapshot:
         step_ns=snapshot.step_ns,
         full_ns=snapshot.full_ns,
         full_prefill_tokens=snapshot.full_prefill_tokens,
+        blocks_yielding=snapshot.blocks_yielding,
         counters=counters_to_proto(snapshot.counters),
     )
 
@@ -257,6 +258,7 @@ def snapshot_from_proto(message: pb.Snapshot) -> Snapshot:
         step_ns=message.step_ns,
         full_ns=message.full_ns,
         full_prefill_tokens=message.full_prefill_tokens,
+        blocks_yielding=message.blocks_yielding,
         counters=counters_from_proto(message.counters),
     )
 

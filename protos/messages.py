@@ -218,6 +218,8 @@ class Snapshot:
     # Steps that were full, since the replica started: more prompt tokens waited than they took.
     full_ns: int = 0  # their total duration
     full_prefill_tokens: int = 0  # prompt tokens that they computed
+    # Held or awaited by others than interactive requests, to which they give way.
+    blocks_yielding: int = 0
     counters: EngineCounters = field(default_factory=EngineCounters)
 
     @property

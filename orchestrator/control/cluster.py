@@ -196,6 +196,7 @@ class Cluster:
             prefill_tokens_per_s=state.prefill_rate.among(fleet_rate),
             residence_ns=residence_ns(snapshot),
             blocks_reserved=self._headroom(snapshot, now_ns),
+            blocks_yielding=snapshot.blocks_yielding,
         )
 
 

@@ -59,8 +59,8 @@ def cost(replica: ReplicaView, subject: Subject, hit_blocks: int, config: ScoreC
     """Estimated seconds that `subject` costs on `replica`, term by term."""
     rate = replica.prefill_tokens_per_s or config.prefill_tokens_per_s
     needed = blocks_needed(replica, subject, hit_blocks, config)
-    kept = blocks_kept_from(replica, subject, needed)
-    missing = max(0, needed + kept - replica.blocks_room(hit_blocks=hit_blocks))
+    room = replica.blocks_room(hit_blocks=hit_blocks) + blocks_for_class(replica, subject, needed)
+    missing = max(0, needed - room)
     return Cost(
         blocks=needed,
         blocks_missing=missing,
@@ -91,14 +91,15 @@ def blocks_needed(
     return subject.prompt_blocks - hit_blocks + reserved
 
 
-def blocks_kept_from(replica: ReplicaView, subject: Subject, blocks_needed: int) -> int:
-    """Blocks that must stay free for interactive requests after this one is placed.
+def blocks_for_class(replica: ReplicaView, subject: Subject, blocks_needed: int) -> int:
+    """Blocks that its class adds to its room, or takes from it.
 
-    What could run on an empty replica alone still can.
+    Interactive requests may take what others give way for. Others leave what is
+    reserved; yet what could run on an empty replica alone still can.
     """
     if subject.is_interactive:
-        return 0
-    return max(0, min(replica.blocks_reserved, replica.blocks_total - blocks_needed))
+        return replica.blocks_yielding
+    return -max(0, min(replica.blocks_reserved, replica.blocks_total - blocks_needed))
 
 
 def room_wait_s(replica: ReplicaView, blocks_missing: int, config: ScoreConfig) -> float:

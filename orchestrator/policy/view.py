@@ -37,6 +37,7 @@ class ReplicaView:
     prefill_tokens_per_s: float | None  # measured; None before the first measurement
     residence_ns: int | None  # how long a sequence decodes; None before the first finished
     blocks_reserved: int = 0  # kept for interactive requests; of no use to others
+    blocks_yielding: int = 0  # held or awaited by others, which give way to interactive ones
 
     @property
     def accepts(self) -> bool:

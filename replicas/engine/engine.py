@@ -42,7 +42,7 @@ from replicas.engine.block_pool import BlockContent, BlockPool
 from replicas.engine.config import EngineConfig
 from replicas.engine.draft import Step
 from replicas.engine.export import Export
-from replicas.engine.invariants import check_names, check_writes
+from replicas.engine.invariants import check_names, check_sharing, check_writes
 from replicas.engine.plan import BlockId, StepOutcome, StepPlan
 from replicas.engine.prefix_cache import PrefixCache
 from replicas.engine.refusals import output_max, refusal
@@ -245,6 +245,7 @@ class Engine:
             step_ns=times.mean_ns,
             full_ns=times.full_ns,
             full_prefill_tokens=times.full_prefill_tokens,
+            blocks_yielding=self._scheduler.blocks_yielding(),
             counters=self._tally.counters(),
         )
 
@@ -256,6 +257,7 @@ class Engine:
         self._pool.check([*tables, *([block] for block in self._warming.blocks)])
         scheduler.check()
         check_names(holders, self._pool)
+        check_sharing(holders, self._pool)
         line = {id(sequence) for sequence in (*scheduler.running, *scheduler.waiting)}
         live = {id(sequence) for sequences in self._live.values() for sequence in sequences}
         assert line == live, "the line and the live requests disagree"

@@ -4,8 +4,9 @@ All sequences stand in one line (replicas.engine.line), better classes first.
 Only the head of those waiting is ever admitted, only the last of those running
 is ever preempted, so nobody overtakes inside a class.
 
-A step spends one token budget: first one token for each decode, then the
-prefills begun, then admissions. An admission takes the blocks of all tokens
+A step spends one token budget: first one token for each decode, then class by
+class the prefills begun and admissions, so that a long prompt of a worse class
+holds up no better one for more than a step. An admission takes the blocks of all tokens
 known, so a prefill once begun lacks nothing, and only a decode can find the
 pool empty. Then the last running sequence gives its blocks back (the named
 ones stay cached) and later computes again what was evicted meanwhile. So does,
@@ -32,6 +33,7 @@ them soon leaves or thaws.
 
 from __future__ import annotations
 
+from protos.messages import RequestClass
 from replicas.engine.block_pool import BlockPool
 from replicas.engine.config import EngineConfig
 from replicas.engine.draft import Draft, Step
@@ -76,8 +78,9 @@ class Scheduler:
         self.room.begin_step()
         self._make_way()
         self._add_decodes(draft)
-        self._add_prefills(draft)
-        self._add_admissions(draft)
+        for request_class in RequestClass:
+            self._add_prefills(draft, request_class.rank)
+            self._add_admissions(draft, request_class.rank)
         step = draft.finished()
         frozen = [sequence.state is SequenceState.FROZEN for sequence in self.running]
         assert step or (frozen and all(frozen)), "sequences are there, and none of them can run"
@@ -153,10 +156,16 @@ class Scheduler:
 
     def blocks_wanted(self) -> int:
         """Available blocks that the waiting ones will take; what others hold, they share."""
-        return sum(
-            self.room.blocks_of(sequence.length) - sequence.found_in_use
-            for sequence in self.waiting
-        )
+        return sum(map(self._wanted, self.waiting))
+
+    def blocks_yielding(self) -> int:
+        """Of those in use or wanted, what is not of the best class; shared ones count for each."""
+        running = sum(len(sequence.block_table) for sequence in self.running if sequence.rank)
+        waiting = sum(self._wanted(sequence) for sequence in self.waiting if sequence.rank)
+        return min(running, self._pool.blocks_used) + waiting
+
+    def _wanted(self, sequence: Sequence) -> int:
+        return self.room.blocks_of(sequence.length) - sequence.found_in_use
 
     def check(self) -> None:
         """Assert that the line is a line, and that every table fits its sequence."""
@@ -211,15 +220,16 @@ class Scheduler:
             if is_decode and self._make_room(sequence, draft):
                 draft.add(sequence)
 
-    def _add_prefills(self, draft: Draft) -> None:
+    def _add_prefills(self, draft: Draft, rank: int) -> None:
         for sequence in self.running:
             is_begun = sequence.state is SequenceState.RUNNING and sequence.is_prefilling
-            if draft.budget and is_begun:
+            if draft.budget and is_begun and sequence.rank == rank:
                 draft.add(sequence)
 
-    def _add_admissions(self, draft: Draft) -> None:
-        while draft.budget and self.waiting and self._admit_head(draft):
-            pass
+    def _add_admissions(self, draft: Draft, rank: int) -> None:
+        while draft.budget and self.waiting and self.waiting[0].rank == rank:
+            if not self._admit_head(draft):
+                return
 
     def _make_room(self, sequence: Sequence, draft: Draft) -> bool:
         """Give a decode a slot that is its own; False when it had to be preempted itself."""

@@ -137,7 +137,8 @@ def test_only_accepting_replicas_with_room_are_chosen(
         return
     chosen = next(r for r in view.replicas if r.replica_id == placement.replica_id)
     assert chosen.alive and not chosen.draining
-    assert placement.blocks <= chosen.blocks_free + chosen.blocks_cached
+    yielding = chosen.blocks_yielding if who.is_interactive else 0
+    assert placement.blocks <= chosen.blocks_free + chosen.blocks_cached + yielding
     assert chosen.sequences_waiting < CONFIG.waiting_max
     assert placement.prefill_tokens >= 1
 
@@ -150,6 +151,14 @@ def test_only_interactive_requests_use_what_is_reserved() -> None:
     assert route(view, agent, {}, CONFIG) is None
     lent = cluster(replace(view.replicas[0], blocks_reserved=56))
     assert route(lent, agent, {}, CONFIG) is not None
+
+
+def test_interactive_requests_go_where_others_give_way() -> None:
+    view = cluster(replace(full("a"), blocks_yielding=44))
+    agent = replace(subject(), request_class=RequestClass.AGENT)
+    assert route(view, subject(), {}, CONFIG) is not None
+    assert route(view, agent, {}, CONFIG) is None
+    assert route(cluster(replace(full("a"), blocks_yielding=43)), subject(), {}, CONFIG) is None
 
 
 def test_what_could_run_alone_can_still_be_placed_on_an_empty_replica() -> None:

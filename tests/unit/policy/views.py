@@ -75,6 +75,7 @@ def replica_views(draw: st.DrawFn, name: str) -> ReplicaView:
         prefill_tokens_per_s=draw(st.none() | st.floats(100.0, 50_000.0)),
         residence_ns=draw(st.none() | st.integers(1, 60_000_000_000)),
         blocks_reserved=draw(st.integers(0, 200)),
+        blocks_yielding=draw(st.integers(0, 100)),
     )
 
 
