@@ -54,7 +54,10 @@ class Candidacy:
 
     async def run(self) -> None:
         """Contend for ever."""
-        while True:
+        task = asyncio.current_task()
+        assert task is not None, "contends in a task"
+        # The client of a server that times out may take a cancellation for that timeout.
+        while not task.cancelling():
             await self.contend()
             await asyncio.sleep(self._renew_s)
 

@@ -16,7 +16,9 @@ class RegistryConfig:
     prefix: str = "orch:"  # of every key; an ACL user may be limited to it
     lease_ms: int = 3000  # a replica silent for longer is in no answer
     slots_max: int = 1024  # replicas with a live lease at one time
-    operation_ms: int = 250  # one answer of the server, and the wait for a free connection
+    # One answer of the server, and the wait for a free connection. A third of a lease: who renews
+    # can fail once and still be in time. Requests wait for less (gateway/locator.py).
+    operation_ms: int = 1000
     connect_ms: int = 1000
     connections_max: int = 32  # of one process; more callers than that wait for one
 

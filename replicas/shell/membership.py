@@ -64,8 +64,11 @@ class MembershipKeeper:
         self._changed.set()
 
     async def run(self, record: ReplicaRecord) -> None:
-        """Never returns; the registry's absence is waited out."""
-        while True:
+        """Until it is cancelled; the registry's absence is waited out."""
+        task = asyncio.current_task()
+        assert task is not None, "keeps the membership in a task"
+        # The client of a server that times out may take a cancellation for that timeout.
+        while not task.cancelling():
             try:
                 await self._hold(self._membership or await self._join(record))
                 self._membership = None

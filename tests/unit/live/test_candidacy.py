@@ -204,3 +204,22 @@ def test_resigning_without_a_registry_ends_the_lead_here() -> None:
         assert not one.candidacy.leads
 
     in_virtual_time(scene)
+
+
+async def test_a_candidacy_ends_even_where_its_cancellation_is_taken_for_a_timeout() -> None:
+    class Swallowing(Directory):
+        async def lead(self, candidate: str, address: str) -> int | None:
+            try:
+                return await asyncio.get_running_loop().create_future()
+            except asyncio.CancelledError:
+                raise RegistryUnavailable("no answer in time") from None
+
+    registry = MemoryRegistry(lambda: 0, RegistryConfig())
+    candidacy = Candidacy(
+        Swallowing(registry), "a:1", lease_s=1, renew_s=0.01, on_lead=print, on_follow=print
+    )
+    task = asyncio.create_task(candidacy.run())
+    await asyncio.sleep(0)
+    task.cancel()
+    _, unfinished = await asyncio.wait([task], timeout=10)
+    assert not unfinished
