@@ -26,7 +26,8 @@ class DispatchConfig:
     search: SearchConfig = field(default_factory=SearchConfig)
     attempts_max: int = 3  # replicas tried in a row without a token
     losses_max: int = 3  # replicas that die under a request before it is taken for the cause
-    queue_ns_max: int = 30 * NS_PER_S  # patience of a client that names no deadline, unless
+    queue_ns_max: int = 30 * NS_PER_S  # patience of a client that names no deadline
+    # The same for classes that wait longer.
     patience_ns: Mapping[RequestClass, int] = field(default_factory=default_patience)
     hits_age_ns_max: int = 250_000_000  # a request that waited longer looks for hits again
 
