@@ -7,7 +7,7 @@ it, becomes what is wanted.
 
 An order that is not OPEN survives a new epoch, since losing a lease does not
 empty a replica; but a drained replica that comes back under a new epoch
-starts afresh.
+starts afresh, and so does one at another address: a new process.
 """
 
 from __future__ import annotations
@@ -130,7 +130,8 @@ def attached(
     fresh = Tracked(stream, record, report, now_ns, wanted, PHASE_OF[wanted])
     if known is not None:
         is_renewed = report.snapshot.epoch > known.snapshot.epoch
-        starts_afresh = is_renewed and known.phase is ReplicaPhase.DRAINED
+        is_replaced = record.address != known.record.address
+        starts_afresh = is_renewed and (is_replaced or known.phase is ReplicaPhase.DRAINED)
         lost_its_order = is_renewed and known.wanted is not Standing.OPEN
         if not starts_afresh:
             fresh.phase = known.phase

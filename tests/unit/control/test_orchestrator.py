@@ -178,6 +178,14 @@ def test_a_drained_replica_starts_afresh_in_the_next_epoch(orchestrator: Orchest
     assert phase(orchestrator) is ReplicaPhase.ACTIVE
 
 
+def test_the_successor_of_a_process_that_left_starts_afresh(orchestrator: Orchestrator) -> None:
+    orchestrator.tick(0, [ReportReceived(S1, left(1, running=1))])
+    elsewhere = replace(record(A), address="elsewhere:1")
+    successor = ReplicaAttached(S2, elsewhere, said(report(epoch=2)))
+    assert standings(orchestrator.tick(0, [successor])) == []
+    assert phase(orchestrator) is ReplicaPhase.ACTIVE
+
+
 def test_the_late_end_of_an_older_stream_detaches_nobody(orchestrator: Orchestrator) -> None:
     orchestrator.tick(0, [attach(S2, report(number=1))])
     orchestrator.tick(0, [ReplicaDetached(S1, A)])
