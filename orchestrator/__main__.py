@@ -31,6 +31,7 @@ COMMANDS = {
     "policy": "orchestrator.live.commands.policy:policy",
     "chat": "orchestrator.live.commands.chat:chat",
     "simulate": "orchestrator.sim.command:command",
+    "swarm": "orchestrator.sim.swarm.command:command",
     "incident": "orchestrator.sim.incident.command:command",
     "bench": "orchestrator.live.commands.bench:bench",
 }

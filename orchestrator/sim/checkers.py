@@ -19,8 +19,11 @@ from orchestrator.sim.replica import SimReplica
 from orchestrator.sim.tokens import completion
 from orchestrator.sim.traffic import Traffic
 from orchestrator.sim.watched_registry import WatchedRegistry
-from protos.messages import FinishReason, Request
+from protos.messages import FinishReason, Request, Standing
 from replicas.engine.engine import Engine
+
+# What a gateway says when tokens do not add up: never the world's fault.
+BROKEN_STREAM = "stream_broken"
 
 
 class Checkers:
@@ -51,6 +54,7 @@ class Checkers:
                 self._check_answer(number, request, outcome)
             case Refused(code=code):
                 assert code, f"{request.request_id} was refused without a reason"
+                assert code != BROKEN_STREAM, f"{request.request_id}: {code}"
 
     def at_end(
         self,
@@ -85,6 +89,8 @@ def check_rest(replica: SimReplica) -> None:
     """A replica without work holds no block for anybody."""
     name = replica.record.replica_id
     assert replica.engine.is_idle, f"{name} still has work"
+    standing = replica.reported.door.standing
+    assert standing is Standing.OPEN, f"{name} is {standing.value}, and nobody wants it so"
     replica.engine.check()
     used = replica.snapshot().blocks_used
     assert used == 0, f"{name} is idle and {used} of its blocks are in use"

@@ -15,7 +15,7 @@ from orchestrator.sim.tokens import next_token, sampled
 from protos.messages import SampledToken
 from replicas.engine.plan import BlockId, Sample, StepOutcome, StepPlan
 
-NOTHING = b""  # what a block of nothing is sent as
+NOTHING = b"\0"  # what a block of nothing is sent as
 
 
 class CostExecutor:
@@ -45,7 +45,7 @@ class CostExecutor:
 
     async def write_blocks(self, blocks: Sequence[BlockId], payloads: Sequence[bytes]) -> None:
         if any(payload != NOTHING for payload in payloads):
-            raise ValueError("A block of nothing has no payload.")
+            raise ValueError("A block of nothing is sent as a byte of nothing.")
 
 
 def choose(sample: Sample) -> SampledToken:

@@ -110,10 +110,11 @@ class SimReplica:
                     for work in (
                         self._keeper.run(self.record),
                         self._mover.run(),
-                        self._warmup.run(),
                         self._control.run(self.record),
                     )
                 ]
+                if not self._door.is_open:
+                    self._serving.append(self._tasks.create_task(self._warmup.run()))
                 self._stepping = self._tasks.create_task(self._stepper.run())
         finally:
             self.hang_up()

@@ -81,6 +81,7 @@ class WorldConfig:
     rebalance: bool = False  # whether the control plane balances; it always drains
     rebalancing: RebalanceConfig = field(default_factory=RebalanceConfig)
     shell: ReplicaConfig = SHELL
+    dispatch: DispatchConfig = field(default_factory=DispatchConfig)
     skew_ns: int = 0  # between the clocks of gateways and control planes
     repeats: float = 0.0  # chance that an order or a report comes twice
     # After the last arrival. A request that has no end by then never will have one.
@@ -296,7 +297,7 @@ class World:
         cluster = Cluster(ClusterConfig())
         fleet = Fleet(self.registry, self._connect(name), cluster, clock, FleetConfig())
         choose = POLICIES[config.policy](config.seed * config.gateways + number)
-        dispatch = Dispatch(fleet, cluster, self.registry, clock, DispatchConfig(), choose)
+        dispatch = Dispatch(fleet, cluster, self.registry, clock, config.dispatch, choose)
         return fleet, dispatch
 
     def _make_control_plane(self, name: str) -> SimControlPlane:

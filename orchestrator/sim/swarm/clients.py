@@ -98,8 +98,8 @@ class StubbornClients:
     ) -> int:
         """Ask until a gateway lives long enough to answer; how many were asked."""
         asked = 0
-        for turn in range(number, number + GATEWAYS_MAX):
-            life = next_alive(gateways, turn)
+        while asked < GATEWAYS_MAX:
+            life = next_alive(gateways, number + asked)
             if life is None or (asked and life.dispatch.card() is None):
                 await clock.sleep(NO_GATEWAY_WAIT_S)
                 continue

@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from random import Random
 
+from orchestrator.gateway.dispatch_config import DispatchConfig
 from orchestrator.policy.rebalance_config import RebalanceConfig
 from orchestrator.sim.checkers import Checkers
 from orchestrator.sim.exact_executor import completion
@@ -48,11 +49,11 @@ class Scenario:
     faults: tuple[tuple[int, Fault], ...]
 
     def run(self) -> History:
-        """With every checker at every step. A broken rule is an AssertionError in a group."""
+        """With every checker. A broken rule is an AssertionError in a group."""
         return simulate(
             self.config,
             self.traffic,
-            Checkers(expected=first_choice),
+            Checkers(every_steps=3, expected=first_choice),
             clients=StubbornClients(self.leaves),
             faults=Schedule(self.faults),
         )
@@ -84,6 +85,7 @@ def scenario(seed: int, *, is_calm: bool = False) -> Scenario:
             warm_ms=random.choice([0, 0, 500]),
             link_messages_max=random.choice([64, 1024]),
         ),
+        dispatch=IMPATIENT,
         skew_ns=random.choice([0, 0, NS_PER_S]),
         repeats=random.choice([0.0, 0.3]),
         sequences_max=random.choice([4, 32]),
@@ -102,6 +104,9 @@ def scenario(seed: int, *, is_calm: bool = False) -> Scenario:
     )
     return Scenario(config, traffic, leaves, faults)
 
+
+# Nobody waits for longer than faults last, of whatever class.
+IMPATIENT = DispatchConfig(queue_ns_max=30 * NS_PER_S, patience_ns={})
 
 # In small worlds there is little to gain: so it moves what it can.
 EAGER = RebalanceConfig(

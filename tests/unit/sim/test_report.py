@@ -52,6 +52,7 @@ HISTORY = History(
     placed={RouteReason.LOAD: 2},
     copied_blocks=4,
     messages=6,
+    moves=0,
     ended_ns=9 * S,
 )
 
