@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Generator
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -43,7 +43,7 @@ class Reader:
     def text(self) -> str:
         return self.texts.get(0, "")
 
-    def events(self, url: str, name: str = "") -> Iterator[int]:
+    def events(self, url: str, name: str = "") -> Generator[int, None, None]:
         """Read on at `url`; yields the events read so far. Raises when the connection breaks."""
         headers = {"X-Request-Id": name or f"story-{self.number}"}
         if self.last_event_id is not None:

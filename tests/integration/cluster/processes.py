@@ -171,5 +171,5 @@ class Processes:
     def _started(self, popen: subprocess.Popen[str]) -> Process:
         assert popen.stdout is not None
         address = popen.stdout.readline().strip()
-        assert address, f"it did not start: {popen.args}"
+        assert address, f"it did not start: {popen.args!r}"
         return Process(address, popen)

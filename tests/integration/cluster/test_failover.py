@@ -9,6 +9,7 @@ import httpx
 import pytest
 
 from orchestrator.live import operator_client
+from protos import control_pb2
 from protos.messages import ReplicaId
 from tests.integration.cluster.clients import Reader, body
 from tests.integration.cluster.processes import Processes
@@ -19,10 +20,9 @@ TOKENS = 1200
 
 def test_a_stream_goes_on_at_another_gateway_when_its_own_is_killed(cluster: Processes) -> None:
     first, second = cluster.gateways
-    more = {"n": 2, "logprobs": 1}
-    whole = Reader(5, body(5, tokens=TOKENS, **more))
+    whole = Reader(5, body(5, tokens=TOKENS, n=2, logprobs=1))
     whole.read(second.address)
-    reader = Reader(5, body(5, tokens=TOKENS, **more))
+    reader = Reader(5, body(5, tokens=TOKENS, n=2, logprobs=1))
     with pytest.raises(httpx.TransportError):
         for count in reader.events(first.address):
             if count == 300:
@@ -62,7 +62,7 @@ def leads(address: str) -> bool:
     """Whether the control plane at this very address answers operators itself."""
     try:
         operator_client.ask_at(
-            address, lambda stub: stub.Status(operator_client.pb.StatusRequest(), timeout=5.0)
+            address, lambda stub: stub.Status(control_pb2.StatusRequest(), timeout=5.0)
         )
     except ConnectionError:
         return False

@@ -81,9 +81,8 @@ def test_streams_that_move_say_what_they_would_have_said(cluster: Processes) -> 
 
 
 def test_log_probabilities_and_several_choices_move_too(cluster: Processes) -> None:
-    more = {"n": 2, "logprobs": 2}
-    reader = Reader(77, body(77, tokens=TOKENS, **more))
-    whole = Reader(77, body(77, tokens=TOKENS, **more))
+    reader = Reader(77, body(77, tokens=TOKENS, n=2, logprobs=2))
+    whole = Reader(77, body(77, tokens=TOKENS, n=2, logprobs=2))
     url = cluster.gateways[0].address
     whole.read(url)
     cluster.wait_until_quiet()

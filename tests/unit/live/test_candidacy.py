@@ -210,9 +210,10 @@ async def test_a_candidacy_ends_even_where_its_cancellation_is_taken_for_a_timeo
     class Swallowing(Directory):
         async def lead(self, candidate: str, address: str) -> int | None:
             try:
-                return await asyncio.get_running_loop().create_future()
+                await asyncio.Event().wait()
             except asyncio.CancelledError:
                 raise RegistryUnavailable("no answer in time") from None
+            return None
 
     registry = MemoryRegistry(lambda: 0, RegistryConfig())
     candidacy = Candidacy(
