@@ -7,14 +7,16 @@ from rich.table import Table
 
 from orchestrator.live import operator_client
 from orchestrator.live.commands.options import control_address
-from orchestrator.live.commands.terminal import refusals_shown, show_json, show_table
+from orchestrator.live.commands.terminal import refusals_shown, show_json, show_table, table
 from orchestrator.live.operator_client import ReplicaState
 from protos import control_pb2
 from protos.messages import SequenceReport
 
+SEQUENCES_SHOWN = 12  # the largest of all replicas
+
 
 @click.command()
-@click.option("--sequences", is_flag=True, help="With --json: list the largest sequences, too.")
+@click.option("--sequences", is_flag=True, help="Show the largest sequences, too.")
 @control_address
 @click.option("--json", "as_json", is_flag=True, help="Print JSON for programs.")
 def status(sequences: bool, control: str, as_json: bool) -> None:
@@ -23,6 +25,8 @@ def status(sequences: bool, control: str, as_json: bool) -> None:
         fleet = operator_client.fleet(control, sequences=sequences)
     if not as_json:
         show_table(status_table(fleet.replicas))
+        if sequences:
+            show_table(sequences_table(fleet.replicas))
         return
     show_json(
         {
@@ -114,3 +118,25 @@ def status_table(states: tuple[ReplicaState, ...]) -> Table:
             f"{hit_ratio(state):.1%}",
         )
     return table
+
+
+def sequences_table(states: tuple[ReplicaState, ...]) -> Table:
+    made = table(
+        "the largest sequences",
+        ("sequence", "replica", "class", "is"),
+        ("blocks", "own", "tokens", "left"),
+    )
+    located = [(state.snapshot.replica_id, s) for state in states for s in state.sequences]
+    located.sort(key=lambda one: (-one[1].blocks, one[1].sequence_id))
+    for replica_id, sequence in located[:SEQUENCES_SHOWN]:
+        made.add_row(
+            sequence.sequence_id,
+            replica_id,
+            sequence.request_class.value,
+            "waiting" if sequence.is_waiting else "running",
+            str(sequence.blocks),
+            str(sequence.blocks_own),
+            str(sequence.tokens),
+            str(sequence.tokens_left_max),
+        )
+    return made

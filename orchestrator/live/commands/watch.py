@@ -12,12 +12,11 @@ from rich.table import Table
 
 from orchestrator.live import operator_client
 from orchestrator.live.commands.options import control_address
-from orchestrator.live.commands.status import as_record, hit_ratio, move_record
+from orchestrator.live.commands.status import as_record, hit_ratio, move_record, sequences_table
 from orchestrator.live.commands.terminal import PIPED_WIDTH, refusals_shown, table
 from orchestrator.live.operator_client import FleetState, ReplicaState
 
 BAR_CELLS = 24
-SEQUENCES_SHOWN = 12  # the largest of all replicas
 
 
 @click.command()
@@ -86,28 +85,6 @@ def bar(state: ReplicaState) -> str:
     used = -(-snapshot.blocks_used * BAR_CELLS // snapshot.blocks_total)
     cached = min(BAR_CELLS - used, -(-snapshot.blocks_cached * BAR_CELLS // snapshot.blocks_total))
     return "#" * used + "+" * cached + "." * (BAR_CELLS - used - cached)
-
-
-def sequences_table(states: tuple[ReplicaState, ...]) -> Table:
-    made = table(
-        "the largest sequences",
-        ("sequence", "replica", "class", "is"),
-        ("blocks", "own", "tokens", "left"),
-    )
-    located = [(state.snapshot.replica_id, s) for state in states for s in state.sequences]
-    located.sort(key=lambda one: (-one[1].blocks, one[1].sequence_id))
-    for replica_id, sequence in located[:SEQUENCES_SHOWN]:
-        made.add_row(
-            sequence.sequence_id,
-            replica_id,
-            sequence.request_class.value,
-            "waiting" if sequence.is_waiting else "running",
-            str(sequence.blocks),
-            str(sequence.blocks_own),
-            str(sequence.tokens),
-            str(sequence.tokens_left_max),
-        )
-    return made
 
 
 def moves_table(fleet: FleetState) -> Table:
