@@ -3,5 +3,5 @@
 from __future__ import annotations
 
 SEEDS_OF_OLD = (
-    598,  # a rolling update left every new replica closed: it inherited its forerunner's leaving
+    11,  # a stopped replica's successor inherited its leaving, and was kept closed for ever
 )

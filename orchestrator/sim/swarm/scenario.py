@@ -97,12 +97,14 @@ def scenario(seed: int, *, is_calm: bool = False) -> Scenario:
         for arrival in traffic.arrivals
         if random.random() < 0.1
     }
-    count = 0 if is_calm else random.randint(1, 6)
-    faults = tuple(
-        (int(random.random() * SECONDS * NS_PER_S), draw(random, config, number))
-        for number in range(count)
-    )
-    return Scenario(config, traffic, leaves, faults)
+    return Scenario(config, traffic, leaves, () if is_calm else tuple(troubles(random, config)))
+
+
+def troubles(random: Random, config: WorldConfig) -> Iterator[tuple[int, Fault]]:
+    """Moves in every world, and a few faults of any kind."""
+    kinds = [move] * random.randint(1, 4) + [draw] * random.randint(1, 6)
+    for number, kind in enumerate(kinds):
+        yield int(random.random() * SECONDS * NS_PER_S), kind(random, config, number)
 
 
 # Nobody waits for longer than faults last, of whatever class.
@@ -149,6 +151,13 @@ def walk(random: Random) -> Iterator[int]:
         yield block_id
 
 
+def move(random: Random, config: WorldConfig, number: int) -> Fault:
+    """Some of one replica's sequences go to another one, or back to their gateways."""
+    source, target = random.sample(range(config.replicas), 2)
+    is_move = random.random() < 0.8
+    return SequencesMove(number, source, target if is_move else None, random.randint(1, 6))
+
+
 def draw(random: Random, config: WorldConfig, number: int) -> Fault:
     """One fault."""
     replica = random.randrange(config.replicas)
@@ -168,9 +177,6 @@ def draw(random: Random, config: WorldConfig, number: int) -> Fault:
         lambda: RegistrySlows(seconds, random.choice([0.02, 0.3, 1.2])),
         lambda: RegistryForgets(),
         lambda: GatewayDies(gateway, seconds),
-        lambda: SequencesMove(number, replica, other, random.randint(1, 4)),
-        lambda: SequencesMove(number, replica, other, random.randint(1, 4)),
-        lambda: SequencesMove(number, replica, None, random.randint(1, 3)),
     ]
     if config.control_planes:
         standing = random.choice([Standing.CORDONED, Standing.LEAVING])
