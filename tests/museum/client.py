@@ -9,6 +9,7 @@ from protos.identity import request_digest
 from protos.messages import Handoff, ReplicaId, Request
 from protos.moves import Claim
 from tests.unit.moves.pair import End
+from tests.unit.shell.counting import answer
 from tests.unit.shell.desk import unread
 from tests.unit.shell.eventually import eventually
 
@@ -20,7 +21,6 @@ class Client:
         self._ends = ends
         self._asked: dict[str, Request] = {}
         self._said: dict[str, list[int]] = {}
-        self._finished: set[str] = set()
         self.adoptions = 0
 
     def ask(self, *requests: Request) -> None:
@@ -34,14 +34,12 @@ class Client:
         self._read()
         return self._said[request.request_id]
 
-    async def whole(self, request: Request) -> list[int]:
-        """The answer, once it is finished."""
-        await eventually(lambda: self._is_finished(request), f"{request.request_id} is answered")
-        return self._said[request.request_id]
-
-    def _is_finished(self, request: Request) -> bool:
-        self._read()
-        return request.request_id in self._finished
+    async def goes_on(self, request: Request) -> None:
+        """More comes, and all that has come is what should."""
+        heard = len(self.said(request))
+        await eventually(lambda: len(self.said(request)) > heard, f"{request.request_id} goes on")
+        said = self.said(request)
+        assert said == answer(request)[: len(said)]
 
     def _read(self) -> None:
         for end in self._ends:
@@ -51,8 +49,6 @@ class Client:
                     said = self._said[delta.request_id]
                     assert delta.first_index == len(said), "a token is missing or came twice"
                     said += [sampled.token for sampled in delta.tokens]
-                    if delta.finish is not None:
-                        self._finished.add(delta.request_id)
                 for handoff in events.handoffs:
                     self._follow(handoff, left=end)
 
