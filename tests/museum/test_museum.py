@@ -29,6 +29,8 @@ from tests.unit.dispatch.answers import whole
 from tests.unit.dispatch.virtual_time import run as in_virtual_time
 from tests.unit.engine import driver
 from tests.unit.engine.driver import A, B, C
+from tests.unit.gateway.test_openai import chat
+from tests.unit.gateway.test_openai import complete as completion
 from tests.unit.model.test_grammar import AS_SCHEMA, BYTES, complete
 from tests.unit.moves.pair import LIMITS, ends
 from tests.unit.shell.counting import answer, request
@@ -101,6 +103,14 @@ def test_09_a_request_sent_to_a_leaving_replica_goes_elsewhere(leaving: gateway.
             assert asyncio.get_running_loop().time() < 1
 
     in_virtual_time(scenario())
+
+
+# ---- 13: a tenant's salt is lost on one path, and strangers find its prefixes
+
+
+def test_13_a_tenants_salt_comes_through_every_http_door() -> None:
+    assert chat(cache_salt="mine").salt == b"mine"
+    assert completion(cache_salt="mine").salt == b"mine"
 
 
 # ---- 14: a lease ends in the middle of a transfer, and what was sent is gone
