@@ -5,9 +5,9 @@ sent at least once. While none is pending, the replica is believed: what it
 says of its standing, because it shuts down or because an earlier leader told
 it, becomes what is wanted.
 
-An order that is not OPEN survives a new epoch, since losing a lease does not
-empty a replica; but a drained replica that comes back under a new epoch
-starts afresh, and so does one at another address: a new process.
+A pending order survives a new epoch, and what was obeyed is kept by the
+replica itself: losing a lease neither opens nor empties it. Another process
+of the same name starts afresh.
 """
 
 from __future__ import annotations
@@ -128,16 +128,21 @@ def attached(
     """A replica on a new stream, with what is known of it from an older one."""
     wanted = report.standing
     fresh = Tracked(stream, record, report, now_ns, wanted, PHASE_OF[wanted])
-    if known is not None:
-        is_renewed = report.snapshot.epoch > known.snapshot.epoch
-        is_replaced = record.address != known.record.address
-        starts_afresh = is_renewed and (is_replaced or known.phase is ReplicaPhase.DRAINED)
-        lost_its_order = is_renewed and known.wanted is not Standing.OPEN
-        if not starts_afresh:
-            fresh.phase = known.phase
-            fresh.is_pending = known.is_pending or (
-                lost_its_order and report.standing is Standing.OPEN
-            )
-            fresh.wanted = known.wanted if fresh.is_pending else wanted
+    if known is not None and not is_successor(record, report, known):
+        fresh.phase = known.phase
+        fresh.is_pending = known.is_pending
+        fresh.wanted = known.wanted if known.is_pending else wanted
     fresh._follow()
     return fresh
+
+
+def is_successor(record: ReplicaRecord, report: Report, known: Tracked) -> bool:
+    """Whether this is another process of that name, to which no order was given.
+
+    A process keeps its standing when it loses its lease; one that is open in a
+    new epoch, though its name was seen to obey another order, has just begun.
+    """
+    is_renewed = report.snapshot.epoch > known.snapshot.epoch
+    is_elsewhere = record.address != known.record.address
+    has_forgotten = report.standing is Standing.OPEN is not known.report.standing
+    return is_renewed and (is_elsewhere or has_forgotten)

@@ -207,7 +207,7 @@ class Outbound:
 
     def _send(self, payloads: tuple[bytes, ...]) -> Effects:
         if payloads:
-            self._chunk_blocks = max(1, self._limits.chunk_bytes_max // len(payloads[0]))
+            self._chunk_blocks = max(1, self._limits.chunk_bytes_max // max(1, len(payloads[0])))
         told = []
         for start in range(0, len(payloads), self._chunk_blocks):
             chunk = payloads[start : start + self._chunk_blocks]

@@ -160,15 +160,38 @@ def test_an_order_waits_for_the_stream_to_come_back(orchestrator: Orchestrator) 
 
 
 @pytest.mark.parametrize("standing", [Standing.CORDONED, Standing.LEAVING])
-def test_an_order_under_way_goes_on_in_the_next_epoch(
+def test_an_order_that_no_report_shows_goes_on_in_the_next_epoch(
+    orchestrator: Orchestrator, standing: Standing
+) -> None:
+    orchestrator.tick(0, [StandingRequested(A, standing)])
+    renewed = attach(S2, report(epoch=2, used=1))
+    order = SendStanding(S2, A, epoch=2, standing=standing)
+    assert orchestrator.tick(0, [renewed]) == (order,)
+
+
+@pytest.mark.parametrize("standing", [Standing.CORDONED, Standing.LEAVING])
+def test_who_obeyed_goes_on_obeying_in_the_next_epoch(
     orchestrator: Orchestrator, standing: Standing
 ) -> None:
     orchestrator.tick(0, [StandingRequested(A, standing)])
     busy = replace(report(number=1), sequences_running=1)
     orchestrator.tick(0, [ReportReceived(S1, said(busy, standing))])
-    renewed = attach(S2, report(epoch=2, used=1))
-    order = SendStanding(S2, A, epoch=2, standing=standing)
-    assert orchestrator.tick(0, [renewed]) == (order,)
+    before = phase(orchestrator)
+    renewed = ReplicaAttached(S2, record(A), said(replace(busy, epoch=2, number=0), standing))
+    assert standings(orchestrator.tick(0, [renewed])) == []
+    assert phase(orchestrator) is before is not ReplicaPhase.ACTIVE
+
+
+@pytest.mark.parametrize("standing", [Standing.CORDONED, Standing.LEAVING])
+def test_a_process_that_begins_under_the_name_of_one_that_obeyed_is_open(
+    orchestrator: Orchestrator, standing: Standing
+) -> None:
+    orchestrator.tick(0, [StandingRequested(A, standing)])
+    busy = replace(report(number=1), sequences_running=1)
+    orchestrator.tick(0, [ReportReceived(S1, said(busy, standing))])
+    successor = attach(S2, report(epoch=2, used=1))  # at the same address
+    assert standings(orchestrator.tick(0, [successor])) == []
+    assert phase(orchestrator) is ReplicaPhase.ACTIVE
 
 
 def test_a_drained_replica_starts_afresh_in_the_next_epoch(orchestrator: Orchestrator) -> None:
