@@ -133,7 +133,10 @@ class Fleet:
         await self._follow(listed)
 
     async def _refresh_forever(self) -> None:
-        while True:
+        task = asyncio.current_task()
+        assert task is not None, "refreshes in a task"
+        # The client of a server that times out may take a cancellation for that timeout.
+        while not task.cancelling():
             await self._clock.sleep(self._config.refresh_s)
             try:
                 await self.refresh()
