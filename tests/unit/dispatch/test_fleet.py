@@ -10,7 +10,7 @@ import pytest
 
 from orchestrator.gateway.own_model import OwnModel
 from protos.messages import ReplicaId
-from protos.registry import ReplicaRecord
+from protos.registry import Member, RegistryUnavailable, ReplicaRecord
 from tests.unit.dispatch.virtual_time import run
 from tests.unit.dispatch.world import CARD, ScriptedReplica, World, world
 
@@ -153,6 +153,26 @@ def test_stopping_closes_every_link() -> None:
         async with world(*replicas):
             pass
         assert [replica.closed for replica in replicas] == [1, 1, 1]
+
+    run(scenario())
+
+
+def test_it_stops_even_where_its_cancellation_is_taken_for_a_timeout(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    async def swallow() -> tuple[Member, ...]:
+        try:
+            await asyncio.Event().wait()
+        except asyncio.CancelledError:
+            raise RegistryUnavailable("no answer in time") from None
+        return ()
+
+    async def scenario() -> None:
+        async with world(ScriptedReplica("a")) as made:
+            monkeypatch.setattr(made.registry, "members", swallow)
+            await asyncio.sleep(REFRESHED_S)
+            async with asyncio.timeout(10):
+                await made.fleet.stop()
 
     run(scenario())
 
