@@ -1,0 +1,148 @@
+"""Replicas are killed, in the middle of moves and of streams; no client loses a character.
+
+The moment of a kill is a seeded number of milliseconds after the orders of two
+moves were given: before, in and after the copying, the freezing and the handing
+over, as it happens. Whatever it hits, every stream says what it says undisturbed
+and every block comes back.
+"""
+
+from __future__ import annotations
+
+import random
+import time
+from collections.abc import Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import contextmanager, suppress
+
+import pytest
+
+from orchestrator.live import operator_client
+from protos.messages import ReplicaId, SequenceId
+from protos.moves import MoveOutcome
+from tests.integration.cluster.clients import Reader, body
+from tests.integration.cluster.processes import Processes
+from tests.waiting import wait_for
+
+REPLICAS = ("a", "b", "c")
+STREAMS = 8
+TOKENS = 600
+PROMPT = "Everybody begins with these words. " * 20
+DELAY_S_MAX = 0.15  # a move is over by then
+
+
+@pytest.fixture(scope="module")
+def trio() -> Iterator[Processes]:
+    """Three replicas, one gateway, one control plane."""
+    with Processes(blocks=1200) as processes:
+        processes.start(replicas=REPLICAS)
+        yield processes
+
+
+@pytest.fixture(scope="module")
+def undisturbed(trio: Processes) -> dict[str, str]:
+    """What the streams say when nobody dies."""
+    with streams(trio) as running:
+        said = {name: text.result() for name, text in running.items()}
+    trio.wait_until_quiet()
+    return said
+
+
+@contextmanager
+def streams(trio: Processes) -> Iterator[dict[str, Future[str]]]:
+    """Streams that run meanwhile, by the names of their requests."""
+    url = trio.gateways[0].address
+    with ThreadPoolExecutor(STREAMS) as pool:
+        yield {
+            (name := f"killed-{number}"): pool.submit(
+                Reader(number, body(number, tokens=TOKENS, prompt=PROMPT)).read, url, name
+            )
+            for number in range(STREAMS)
+        }
+
+
+def fullest(trio: Processes, count: int) -> tuple[str, list[SequenceId]]:
+    """A replica with so many sequences that could move now, and these."""
+
+    def find() -> tuple[str, list[SequenceId]] | None:
+        for name, sequences in trio.sequences().items():
+            able = [s.sequence_id for s in sequences if s.is_movable and not s.is_waiting]
+            if len(able) >= count:
+                return name, able[:count]
+        return None
+
+    return wait_for(find, within_s=60, what=f"a replica that runs {count} streams")
+
+
+def order(trio: Processes, sequence_id: SequenceId, target: str) -> MoveOutcome | None:
+    """How the move ended, where anybody is left to say so."""
+    with suppress(LookupError, ConnectionError, operator_client.CallRefused):
+        report, _ = operator_client.move(trio.control_address, sequence_id, ReplicaId(target))
+        return report.outcome
+    return None
+
+
+def kill(trio: Processes, name: str) -> None:
+    process = trio.replicas[name]
+    process.kill()
+    assert process.popen.stdout is not None
+    process.popen.stdout.close()
+
+
+def revive(trio: Processes, name: str) -> None:
+    """Start a killed replica again; returns when the control plane knows the new process."""
+    trio.add_replica(name)
+    address = trio.replicas[name].address
+    wait_for(
+        lambda: any(
+            state.record.address == address and state.state == "active" for state in trio.states()
+        ),
+        within_s=30,
+        what=f"{name} is back",
+    )
+
+
+@pytest.mark.parametrize("seed", [1, 2])
+@pytest.mark.parametrize("victim", ["source", "target"])
+def test_a_replica_killed_in_the_middle_of_moves_costs_no_stream_a_character(
+    trio: Processes, undisturbed: dict[str, str], victim: str, seed: int
+) -> None:
+    delay_s = random.Random(f"{victim} {seed}").uniform(0, DELAY_S_MAX)
+    with streams(trio) as texts, ThreadPoolExecutor(2) as orders:
+        source, sequences = fullest(trio, 2)
+        one, other = (name for name in REPLICAS if name != source)
+        targets = (one, other) if victim == "source" else (one, one)
+        moves = [orders.submit(order, trio, *each) for each in zip(sequences, targets, strict=True)]
+        time.sleep(delay_s)
+        dead = source if victim == "source" else one
+        kill(trio, dead)
+        said = {name: text.result() for name, text in texts.items()}
+        print(f"{dead} killed after {delay_s * 1000:.0f} ms: {[move.result() for move in moves]}")
+    assert said == undisturbed
+    revive(trio, dead)
+    trio.wait_until_quiet()
+
+
+def test_eight_streams_of_a_killed_replica_are_whole(
+    trio: Processes, undisturbed: dict[str, str]
+) -> None:
+    victim, *others = map(ReplicaId, REPLICAS)
+    for name in others:
+        operator_client.cordon(trio.control_address, name)
+    wait_for(lambda: draining(trio) == set(others), within_s=20, what="one replica is left")
+    with streams(trio) as texts:
+        fullest(trio, STREAMS)
+        for name in others:
+            operator_client.uncordon(trio.control_address, name)
+        wait_for(lambda: not draining(trio), within_s=20, what="the others take work again")
+        here = trio.sequences()[victim]
+        kill(trio, victim)
+        said = {name: text.result() for name, text in texts.items()}
+    assert len(here) == STREAMS, "some had ended or moved before"
+    assert said == undisturbed
+    revive(trio, victim)
+    trio.wait_until_quiet()
+
+
+def draining(trio: Processes) -> set[str]:
+    """Who takes no work."""
+    return {state.record.replica_id for state in trio.states() if state.snapshot.draining}
