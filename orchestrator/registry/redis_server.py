@@ -8,6 +8,7 @@ retry: the caller knows better what to do meanwhile.
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any, Self
@@ -66,6 +67,10 @@ def _failing_as_unavailable() -> Iterator[None]:
     try:
         yield
     except (RedisError, OSError) as error:
+        task = asyncio.current_task()
+        if task is not None and task.cancelling():
+            # The client has taken its caller's cancellation for its own timeout.
+            raise asyncio.CancelledError from error
         raise RegistryUnavailable(f"the registry's server failed: {error}") from error
 
 
