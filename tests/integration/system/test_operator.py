@@ -62,7 +62,7 @@ def test_a_request_without_max_tokens_is_served_by_a_pool_smaller_than_the_conte
         "POST", f"{system.url}/v1/chat/completions", json=body, timeout=60
     ) as response:
         assert response.status_code == 200
-        first = next(line for line in response.iter_lines() if line)
+        first = next(line for line in response.iter_lines() if line.startswith("data: "))
     assert "error" not in json.loads(first.removeprefix("data: "))
 
 
