@@ -145,8 +145,8 @@ async def test_a_watch_goes_on_until_it_is_interrupted_and_then_ends_in_order() 
             *line, stdout=subprocess.PIPE, stderr=subprocess.PIPE
         )
         assert watching.stdout is not None
-        first = json.loads(await asyncio.wait_for(watching.stdout.readline(), 30))
+        first = json.loads(await asyncio.wait_for(watching.stdout.readline(), 120))
         assert [r["state"] for r in first["replicas"]] == ["active", "active"]
         watching.send_signal(signal.SIGINT)
-        _, errors = await asyncio.wait_for(watching.communicate(), 30)
+        _, errors = await asyncio.wait_for(watching.communicate(), 120)
         assert (watching.returncode, errors) == (0, b"")
