@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 
 from orchestrator.control.seams import Clock
 from orchestrator.gateway.errors import GatewayError
+from orchestrator.policy.admit import AdmitReason
 from orchestrator.sim.client import Answered, Outcome, Refused
 from orchestrator.sim.exact_executor import completion
 from orchestrator.sim.hosts import GatewayHost, GatewayLife
@@ -19,6 +20,15 @@ from orchestrator.sim.traffic import Arrival
 from protos.messages import Delta, FinishReason, ReplicaId, Request
 
 LEFT = "client_left"
+# Why a request may get no answer at all. Once it has begun nothing may end it.
+MAY_BE_SAID = frozenset(
+    (
+        *(reason.value for reason in AdmitReason),
+        "draining",
+        "overloaded",
+        "replica_lost",  # and nobody else was there to ask
+    )
+)
 NO_GATEWAY_WAIT_S = 0.1
 GATEWAYS_MAX = 20  # that may die under one client
 
@@ -77,6 +87,8 @@ class StubbornClients:
         except TimeoutError:
             return Refused(arrival.number, arrival.tag, arrival_ns, clock.now_ns(), LEFT)
         except GatewayError as error:
+            assert error.code in MAY_BE_SAID, f"{request.request_id} ended with {error.code}"
+            assert transcript.first_ns is None, f"{request.request_id} was cut: {error.code}"
             return Refused(arrival.number, arrival.tag, arrival_ns, clock.now_ns(), error.code)
         assert transcript.is_complete and transcript.first_ns is not None, "an answer has an end"
         return Answered(
