@@ -44,6 +44,7 @@ AttachCall: TypeAlias = (
 # A standby is found within a second of its taking over: one read of the registry each time.
 LOOK_MS = 1000
 # The largest sequences are those worth moving; what is emptied reports the others afterwards.
+# Those that wait come last, the first of them always.
 SEQUENCES_MAX = 256
 
 

@@ -200,10 +200,17 @@ class Links:
         return next(iter(self._submissions[inner].values())).request_id
 
     def sequences(self, count_max: int) -> tuple[SequenceReport, ...]:
-        """The largest sequences of the engine, under their clients' request ids."""
+        """The largest sequences of the engine, under their clients' request ids.
+
+        Those that wait stand behind, in the order in which they are served. The
+        first of them is told beyond any bound: room is made for it and nobody else.
+        """
         reports = [report for report in self._engine.sequences() if self.of(report.sequence_id)]
-        largest = nsmallest(count_max, reports, key=lambda each: (-each.blocks, each.sequence_id))
-        return tuple(replace(each, request_id=self.client_id(each.sequence_id)) for each in largest)
+        chosen = nsmallest(count_max, reports, key=lambda each: (each.is_waiting, -each.blocks))
+        head = next((report for report in reports if report.is_waiting), None)
+        if head is not None and head not in chosen:
+            chosen.append(head)
+        return tuple(replace(each, request_id=self.client_id(each.sequence_id)) for each in chosen)
 
     def give(self, sequence_id: SequenceId, target: ReplicaId | None, *, choices: int = 1) -> None:
         """Tell whoever follows them that these choices went to the target, or to nobody.
