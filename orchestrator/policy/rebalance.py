@@ -135,8 +135,7 @@ def make_room(books: Books) -> list[MoveDecision]:
         if missing <= 0 or fits_elsewhere(books, source, head):
             continue
         for sequence, target in way_out(books, source, head, missing):
-            if is_within_bounds(books, source, target):
-                moves.append(decide(books, MoveReason.ROOM, source, target, sequence))
+            moves.append(decide(books, MoveReason.ROOM, source, target, sequence))
     return moves
 
 
@@ -167,10 +166,16 @@ def way_out(
     """Few sequences that free the missing blocks, each with a place; empty if there is no way.
 
     The largest first, into the tightest place, which keeps large holes whole.
-    Nobody more urgent than the head leaves for it.
+    Nobody more urgent than the head leaves for it. All of it is within bounds:
+    half of it would copy blocks and free too few for anybody.
     """
-    room = {t.replica_id: books.loads[t.replica_id] for t in books.targets_of(source)}
-    targets = {t.replica_id: t for t in books.targets_of(source)}
+    config = books.config
+    targets = {
+        t.replica_id: t for t in books.targets_of(source) if is_within_bounds(books, source, t)
+    }
+    room = {replica_id: books.loads[replica_id] for replica_id in targets}
+    places = {name: config.moves_in_max - books.in_count(t) for name, t in targets.items()}
+    out_max = config.moves_out_max - books.out_count(source)
     candidates = [
         s
         for s in source.sequences
@@ -178,17 +183,19 @@ def way_out(
     ]
     plan: list[tuple[SequenceReport, FleetReplica]] = []
     for sequence in sorted(candidates, key=lambda s: (-s.blocks_own, s.sequence_id)):
-        if missing <= 0:
+        if missing <= 0 or len(plan) >= out_max:
             break
         fitting = [
             (load.room_for(sequence), replica_id)
             for replica_id, load in room.items()
-            if load.room_for(sequence) >= books.needed(sequence, targets[replica_id])
+            if places[replica_id] > 0
+            and load.room_for(sequence) >= books.needed(sequence, targets[replica_id])
         ]
         if fitting and sequence.blocks_own:
             _, place = min(fitting)
             plan.append((sequence, targets[place]))
             room[place] = room[place].with_(sequence)
+            places[place] -= 1
             missing -= sequence.blocks_own
     return plan if missing <= 0 else []
 

@@ -228,6 +228,30 @@ def test_scattered_room_is_gathered_for_a_sequence_that_waits() -> None:
     ]
 
 
+@pytest.mark.parametrize(
+    "bound", [{"moves_out_max": 1}, {"moves_in_max": 0}, {"moves_out_max": 0}], ids=str
+)
+def test_all_of_a_way_out_is_ordered_or_none_of_it(bound: dict[str, int]) -> None:
+    """Two must leave for this head. One alone would be copied for nothing."""
+    head = sequence("head", 40, waiting=True)
+    waits = replica("a", *many("a", 5, 15), head, total=95)
+    others = replica("b", *many("b", 4, 20)), replica("c", *many("c", 4, 20))
+    config = replace(CONFIG, gap_begin=100.0, **bound)  # type: ignore[arg-type]
+    assert decided(waits, *others, config=config).moves == ()
+    unbound = replace(config, moves_out_max=2, moves_in_max=2)
+    assert len(decided(waits, *others, config=unbound).moves) == 2
+
+
+def test_a_way_out_counts_the_moves_that_arrive_at_its_targets_already() -> None:
+    head = sequence("head", 40, waiting=True)
+    waits = replica("a", *many("a", 5, 15), head, total=95)
+    others = (replica("b", *many("b", 4, 20)), replica("c", *many("c", 4, 20)))
+    coming = moved(sequence("x", 0), "elsewhere", "c")
+    config = replace(CONFIG, gap_begin=100.0, moves_in_max=1)
+    assert len(rebalance(Fleet(0, (waits, *others)), config).moves) == 2
+    assert rebalance(Fleet(0, (waits, *others), (coming,)), config).moves == ()
+
+
 def test_no_room_is_made_where_the_head_would_not_fit_afterwards() -> None:
     head = sequence("head", 80, waiting=True)
     waits = replica("a", *many("a", 4, 20), head)
