@@ -1,8 +1,9 @@
 """Which sequence a person means, and whether it can go where he wants it.
 
-He names it as a status table shows it: by its sequence id, by its request and
-choice, or by the request alone. More than one answer is more than one match;
-nothing is guessed.
+He names it as a status table shows it, by its sequence id, by its request and
+choice, or by the request alone; or as a client does, by the id of its answer
+or by the `x-request-id` that it sent, which requests carry in front of their
+own. More than one answer is more than one match; nothing is guessed.
 """
 
 from __future__ import annotations
@@ -12,6 +13,8 @@ from dataclasses import dataclass
 
 from orchestrator.control.tracked import ReplicaStatus
 from protos.messages import ReplicaId, SequenceReport, Standing
+
+ANSWER_PREFIXES = ("chatcmpl-", "cmpl-")
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,10 +35,13 @@ class Located:
 def sequences_named(statuses: Iterable[ReplicaStatus], name: str) -> tuple[Located, ...]:
     """All that the name may mean, in the narrowest sense that means anything."""
     located = [Located(s, sequence) for s in statuses for sequence in s.sequences]
+    for prefix in ANSWER_PREFIXES:
+        name = name.removeprefix(prefix)
     senses = (
         [one for one in located if one.sequence.sequence_id == name],
         [one for one in located if f"{one.sequence.request_id}/{one.sequence.choice}" == name],
         [one for one in located if one.sequence.request_id == name],
+        [one for one in located if one.sequence.request_id.rpartition("-")[0] == name],
     )
     return tuple(next((sense for sense in senses if sense), []))
 

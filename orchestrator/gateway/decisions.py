@@ -179,8 +179,19 @@ class Decisions:
             record.add(Happened(now_ns, request.first_choice, what, replica_id, detail))
 
     def of(self, request_id: RequestId) -> dict[str, Any] | None:
-        """A request's record as JSON; None where it is unknown or forgotten."""
-        record = self._records.get(request_id)
+        """A request's record as JSON; None where it is unknown or forgotten.
+
+        By its own id, or by the name that its client gave, which ids carry in
+        front: of several of one name, the latest.
+        """
+        record = self._records.get(request_id) or next(
+            (
+                named
+                for own_id, named in reversed(self._records.items())
+                if own_id.rpartition("-")[0] == request_id
+            ),
+            None,
+        )
         return None if record is None else record.to_json()
 
 

@@ -12,6 +12,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, fields, replace
 
 NS_PER_MS = 1_000_000
+VALUE_MAX = 1_000_000_000  # of any knob: eleven days, or more blocks than there are
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,9 +90,10 @@ def parsed(kind: type[int] | type[float], name: str, text: str) -> float:
     try:
         value = kind(text)
     except ValueError:
-        raise ValueError(f"{name} is a number like {kind(1)}, not {text!r}") from None
-    if not abs(value) < float("inf"):
-        raise ValueError(f"{name} is a finite number, not {text!r}")
+        wanted = "a whole number" if kind is int else "a number"
+        raise ValueError(f"{name} is {wanted}, not {text!r}") from None
+    if not abs(value) <= VALUE_MAX:
+        raise ValueError(f"{name} is finite and at most {VALUE_MAX}, not {text!r}")
     return value
 
 

@@ -27,13 +27,21 @@ ID_PREFIXES = ("chatcmpl-", "cmpl-")  # of an answer; its request's id comes aft
 def decisions(
     request: str | None, replica: str | None, last: int, http_port: int, control: str, as_json: bool
 ) -> None:
-    """Show what was decided lately: of REQUEST, by its own id or its answer's, or of all."""
+    """Show what was decided lately: of all, or of REQUEST.
+
+    By its own id, its answer's, or the x-request-id that its client sent.
+    """
     plain = request_id_of(request or "")
     with refusals_shown():
+        placed = gateway_record(f"http://127.0.0.1:{http_port}", plain) if plain else None
         found = operator_client.decisions(
-            control, request_id=plain, replica_id=replica or "", count=last
+            control,
+            request_id=plain if placed is None else placed["request_id"],
+            replica_id=replica or "",
+            count=last,
         )
-    placed = gateway_record(f"http://127.0.0.1:{http_port}", plain) if plain else None
+    if request and not found and placed is None:
+        raise click.ClickException(f"nothing is remembered of a request {request!r}")
     if as_json:
         show_json({"control": [as_record(d) for d in found], "gateway": placed})
         return

@@ -28,6 +28,7 @@ from orchestrator.live.registry_url import connect_registry
 from orchestrator.live.vocabulary import read_vocabulary
 from protos.address import CannotListen
 from protos.messages import ReplicaId
+from protos.registry import RegistryUnavailable
 from replicas.config import ReplicaConfig
 from replicas.model.errors import ModelError
 from replicas.serving.build import DoesNotFit, build_replica
@@ -135,7 +136,7 @@ def run(process: Callable[[Deployment], Process], values: dict[str, Any]) -> Non
         level=deployment.log_level.upper(), format="%(levelname)s %(name)s: %(message)s"
     )
     try:
-        asyncio.run(serve(process(deployment)))
+        asyncio.run(serve(deployment, process(deployment)))
     except (
         CannotListen,
         DoesNotFit,
@@ -147,8 +148,20 @@ def run(process: Callable[[Deployment], Process], values: dict[str, Any]) -> Non
         raise click.ClickException(str(error)) from error
 
 
-async def serve(process: Process) -> None:
+async def look_for_registry(deployment: Deployment) -> None:
+    """Say so when it does not answer: the process waits for it, however long."""
+    registry = connect_registry(deployment)
+    try:
+        await registry.members()
+    except RegistryUnavailable as error:
+        click.echo(f"waiting for the registry: {error}", err=True)
+    finally:
+        await registry.close()
+
+
+async def serve(deployment: Deployment, process: Process) -> None:
     """Print where it listens, and watch over it. Raises what its health check does."""
+    await look_for_registry(deployment)
     loop = asyncio.get_running_loop()
     stopped = asyncio.Event()
 

@@ -30,15 +30,16 @@ def status(sequences: bool, control: str, as_json: bool) -> None:
         return
     show_json(
         {
-            "replicas": [as_record(state) for state in fleet.replicas],
+            "replicas": [as_record(state, sequences=sequences) for state in fleet.replicas],
             "moves": [move_record(move) for move in fleet.moves],
         }
     )
 
 
-def as_record(state: ReplicaState) -> dict[str, object]:
+def as_record(state: ReplicaState, *, sequences: bool) -> dict[str, object]:
     """A replica's state with the names that metrics and tables use."""
     snapshot, counters = state.snapshot, state.snapshot.counters
+    listed = [sequence_record(sequence) for sequence in state.sequences]
     return {
         "replica": snapshot.replica_id,
         "state": state.state,
@@ -58,7 +59,7 @@ def as_record(state: ReplicaState) -> dict[str, object]:
         "hit_tokens": counters.hit_tokens,
         "decode_tokens": counters.decode_tokens,
         "preemptions": counters.preemptions,
-        "sequences": [sequence_record(sequence) for sequence in state.sequences],
+        **({"sequences": listed} if sequences else {}),
     }
 
 

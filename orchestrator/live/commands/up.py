@@ -10,6 +10,7 @@ import click
 from orchestrator.live.commands.options import cluster_options
 from orchestrator.live.commands.terminal import progress, stop_signals_raise
 from orchestrator.live.local import LocalCluster, LocalOptions, StartFailed
+from orchestrator.live.registry_url import without_password
 
 
 @click.command()
@@ -18,8 +19,8 @@ def up(**values: Any) -> None:
     """Start replicas, registry, control plane and gateway; stop with Ctrl-C."""
     options = LocalOptions(**values)
     try:
-        with stop_signals_raise(), LocalCluster(options, progress):
-            click.echo(banner(options))
+        with stop_signals_raise(), LocalCluster(options, progress) as cluster:
+            click.echo(banner(options, cluster.redis_url))
             threading.Event().wait()
     except KeyboardInterrupt:
         click.echo("stopped")
@@ -27,13 +28,14 @@ def up(**values: Any) -> None:
         raise click.ClickException(str(error)) from error
 
 
-def banner(options: LocalOptions) -> str:
+def banner(options: LocalOptions, redis_url: str) -> str:
     """Where everything answers, and what to type next."""
     return (
         f"serving {options.model}\n"
         f"  HTTP     http://127.0.0.1:{options.http_port}/v1   (docs at /docs)\n"
         f"  gRPC     127.0.0.1:{options.grpc_port}\n"
         f"  control  127.0.0.1:{options.control_port}\n"
+        f"  registry {without_password(redis_url)}\n"
         f"  next     blockyard chat --http-port {options.http_port} 'hello'\n"
         f"           blockyard status --control-port {options.control_port}\n"
         f"  stop     Ctrl-C"

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import sys
+import time
+from collections.abc import Callable, Iterator
 
 import click
 from rich.console import Console, Group, RenderableType
@@ -13,10 +15,12 @@ from rich.table import Table
 from orchestrator.live import operator_client
 from orchestrator.live.commands.options import control_address
 from orchestrator.live.commands.status import as_record, hit_ratio, move_record, sequences_table
-from orchestrator.live.commands.terminal import PIPED_WIDTH, refusals_shown, table
+from orchestrator.live.commands.terminal import PIPED_WIDTH, progress, refusals_shown, table
 from orchestrator.live.operator_client import FleetState, ReplicaState
 
 BAR_CELLS = 24
+TAKEOVER_S_MAX = 15.0  # a lease, and some slack; then there is nobody to take over
+RETRY_S = 0.5
 
 
 @click.command()
@@ -26,12 +30,14 @@ BAR_CELLS = 24
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON document a line.")
 def watch(interval_ms: int, sequences: bool, control: str, as_json: bool) -> None:
     """Follow the fleet until Ctrl-C."""
-    states = operator_client.watch(control, interval_ms=interval_ms, sequences=sequences)
+    states = patiently(
+        lambda: operator_client.watch(control, interval_ms=interval_ms, sequences=sequences)
+    )
     try:
         with refusals_shown():
             if as_json:
                 for fleet in states:
-                    click.echo(json.dumps(fleet_record(fleet)))
+                    click.echo(json.dumps(fleet_record(fleet, sequences=sequences)))
                 return
             console = Console(width=None if sys.stdout.isatty() else PIPED_WIDTH)
             with Live(console=console, auto_refresh=False) as live:
@@ -41,9 +47,24 @@ def watch(interval_ms: int, sequences: bool, control: str, as_json: bool) -> Non
         return
 
 
-def fleet_record(fleet: FleetState) -> dict[str, object]:
+def patiently(watch: Callable[[], Iterator[FleetState]]) -> Iterator[FleetState]:
+    """What it shows, beyond the end of a leader: another one is asked, for a while."""
+    seen_s: float | None = None
+    while True:
+        try:
+            for fleet in watch():
+                seen_s = time.monotonic()
+                yield fleet
+        except ConnectionError as error:
+            if seen_s is None or time.monotonic() - seen_s > TAKEOVER_S_MAX:
+                raise
+            progress(f"{error}; looking for another one")
+        time.sleep(RETRY_S)
+
+
+def fleet_record(fleet: FleetState, *, sequences: bool) -> dict[str, object]:
     return {
-        "replicas": [as_record(state) for state in fleet.replicas],
+        "replicas": [as_record(state, sequences=sequences) for state in fleet.replicas],
         "moves": [move_record(move) for move in fleet.moves],
     }
 

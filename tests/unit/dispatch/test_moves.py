@@ -321,6 +321,18 @@ def test_only_so_many_requests_are_remembered() -> None:
     run(scenario())
 
 
+def test_a_request_is_found_by_the_name_that_its_client_gave() -> None:
+    async def scenario() -> None:
+        decisions = Decisions(LoopClock())
+        for own_id in ("mine-00000001", "mine-00000002", "mine-too-00000003"):
+            decisions.begin(request(own_id))
+        latest = decisions.of(RequestId("mine"))
+        assert latest is not None and latest["request_id"] == "mine-00000002"
+        assert decisions.of(RequestId("mine-")) is None
+
+    run(scenario())
+
+
 def test_only_so_many_events_of_a_request_are_remembered() -> None:
     async def scenario() -> None:
         decisions = Decisions(LoopClock())

@@ -34,9 +34,11 @@ def test_a_knob_changes_only_itself() -> None:
         ("gap_begin", "inf", "finite"),
         ("gap_begin", "1", "gap_stop must not be above gap_begin"),
         ("interval_ms", "0", "at least 1"),
-        ("interval_ms", "2.5", "a number"),
+        ("interval_ms", "2.5", "a whole number"),
         ("moves_in_max", "-1", "negative"),
         ("headroom_share", "5", "from 0 to 1"),
+        ("moves_out_max", "1.5", "whole number"),
+        ("moves_out_max", "99999999999999999999", "at most"),
     ],
 )
 def test_a_wrong_value_is_refused_with_a_sentence(name: str, text: str, part: str) -> None:
