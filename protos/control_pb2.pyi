@@ -193,7 +193,7 @@ class SequenceReport(_message.Message):
     def __init__(self, sequence_id: _Optional[str] = ..., request_id: _Optional[str] = ..., choice: _Optional[int] = ..., request_class: _Optional[str] = ..., tenant: _Optional[str] = ..., tokens: _Optional[int] = ..., blocks: _Optional[int] = ..., blocks_own: _Optional[int] = ..., tokens_left_max: _Optional[int] = ..., is_waiting: _Optional[bool] = ..., is_movable: _Optional[bool] = ...) -> None: ...
 
 class MoveReport(_message.Message):
-    __slots__ = ("move_id", "sequence_id", "outcome", "detail", "stages", "blocks_sent", "blocks_shared", "bytes_sent", "frozen_ns", "total_ns")
+    __slots__ = ("move_id", "sequence_id", "outcome", "detail", "stages", "blocks_sent", "blocks_shared", "bytes_sent", "frozen_ns", "total_ns", "target", "request_id", "choice")
     MOVE_ID_FIELD_NUMBER: _ClassVar[int]
     SEQUENCE_ID_FIELD_NUMBER: _ClassVar[int]
     OUTCOME_FIELD_NUMBER: _ClassVar[int]
@@ -204,6 +204,9 @@ class MoveReport(_message.Message):
     BYTES_SENT_FIELD_NUMBER: _ClassVar[int]
     FROZEN_NS_FIELD_NUMBER: _ClassVar[int]
     TOTAL_NS_FIELD_NUMBER: _ClassVar[int]
+    TARGET_FIELD_NUMBER: _ClassVar[int]
+    REQUEST_ID_FIELD_NUMBER: _ClassVar[int]
+    CHOICE_FIELD_NUMBER: _ClassVar[int]
     move_id: str
     sequence_id: str
     outcome: str
@@ -214,7 +217,10 @@ class MoveReport(_message.Message):
     bytes_sent: int
     frozen_ns: int
     total_ns: int
-    def __init__(self, move_id: _Optional[str] = ..., sequence_id: _Optional[str] = ..., outcome: _Optional[str] = ..., detail: _Optional[str] = ..., stages: _Optional[int] = ..., blocks_sent: _Optional[int] = ..., blocks_shared: _Optional[int] = ..., bytes_sent: _Optional[int] = ..., frozen_ns: _Optional[int] = ..., total_ns: _Optional[int] = ...) -> None: ...
+    target: str
+    request_id: str
+    choice: int
+    def __init__(self, move_id: _Optional[str] = ..., sequence_id: _Optional[str] = ..., outcome: _Optional[str] = ..., detail: _Optional[str] = ..., stages: _Optional[int] = ..., blocks_sent: _Optional[int] = ..., blocks_shared: _Optional[int] = ..., bytes_sent: _Optional[int] = ..., frozen_ns: _Optional[int] = ..., total_ns: _Optional[int] = ..., target: _Optional[str] = ..., request_id: _Optional[str] = ..., choice: _Optional[int] = ...) -> None: ...
 
 class ReplicaRecord(_message.Message):
     __slots__ = ("replica_id", "address", "card", "blocks_total")

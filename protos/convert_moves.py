@@ -159,6 +159,9 @@ def move_report_to_proto(report: MoveReport) -> pb.MoveReport:
         bytes_sent=report.bytes_sent,
         frozen_ns=report.frozen_ns,
         total_ns=report.total_ns,
+        target=report.target or "",
+        request_id=report.request_id or "",
+        choice=report.choice,
     )
 
 
@@ -174,6 +177,9 @@ def move_report_from_proto(message: pb.MoveReport) -> MoveReport:
         bytes_sent=message.bytes_sent,
         frozen_ns=message.frozen_ns,
         total_ns=message.total_ns,
+        target=ReplicaId(message.target) if message.target else None,
+        request_id=RequestId(message.request_id) if message.request_id else None,
+        choice=message.choice,
     )
 
 

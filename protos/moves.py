@@ -68,6 +68,10 @@ class MoveReport:
     bytes_sent: int = 0
     frozen_ns: int = 0  # from the last token at the source until the target had it all
     total_ns: int = 0
+    # What moved and whither, for a leader that did not order it; only of a sequence that moved.
+    target: ReplicaId | None = None
+    request_id: RequestId | None = None  # its client's
+    choice: int = 0
 
 
 # ---- source to target

@@ -24,7 +24,7 @@ class Report:
     snapshot: Snapshot
     standing: Standing
     sequences: tuple[SequenceReport, ...] = ()
-    moves: tuple[MoveReport, ...] = ()  # that ended since its last report
+    moves: tuple[MoveReport, ...] = ()  # newly ended; on a new stream all it remembers
 
 
 @dataclass(frozen=True, slots=True)

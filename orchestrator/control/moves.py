@@ -1,12 +1,13 @@
 """Moves from their order to their end: what the source reports, or silence for too long.
 
 A move that nobody reports the end of is over for us when its deadline has
-passed with some grace, or when its source is gone. What really became of it
-shows in the next reports; a report that comes later is ignored.
+passed with some grace, or when its source is gone. How it ended stays as it was
+said then, though a report comes later.
 
 Ended moves are remembered twice: for the policy for as long as its longest
-cooldown may be, and their reports by id for whoever asked for the move. Both
-are bounded; the oldest are forgotten first.
+cooldown may be, and their reports by id for whoever asked for the move. What is
+reported to have moved though it was not ours, or was given up, is inherited:
+it cools down from when it is heard of. All are bounded; the oldest are forgotten first.
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ from __future__ import annotations
 from collections import OrderedDict, deque
 from collections.abc import Callable
 
-from orchestrator.policy.fleet import EndedMove, OrderedMove
+from orchestrator.policy.fleet import EndedMove, InheritedMove, OrderedMove
 from protos.messages import ReplicaId
 from protos.moves import MoveId, MoveOutcome, MoveReport
 
@@ -33,6 +34,7 @@ class Moves:
         self._deadlines: dict[MoveId, int] = {}
         self._ended: deque[EndedMove] = deque(maxlen=ENDED_MAX)
         self._reports: OrderedDict[MoveId, MoveReport] = OrderedDict()
+        self._inherited: OrderedDict[MoveId, InheritedMove] = OrderedDict()
 
     def under_way(self) -> tuple[OrderedMove, ...]:
         """In the order in which they were ordered."""
@@ -40,6 +42,9 @@ class Moves:
 
     def ended(self) -> tuple[EndedMove, ...]:
         return tuple(self._ended)
+
+    def inherited(self) -> tuple[InheritedMove, ...]:
+        return tuple(self._inherited.values())
 
     def report(self, move_id: MoveId) -> MoveReport | None:
         """How a move ended, unless it has not, or so long ago that nobody remembers."""
@@ -64,6 +69,18 @@ class Moves:
         if len(self._reports) > ENDED_MAX:
             self._reports.popitem(last=False)
         return move
+
+    def inherit(self, source: ReplicaId, report: MoveReport, now_ns: int) -> None:
+        """Take in what `source` moved for somebody else. Idempotent; others change nothing."""
+        is_ours = report.move_id in self._under_way or self.report(report.move_id) == report
+        if is_ours or report.move_id in self._inherited:
+            return
+        if report.target is None or report.request_id is None:
+            return  # nothing has moved
+        choice = (report.request_id, report.choice)
+        self._inherited[report.move_id] = InheritedMove(source, report.target, choice, now_ns)
+        if len(self._inherited) > ENDED_MAX:
+            self._inherited.popitem(last=False)
 
     def overdue(self, now_ns: int) -> tuple[MoveReport, ...]:
         """What must be said of moves whose source says nothing. To be given to `end`."""

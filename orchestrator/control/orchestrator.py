@@ -123,7 +123,7 @@ class Orchestrator:
             case ReplicaAttached():
                 self._attach(event, now_ns)
             case ReportReceived(stream, report):
-                self._end_moves(report.moves, now_ns)
+                self._take_ends(report, now_ns)
                 tracked = self._replicas.get(report.snapshot.replica_id)
                 if tracked is not None and tracked.stream == stream:
                     self._observe(tracked, report, now_ns)
@@ -147,7 +147,7 @@ class Orchestrator:
                 self._note(Decision(DecisionKind.POLICY, Cause.OPERATOR, detail=knob), now_ns)
 
     def _attach(self, event: ReplicaAttached, now_ns: int) -> None:
-        self._end_moves(event.report.moves, now_ns)
+        self._take_ends(event.report, now_ns)
         replica_id, epoch = event.record.replica_id, event.report.snapshot.epoch
         known = self._replicas.get(replica_id)
         if known is not None and epoch < known.snapshot.epoch:
@@ -175,6 +175,12 @@ class Orchestrator:
                 self._stays.pop(replica_id, None)
                 self._end_moves(self._moves.of_source_gone(replica_id), now_ns)
                 self._note(Decision(DecisionKind.FORGOTTEN, Cause.ABSENCE, replica_id), now_ns)
+
+    def _take_ends(self, report: Report, now_ns: int) -> None:
+        """Of moves of ours, and of those that another leader ordered."""
+        for told in report.moves:
+            self._moves.inherit(report.snapshot.replica_id, told, now_ns)
+        self._end_moves(report.moves, now_ns)
 
     def _end_moves(self, reports: Iterable[MoveReport], now_ns: int) -> None:
         for report in reports:
@@ -309,7 +315,8 @@ class Orchestrator:
             tracked.as_policies_see_it(is_fresh=self._is_fresh(tracked, now_ns))
             for _, tracked in sorted(self._replicas.items())
         )
-        return Fleet(now_ns, replicas, self._moves.under_way(), self._moves.ended())
+        moves = self._moves
+        return Fleet(now_ns, replicas, moves.under_way(), moves.ended(), moves.inherited())
 
     def _is_fresh(self, tracked: Tracked, now_ns: int) -> bool:
         return tracked.is_fresh(now_ns, self._config.report_age_ns_max)

@@ -47,6 +47,7 @@ class Books:
         self._entered: set[Choice] = set()
         self._pairs_now: set[Pair] = set()
         cooling = fleet.since(config.cooldown_ms * NS_PER_MS)
+        inherited = fleet.inherited_since(config.cooldown_ms * NS_PER_MS)
         tried = fleet.since(config.retry_ms * NS_PER_MS)
         balanced = fleet.since(3 * config.interval_ms * NS_PER_MS)
         self._failed_targets = {e.move.target for e in tried if e.outcome in TARGET_FAILED}
@@ -54,7 +55,9 @@ class Books:
         self._resting = {e.move.choice for e in tried} | {
             e.move.choice for e in cooling if e.outcome is MoveOutcome.MOVED
         }
+        self._resting |= {move.choice for move in inherited}
         self._pairs_lately = pairs_of([*fleet.moves, *(e.move for e in cooling)])
+        self._pairs_lately |= {(move.source, move.target) for move in inherited}
         self._balancing = {
             move.source
             for move in (*fleet.moves, *(e.move for e in balanced))

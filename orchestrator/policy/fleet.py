@@ -3,7 +3,8 @@
 A `FleetReplica` is what one replica last reported about its blocks and its
 sequences. `moves` are those ordered and not known to have ended; `ended` are
 those that ended a short while ago, kept so that nothing moves back and forth
-and nobody is asked again at once after he declined.
+and nobody is asked again at once after he declined. `inherited` are those that
+an earlier leader ordered: of them only what moved and between whom is known.
 
 A sequence is the same one before and after a move by its `Choice`: the
 request's id, which is its client's, and the number of the choice. Its sequence
@@ -71,6 +72,16 @@ class EndedMove:
 
 
 @dataclass(frozen=True, slots=True)
+class InheritedMove:
+    """A sequence that moved by another leader's order, and when it was heard of."""
+
+    source: ReplicaId
+    target: ReplicaId
+    choice: Choice
+    heard_ns: int
+
+
+@dataclass(frozen=True, slots=True)
 class Fleet:
     """All known replicas and moves at `now_ns`."""
 
@@ -78,10 +89,15 @@ class Fleet:
     replicas: tuple[FleetReplica, ...]
     moves: tuple[OrderedMove, ...] = ()
     ended: tuple[EndedMove, ...] = ()
+    inherited: tuple[InheritedMove, ...] = ()
 
     def since(self, age_ns: int) -> tuple[EndedMove, ...]:
         """The moves that ended no longer ago."""
         return tuple(e for e in self.ended if self.now_ns - e.ended_ns < age_ns)
+
+    def inherited_since(self, age_ns: int) -> tuple[InheritedMove, ...]:
+        """The moves of other leaders that were heard of no longer ago."""
+        return tuple(m for m in self.inherited if self.now_ns - m.heard_ns < age_ns)
 
 
 def choice_of(sequence: SequenceReport) -> Choice:

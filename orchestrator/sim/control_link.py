@@ -58,12 +58,13 @@ class Reported:
     links: Links
     mover: Mover
 
-    def report(self) -> Report:
+    def report(self, since: int) -> Report:
+        """With the moves that ended after the first `since`."""
         return Report(
             self.reporter.snapshot(),
             self.door.standing,
             tuple(self.links.sequences(SEQUENCES_MAX)),
-            self.mover.take_reports(),
+            self.mover.reports(since),
         )
 
 
@@ -131,12 +132,13 @@ class SimControlLink:
 
     async def _tell(self, send: Send, record: ReplicaRecord) -> None:
         epoch = self._reported.reporter.epoch
-        message: Attach | Report = Attach(record, self._reported.report())
+        message: Attach | Report = Attach(record, self._reported.report(0))
         while self._reported.reporter.epoch == epoch:
             self._report_now.clear()
+            told = self._reported.mover.ended_count
             send(message)
             await set_within(self._report_now, self._report_s)
-            message = self._reported.report()
+            message = self._reported.report(told)
 
     async def _follow_directory(self, address: str) -> None:
         while True:

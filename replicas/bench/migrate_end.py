@@ -97,9 +97,10 @@ class MigrateEnd:
 
     async def move(self, order: MoveOrder) -> MoveReport:
         """Carry the order out; how it ended."""
+        ended = self._mover.ended_count
         self._mover.order(order)
         while True:
-            for report in self._mover.take_reports():
+            for report in self._mover.reports(ended):
                 return report
             await asyncio.sleep(POLL_S)
 

@@ -2,7 +2,9 @@
 
 One stream is one epoch: its first report carries the replica's record, and
 when the registry gives a new epoch, or the directory names another leader, the
-stream ends and a new one begins. Without a control plane nothing is missing
+stream ends and a new one begins. Each stream begins with all ended moves that
+are remembered: an end that was lost on the way is told again, and a new leader
+learns what moved before its time. Without a control plane nothing is missing
 but rebalancing and an operator's verbs; the link looks for one for ever, also
 while it waits for a former one that does not answer.
 """
@@ -111,19 +113,22 @@ class ControlLink:
         """At least every interval, until the epoch ends."""
         epoch = self._reported.reporter.epoch
         report = control_pb2.ReplicaReport(record=record_to_proto(record))
+        told = 0  # ended moves
         while self._reported.reporter.epoch == epoch:
             self._report_now.clear()
-            self._fill(report)
+            ended = self._reported.moves.ended_count
+            self._fill(report, since=told)
             await call.write(report)
+            told = ended
             report = control_pb2.ReplicaReport()
             await set_within(self._report_now, self._report_s)
 
-    def _fill(self, report: control_pb2.ReplicaReport) -> None:
+    def _fill(self, report: control_pb2.ReplicaReport, *, since: int) -> None:
         told = self._reported
         report.snapshot.CopyFrom(snapshot_to_proto(told.reporter.snapshot()))
         report.standing = told.door.standing.value
         report.sequences.extend(map(sequence_to_proto, told.links.sequences(SEQUENCES_MAX)))
-        report.moves.extend(map(move_report_to_proto, told.moves.take_reports()))
+        report.moves.extend(map(move_report_to_proto, told.moves.reports(since)))
 
     async def _obey(self, call: AttachCall) -> None:
         """Until the control plane ends the stream."""

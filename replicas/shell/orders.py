@@ -35,8 +35,11 @@ class Moves(Protocol):
 
     def order(self, order: MoveOrder) -> None: ...
 
-    def take_reports(self) -> tuple[MoveReport, ...]:
-        """Of those that ended since the last call."""
+    @property
+    def ended_count(self) -> int: ...
+
+    def reports(self, since: int) -> tuple[MoveReport, ...]:
+        """Of those that ended after the first `since`, as far as they are remembered."""
         ...
 
 

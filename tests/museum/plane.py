@@ -68,7 +68,7 @@ class Plane:
             end.links.news().snapshot,
             self._standings[name],
             end.links.sequences(SEQUENCES_MAX),
-            end.mover.take_reports(),
+            end.mover.reports(0),
         )
 
     def _tick(self, *events: Event) -> None:

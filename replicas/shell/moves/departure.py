@@ -15,7 +15,7 @@ from collections import deque
 from collections.abc import Awaitable
 from dataclasses import replace
 
-from protos.moves import MoveOrder, MoveReport, Peer, Reserve, ToTarget
+from protos.moves import MoveOrder, MoveOutcome, MoveReport, Peer, Reserve, ToTarget
 from replicas.engine.export import Export, ExportState
 from replicas.shell.clock import NS_PER_S, now_ns
 from replicas.shell.moves.budget import ByteBudget
@@ -66,7 +66,7 @@ class Departure:
         self._frozen_ns_max = limits.frozen_ms_max * NS_PER_MS
         self._frozen_at_ns: int | None = None
         client_id = home.links.client_id(order.sequence_id)
-        request = replace(export.request(), request_id=client_id)
+        self._request = request = replace(export.request(), request_id=client_id)
         reserve = Reserve(order.move_id, home.replica_id, target.epoch, home.card, request)
         self._machine = Outbound(reserve, computed=export.computed, limits=limits)
 
@@ -87,6 +87,8 @@ class Departure:
         """How it ended, at its end."""
         machine, ended_ns = self._machine, now_ns()
         assert machine.outcome is not None, "a report of a move that goes on"
+        request = self._request
+        has_moved = machine.outcome is MoveOutcome.MOVED
         return MoveReport(
             self._order.move_id,
             self._order.sequence_id,
@@ -98,6 +100,9 @@ class Departure:
             bytes_sent=machine.bytes_sent,
             frozen_ns=0 if self._frozen_at_ns is None else ended_ns - self._frozen_at_ns,
             total_ns=ended_ns - self._began_ns,
+            target=self._target.replica_id if has_moved else None,
+            request_id=request.request_id if has_moved else None,
+            choice=request.first_choice if has_moved else 0,
         )
 
     async def _carry_out(self, effects: tuple[OutboundEffect, ...], channel: SourceEnd) -> None:

@@ -38,7 +38,7 @@ class MoveLimits:
     moves_in_max: int = 2  # at once; a further source is declined as `busy`
     # Of all moves out, at most this fast: a fifth of a 10 Gbit/s link. Tails do not wait for it.
     bytes_per_s: int = 256 << 20
-    # Reports of ended moves that nobody has fetched; at the bound the oldest is forgotten.
+    # Reports of ended moves, kept for the next leader; at the bound the oldest is forgotten.
     reports_max: int = 256
     # Ids of ended moves, so that an order that comes twice is obeyed once.
     ended_max: int = 1024

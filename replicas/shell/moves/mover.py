@@ -2,7 +2,8 @@
 
 Bounded on both sides: an order beyond `moves_out_max` is reported as busy, a
 source beyond `moves_in_max` is declined. An order that comes twice is obeyed
-once. What has ended is reported once, to whoever fetches reports.
+once. How the last ones ended is kept and numbered, so that every leader can be
+told, and be told again.
 
 `run` carries out the orders and is to be supervised like every other task of
 a replica: an exception from it is a bug. Moves that arrive run in the tasks of
@@ -13,6 +14,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import OrderedDict, deque
+from itertools import islice
 
 from protos.messages import SequenceId
 from protos.moves import MoveId, MoveOrder, MoveOutcome, MoveReport
@@ -39,6 +41,7 @@ class Mover:
         self._ended: OrderedDict[MoveId, None] = OrderedDict()  # oldest first
         self._arriving = 0
         self._reports: deque[MoveReport] = deque(maxlen=limits.reports_max)
+        self._ended_count = 0
 
     @property
     def moves_out(self) -> int:
@@ -77,11 +80,15 @@ class Mover:
         finally:
             self._arriving -= 1
 
-    def take_reports(self) -> tuple[MoveReport, ...]:
-        """Moves that have ended since the last call, or as many as are kept."""
-        reports = tuple(self._reports)
-        self._reports.clear()
-        return reports
+    @property
+    def ended_count(self) -> int:
+        """Moves that have ended, counted from the start."""
+        return self._ended_count
+
+    def reports(self, since: int) -> tuple[MoveReport, ...]:
+        """Those that ended after the first `since`, or as many as are kept; oldest first."""
+        forgotten = self._ended_count - len(self._reports)
+        return tuple(islice(self._reports, max(0, since - forgotten), None))
 
     async def _carry_out(self, order: MoveOrder) -> None:
         try:
@@ -130,6 +137,7 @@ class Mover:
 
     def _end(self, report: MoveReport) -> None:
         self._reports.append(report)
+        self._ended_count += 1
         self._ended[report.move_id] = None
         while len(self._ended) > self._limits.ended_max:
             self._ended.popitem(last=False)

@@ -34,6 +34,7 @@ class ControlPlane(control_pb2_grpc.ControlPlaneServicer):
         self.streams: list[list[control_pb2.ReplicaReport]] = []
         self.commands: asyncio.Queue[control_pb2.ControlCommand] = asyncio.Queue()
         self.leads = True
+        self.breaks = False  # the stream, with its next report
         self.turned_away = 0
 
     async def Attach(
@@ -50,6 +51,9 @@ class ControlPlane(control_pb2_grpc.ControlPlaneServicer):
         try:
             async for report in request_iterator:
                 reports.append(report)
+                if self.breaks:
+                    self.breaks = False
+                    return
         finally:
             sending.cancel()
 
@@ -206,6 +210,31 @@ async def test_an_order_to_hand_back_is_carried_out_and_its_end_reported() -> No
                 ),
                 "how it ended is reported once",
             )
+
+
+async def test_how_moves_ended_is_told_again_to_the_next_leader_and_after_a_broken_stream(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(control_link, "LOOK_MS", 10)
+    former, leader, known = ControlPlane(), ControlPlane(), registry()
+
+    def ends(stream: list[control_pb2.ReplicaReport]) -> list[str]:
+        return [move.outcome for report in stream for move in report.moves]
+
+    async with listening(former) as first, listening(leader) as second:
+        await known.lead("former", first)
+        async with running(QUICK, directory=known):
+            order = control_pb2.MoveOrder(move_id="m", sequence_id="9:a/0", deadline_ms=60_000)
+            former.commands.put_nowait(control_pb2.ControlCommand(term=1, move=order))
+            await eventually(lambda: any(map(ends, former.streams)), "it has ended")
+            former.breaks = True
+            await eventually(lambda: former.has_reports(1, 3), "it is back")
+            await known.resign("former")
+            await known.lead("leader", second)
+            await eventually(lambda: leader.has_reports(0), "the next leader")
+    for stream in (*former.streams, leader.streams[0]):
+        assert ends(stream) == [MoveOutcome.UNKNOWN.value], "once on each stream"
+    assert ends(former.streams[1][:1]) == ends(leader.streams[0][:1]) != []
 
 
 async def test_a_running_sequence_moves_by_order_and_goes_on_token_for_token() -> None:

@@ -27,6 +27,7 @@ from protos.moves import MoveId, MoveOutcome, MoveReport, Peer
 from tests.unit.control.reports import MS, SECOND, A, B, record
 from tests.unit.policy.fleets import replica, sequence
 
+C = ReplicaId("c")
 S1, S2 = StreamId(1), StreamId(2)
 OFF = RebalanceConfig(enabled=False)
 
@@ -111,6 +112,61 @@ def test_an_end_that_is_told_again_or_of_a_stranger_changes_nothing() -> None:
         orchestrator.tick(0, [ReportReceived(S1, told)])
     assert len(of_kind(orchestrator, DecisionKind.MOVE_ENDED)) == 1
     assert orchestrator.moves.report(stranger.move_id) is None
+
+
+def came(name: str) -> MoveReport:
+    """What B says of a sequence that an earlier leader moved from B to A."""
+    return MoveReport(
+        MoveId(f"6-{name}"),
+        SequenceId(f"there:{name}/0"),
+        MoveOutcome.MOVED,
+        target=A,
+        request_id=RequestId(name),
+    )
+
+
+def test_a_new_leader_sends_nothing_straight_back_that_an_earlier_one_moved() -> None:
+    orchestrator = Orchestrator(OrchestratorConfig(), term=7)
+    told = report_of(B, moves=(came("s0"),))
+    at_a = ReplicaAttached(S1, record(A), report_of(A, *FULL))
+    at_b = ReplicaAttached(S2, record(B, "127.0.0.1:2"), told)
+    assert moves_in(orchestrator.tick(0, [at_b, at_a])) == []
+    assert of_kind(orchestrator, DecisionKind.MOVE_ENDED) == []
+    for second in (9, 10):  # told again in between, on a new stream: it cools down once
+        alive = ReportReceived(S1, report_of(A, *FULL, number=second))
+        again = ReplicaAttached(
+            S2,
+            record(B, "127.0.0.1:2"),
+            replace(told, snapshot=replace(told.snapshot, number=second)),
+        )
+        moves = moves_in(orchestrator.tick(second * SECOND, [alive, again]))
+        assert len(moves) == (second == 10)
+
+
+def test_what_came_by_an_earlier_leaders_order_is_not_sent_on_at_once() -> None:
+    """Not to a third replica either; what did not come by a move may go there."""
+    orchestrator = Orchestrator(OrchestratorConfig(), term=7)
+    here = [replace(s, is_movable=s is FULL[0]) for s in FULL]
+    attached = [
+        ReplicaAttached(S2, record(B, "127.0.0.1:2"), report_of(B, moves=(came("s0"),))),
+        ReplicaAttached(S1, record(A), report_of(A, *here)),
+        ReplicaAttached(StreamId(3), record(C, "127.0.0.1:3"), report_of(C)),
+    ]
+    assert moves_in(orchestrator.tick(0, attached)) == []
+    movable = ReportReceived(S1, report_of(A, *FULL, number=1))
+    (move,) = moves_in(orchestrator.tick(SECOND, [movable]))
+    assert move.order.target == Peer(C, "127.0.0.1:3", 1)
+
+
+def test_a_move_that_was_given_up_cools_down_when_it_turns_out_to_have_moved() -> None:
+    orchestrator, (move,) = cluster(RebalanceConfig(), *FULL)
+    lost = 13 * SECOND
+    orchestrator.tick(lost)
+    late = replace(ended(move), target=B, request_id=FULL[0].request_id)
+    orchestrator.tick(lost, [ReportReceived(S1, report_of(A, *FULL[1:], number=1, moves=(late,)))])
+    assert [(m.source, m.target) for m in orchestrator.moves.inherited()] == [(A, B)]
+    report = orchestrator.moves.report(move.order.move_id)
+    assert report is not None and report.outcome is MoveOutcome.LOST
 
 
 def test_a_move_of_which_nobody_says_the_end_is_given_up() -> None:

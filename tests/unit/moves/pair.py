@@ -125,6 +125,7 @@ class End:
             lambda: 0,
         )
         self.mover = Mover(home, town, limits)
+        self._told = 0
         self.spreading = Spreading(home, town, limits)
         self.link: GatewayLink = self.links.attach()
         town.ends[self.peer.replica_id] = self
@@ -149,14 +150,12 @@ class End:
         self.mover.order(MoveOrder(MoveId(move_id), sequence_id, target, 20_000))
 
     async def reports(self, count: int = 1) -> list[MoveReport]:
-        found: list[MoveReport] = []
-
-        def have_come() -> bool:
-            found.extend(self.mover.take_reports())
-            return len(found) >= count
-
-        await eventually(have_come, f"{count} reports")
-        return found
+        """The next ones."""
+        told = self._told
+        await eventually(lambda: self.mover.ended_count >= told + count, f"{count} reports")
+        found = self.mover.reports(told)
+        self._told += len(found)
+        return list(found)
 
 
 @asynccontextmanager

@@ -29,6 +29,7 @@ from replicas.shell.moves.effects import (
     InboundEvent,
     Lost,
     MakeRoom,
+    Recall,
     Room,
     Write,
     Wrote,
@@ -65,9 +66,32 @@ def test_what_arrives_is_written_and_then_admitted_once() -> None:
     said = (SampledToken(7), SampledToken(8))
     assert machine.handle(commit(7, 8, computed=40)) == (Admit(said, 40),)
     assert machine.handle(Admitted()) == (Answer(Committed(MOVE)),)
-    assert machine.state is InboundState.DONE
+    assert not machine.is_arriving
     assert machine.handle(commit(7, 8, computed=40)) == (Answer(Committed(MOVE)),)
-    assert machine.handle(Lost("the source has ended the move")) == ()
+
+
+def admitted() -> Inbound:
+    """A move whose sequence runs here, and whose source may not know."""
+    machine = complete()
+    machine.handle(commit(7, 8, computed=40))
+    machine.handle(Admitted())
+    return machine
+
+
+def test_a_copy_whose_source_goes_on_itself_is_recalled_once() -> None:
+    machine = admitted()
+    assert machine.handle(Abort(MOVE)) == (Recall(),)
+    assert machine.handle(Abort(MOVE)) == ()
+    assert machine.is_over
+    assert reason(machine.handle(commit(7, 8, computed=40))) is DeclineReason.UNKNOWN
+
+
+@pytest.mark.parametrize("end", [Expired(), Lost("the source has ended the move")])
+def test_a_copy_whose_source_takes_nothing_back_is_here_for_good(end: InboundEvent) -> None:
+    machine = admitted()
+    assert machine.handle(end) == ()
+    assert machine.state is InboundState.DONE
+    assert machine.handle(Abort(MOVE)) == ()
 
 
 @pytest.mark.parametrize(

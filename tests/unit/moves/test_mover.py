@@ -22,6 +22,7 @@ async def test_a_sequence_moves_in_chunks_and_is_said_to_be_at_its_target() -> N
         a.order("m", await a.sequence(), b.peer)
         [report] = await a.reports()
         assert report.outcome is MoveOutcome.MOVED, report
+        assert (report.target, report.request_id, report.choice) == (b.peer.replica_id, "r", 0)
         assert report.blocks_sent >= 80 // CARD.block_size
         handoffs = [handoff for events in unread(a.link) for handoff in events.handoffs]
         assert [handoff.target for handoff in handoffs] == [b.peer.replica_id]
@@ -47,7 +48,16 @@ async def test_orders_beyond_the_bound_are_busy_and_repeated_ones_are_obeyed_onc
         a.order("m", sequence_id, b.peer)
         assert reports == {"m": MoveOutcome.MOVED, "n": MoveOutcome.BUSY}
         assert a.mover.moves_out == 0
-        assert a.mover.take_reports() == ()
+        assert a.mover.ended_count == 2
+
+
+async def test_the_last_ends_are_kept_and_told_from_any_number_on() -> None:
+    async with ends("a", limits=replace(LIMITS, reports_max=2)) as [a]:
+        for move_id in "mno":
+            a.order(move_id, SequenceId("nobody"), None)
+            await a.reports()
+        told = [[report.move_id for report in a.mover.reports(since)] for since in range(4)]
+        assert told == [["n", "o"], ["n", "o"], ["o"], []]
 
 
 async def test_a_target_that_takes_in_enough_moves_declines_another() -> None:

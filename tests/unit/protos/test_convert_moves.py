@@ -58,6 +58,9 @@ reports = st.builds(
     words,
     uint32,
     *[uint64] * 5,
+    target=st.none() | words.filter(bool).map(ReplicaId),
+    request_id=st.none() | words.filter(bool).map(RequestId),
+    choice=uint32,
 )
 sequences = st.builds(
     SequenceReport,

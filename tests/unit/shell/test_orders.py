@@ -36,7 +36,11 @@ class Ordered:
     def order(self, order: MoveOrder) -> None:
         self.moves.append(order)
 
-    def take_reports(self) -> tuple[MoveReport, ...]:
+    @property
+    def ended_count(self) -> int:
+        return 0
+
+    def reports(self, since: int) -> tuple[MoveReport, ...]:
         return ()
 
     async def _tell(self) -> None:
