@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncGenerator
+from contextlib import suppress
 from typing import TypeAlias
 
 import grpc
@@ -22,6 +23,8 @@ from protos.moves import Peer, ToSource, ToTarget
 from replicas.serving.server import CHANNEL_OPTIONS
 from replicas.shell.moves.channel import PeerLost, SourceEnd, WarmBlock
 
+# For a target to read what was sent last. One that hangs is left to itself.
+CLOSE_S = 0.5
 MigrateCall: TypeAlias = "aio.StreamStreamCall[control_pb2.ToTarget, control_pb2.ToSource]"
 
 
@@ -50,6 +53,7 @@ class MigrateStream:
     def __init__(self, address: str) -> None:
         self._channel = aio.insecure_channel(address, options=CHANNEL_OPTIONS)
         self._call: MigrateCall | None = None
+        self._reading: asyncio.Task[object] | None = None
 
     async def send(self, message: ToTarget) -> None:
         try:
@@ -61,7 +65,7 @@ class MigrateStream:
 
     async def receive(self) -> ToSource:
         try:
-            message = await self._stream().read()
+            message = await self._next()
         except aio.AioRpcError as error:
             raise PeerLost(_describe(error)) from None
         if isinstance(message, control_pb2.ToSource):
@@ -72,7 +76,36 @@ class MigrateStream:
         raise PeerLost("the target has ended the move")
 
     async def close(self) -> None:
-        await self._channel.close()
+        try:
+            if self._call is not None and not self._call.done():
+                await self._end_in_order(self._call)
+        finally:
+            if self._reading is not None:
+                self._reading.cancel()
+            await self._channel.close()
+
+    async def _next(self) -> object:
+        """What comes next, or EOF.
+
+        The read outlives who waits for it: cancelled, it would cancel the call,
+        and nothing could be said any more.
+        """
+        if self._reading is None:
+            self._reading = asyncio.create_task(self._read())
+        await asyncio.wait((self._reading,))
+        reading, self._reading = self._reading, None
+        return reading.result()
+
+    async def _read(self) -> object:
+        return await self._stream().read()
+
+    async def _end_in_order(self, call: MigrateCall) -> None:
+        """Wait for the target to read to the end: a cancelled call takes what is on its way along."""
+        with suppress(aio.AioRpcError, asyncio.InvalidStateError, TimeoutError):
+            async with asyncio.timeout(CLOSE_S):
+                await call.done_writing()
+                while await self._next() is not aio.EOF:
+                    pass
 
     def _stream(self) -> MigrateCall:
         if self._call is None:

@@ -215,7 +215,7 @@ class Links:
     def give(self, sequence_id: SequenceId, target: ReplicaId | None, *, choices: int = 1) -> None:
         """Tell whoever follows them that these choices went to the target, or to nobody.
 
-        Called by who has just taken them out of the engine: with `choices` more
+        Called by whoever has just taken them out of the engine: with `choices` more
         than one where they had not forked yet.
         """
         inner, first = self._place(sequence_id)
@@ -250,6 +250,11 @@ class Links:
         self._admit(ticket)
         self._parking.park(ticket)
         self._work.set()
+
+    def recall(self, inner: RequestId) -> None:
+        """End what has arrived as `inner`: it runs where it came from. A claimed one stays."""
+        arrived = self._submissions.get(inner, {}).values()
+        self._drop(*(ticket for ticket in arrived if ticket.link is None))
 
     # ---- tickets
 

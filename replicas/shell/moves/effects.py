@@ -131,7 +131,12 @@ class Drop:
     """Give back the room that was made, if it is still there."""
 
 
-InboundEffect = Answer | MakeRoom | Write | Admit | Drop
+@dataclass(frozen=True, slots=True)
+class Recall:
+    """The source has kept the sequence: end the copy that was admitted, unless it is claimed."""
+
+
+InboundEffect = Answer | MakeRoom | Write | Admit | Drop | Recall
 
 # ---- what the target is told
 

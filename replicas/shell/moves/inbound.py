@@ -10,6 +10,11 @@ source counts as computed; whatever was reserved is dropped or admitted. What
 comes twice is answered again and changes nothing; what comes out of place
 ends the move, since on a sound way nothing does.
 
+A source that did not hear of the admission goes on itself and aborts. So the
+target listens on for a while: an abort recalls the copy, which no gateway can
+have been told of. A stream that merely breaks recalls nothing: its gateway may
+be on the way to claim the copy.
+
 Deliberately unknown here: time, transport, the engine.
 """
 
@@ -45,6 +50,7 @@ from replicas.shell.moves.effects import (
     InboundEvent,
     Lost,
     MakeRoom,
+    Recall,
     Room,
     Write,
     Wrote,
@@ -59,6 +65,7 @@ class InboundState(Enum):
     FILLING = "filling"  # the next blocks, or the commit, are to come
     WRITING = "writing"  # between two steps
     ADMITTING = "admitting"
+    ADMITTED = "admitted"  # it runs here; its source may still say that it kept it
     DONE = "done"  # the sequence is this replica's
     ABORTED = "aborted"  # nothing of it is kept
 
@@ -69,7 +76,8 @@ LEGAL_TRANSITIONS: Final[Mapping[InboundState, frozenset[InboundState]]] = {
     InboundState.RESERVING: _ABORTED | {InboundState.FILLING},
     InboundState.FILLING: _ABORTED | {InboundState.WRITING, InboundState.ADMITTING},
     InboundState.WRITING: _ABORTED | {InboundState.FILLING},
-    InboundState.ADMITTING: _ABORTED | {InboundState.DONE},
+    InboundState.ADMITTING: _ABORTED | {InboundState.ADMITTED},
+    InboundState.ADMITTED: _ABORTED | {InboundState.DONE},
     InboundState.DONE: frozenset(),
     InboundState.ABORTED: frozenset(),
 }
@@ -101,6 +109,11 @@ class Inbound:
         self._writing_end = 0
 
     @property
+    def is_arriving(self) -> bool:
+        """Whether the sequence is still to come, and room for it is held."""
+        return self.state is not InboundState.ADMITTED and not self.is_over
+
+    @property
     def is_over(self) -> bool:
         return self.state in (InboundState.DONE, InboundState.ABORTED)
 
@@ -113,6 +126,12 @@ class Inbound:
                 return self._blocks(event)
             case Commit():
                 return self._commit(event)
+            case Abort() if self.state is InboundState.ADMITTED:
+                self._move_to(InboundState.ABORTED)
+                return (Recall(),)
+            case Expired() | Lost() if self.state is InboundState.ADMITTED:
+                self._move_to(InboundState.DONE)
+                return ()
             case Abort() | Expired() | Lost():
                 return () if self.is_over else self._give_up()
             case Room(held):
@@ -124,7 +143,7 @@ class Inbound:
                 self._next_block = self._writing_end
                 return (self._written(),)
             case Admitted():
-                self._move_to(InboundState.DONE)
+                self._move_to(InboundState.ADMITTED)
                 return (Answer(Committed(self._move_id)),)
             case Failed(reason, message):
                 return self._decline(self._move_id, reason, message)
@@ -172,7 +191,7 @@ class Inbound:
         return (Write(message.first, message.payloads),)
 
     def _commit(self, message: Commit) -> Effects:
-        if self.state is InboundState.DONE:
+        if self.state in (InboundState.ADMITTED, InboundState.DONE):
             return (Answer(Committed(message.move_id)),)
         if self.state is not InboundState.FILLING:
             return self._out_of_place(message.move_id)

@@ -43,16 +43,6 @@ class Mover:
         self._reports: deque[MoveReport] = deque(maxlen=limits.reports_max)
         self._ended_count = 0
 
-    @property
-    def moves_out(self) -> int:
-        """Moves that were ordered and have not ended."""
-        return len(self._leaving)
-
-    @property
-    def moves_in(self) -> int:
-        """Moves that arrive."""
-        return self._arriving
-
     async def run(self) -> None:
         """Carry out what is ordered. Never returns."""
         async with asyncio.TaskGroup() as moves:
@@ -72,13 +62,18 @@ class Mover:
         self._orders.put_nowait(order)
 
     async def receive(self, channel: TargetEnd) -> None:
-        """Take in what arrives on one channel, until the move has ended. The caller closes it."""
+        """Take in what arrives on one channel, until the source is done with it.
+
+        The caller closes it. What has arrived is not counted any more.
+        """
         is_busy = self._arriving >= self._limits.moves_in_max
+        reception = Reception(self._home, is_busy=is_busy, limits=self._limits)
         self._arriving += 1
         try:
-            await Reception(self._home, is_busy=is_busy, limits=self._limits).run(channel)
+            await reception.run(channel)
         finally:
             self._arriving -= 1
+        await reception.listen(channel)
 
     @property
     def ended_count(self) -> int:

@@ -27,6 +27,7 @@ from replicas.shell.moves.effects import (
     InboundEvent,
     Lost,
     MakeRoom,
+    Recall,
     Room,
     Write,
     Wrote,
@@ -38,7 +39,7 @@ from replicas.shell.stepper import SteppingEnded
 
 
 class Reception:
-    """Takes in what one channel brings. Runs once."""
+    """Takes in what one channel brings. Runs once, then listens once."""
 
     def __init__(self, home: Home, *, is_busy: bool, limits: MoveLimits) -> None:
         self._home = home
@@ -51,14 +52,22 @@ class Reception:
         )
 
     async def run(self, channel: TargetEnd) -> None:
-        """Until the move has ended one way or the other."""
+        """Until the sequence runs here, or will not come."""
         try:
-            while not self._machine.is_over:
-                event = await self._in_time(channel.receive())
-                assert event is not None, "every wait has an answer"
-                await self._carry_out(event, channel)
+            while self._machine.is_arriving:
+                await self._hear(channel)
         finally:
             self._drop()
+
+    async def listen(self, channel: TargetEnd) -> None:
+        """Until the source ends the channel, is silent for too long, or takes its word back."""
+        while not self._machine.is_over:
+            await self._hear(channel)
+
+    async def _hear(self, channel: TargetEnd) -> None:
+        event = await self._in_time(channel.receive())
+        assert event is not None, "every wait has an answer"
+        await self._carry_out(event, channel)
 
     async def _carry_out(self, event: InboundEvent, channel: TargetEnd) -> None:
         """Do what follows from the event; an answer replaces what was still to be done."""
@@ -80,7 +89,10 @@ class Reception:
                 return self._admit(effect)
             case Drop():
                 self._drop()
-                return None
+            case Recall():
+                assert self._inner is not None, "nothing was admitted"
+                self._home.links.recall(self._inner)
+        return None
 
     async def _in_time(self, wait: Awaitable[InboundEvent | None]) -> InboundEvent | None:
         try:

@@ -29,7 +29,7 @@ from tests.unit.shell.eventually import eventually
 
 EPOCH = 0  # nobody gives these replicas another one
 DEADLINE_MS = 20_000
-CONFIG = ReplicaConfig(ReplicaId(""), report_interval_ms=20, park_grace_ms=500)
+CONFIG = ReplicaConfig(ReplicaId(""), report_interval_ms=20)
 _numbers = count(1)
 
 
@@ -113,7 +113,9 @@ class Member:
 
 
 @asynccontextmanager
-async def member(name: str, *, blocks_total: int = 1200, warm_ms: int = 0) -> AsyncIterator[Member]:
+async def member(
+    name: str, *, blocks_total: int = 1200, warm_ms: int = 0, park_grace_ms: int = 500
+) -> AsyncIterator[Member]:
     plane = Plane()
     server = aio.server(options=(("grpc.so_reuseport", 0),))
     control_pb2_grpc.add_ControlPlaneServicer_to_server(plane, server)  # type: ignore[no-untyped-call]
@@ -121,7 +123,9 @@ async def member(name: str, *, blocks_total: int = 1200, warm_ms: int = 0) -> As
     await server.start()
     directory = MemoryRegistry(time.monotonic_ns, RegistryConfig(lease_ms=600_000))
     await directory.lead("plane", f"127.0.0.1:{port}")
-    config = replace(CONFIG, replica_id=ReplicaId(name), warm_ms=warm_ms)
+    config = replace(
+        CONFIG, replica_id=ReplicaId(name), warm_ms=warm_ms, park_grace_ms=park_grace_ms
+    )
     replica = build_replica(
         config,
         model="tiny",

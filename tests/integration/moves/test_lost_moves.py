@@ -33,7 +33,12 @@ async def test_the_source_goes_on_when_the_way_to_the_target_is_cut(cut_at: str)
 
 
 async def test_a_target_that_never_confirms_holds_the_sequence_up_for_a_moment_only() -> None:
-    async with member("a") as a, member("b") as b, Follower().attached(a, b) as follower:
+    """Its copy ends as the source goes on, not when its grace would."""
+    async with (
+        member("a") as a,
+        member("b", park_grace_ms=600_000) as b,
+        Follower().attached(a, b) as follower,
+    ):
         asked = ask("silent")
         async with way(b.peer, cut_at="commit", hangs=True) as silent:
             await follower.submit(asked, a)
@@ -41,6 +46,7 @@ async def test_a_target_that_never_confirms_holds_the_sequence_up_for_a_moment_o
             report = await a.move("silent", silent.peer)
         assert report.outcome is MoveOutcome.LOST, report
         assert report.frozen_ns >= MoveLimits().frozen_ms_max * 1_000_000
+        assert b.replica.snapshot().counters.sequences_imported == 1
         [told] = await follower.finished(asked)
         assert len(told.said) == asked.sampling.tokens_max
         await assert_empty(a, b)

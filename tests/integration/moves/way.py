@@ -24,7 +24,7 @@ class Way(control_pb2_grpc.ReplicaPeerServicer):
     """Hands on what it is told, until the message `cut_at` (a field of ToTarget) has gone through.
 
     The target's answer to that message does not reach the source: its stream
-    breaks then, or, if the way `hangs`, nothing comes any more.
+    breaks then, or, if the way `hangs`, nothing comes back any more.
     """
 
     def __init__(self, target: Peer, *, cut_at: str, hangs: bool) -> None:
@@ -44,18 +44,18 @@ class Way(control_pb2_grpc.ReplicaPeerServicer):
                 if message.WhichOneof("message") == self._cut_at:
                     self.is_cut = True
                 await call.write(message)
-                if self.is_cut:
+                if self.is_cut and not self._hangs:
                     break
+            if self._hangs:
+                await call.done_writing()
             await asyncio.wait([answering])
-        if self._hangs:
-            await asyncio.Event().wait()
         await context.abort(grpc.StatusCode.UNAVAILABLE, "cut")
 
     async def _answer(self, call: AsyncIterator[control_pb2.ToSource], context: Context) -> None:
         async for message in call:
             if not self.is_cut:
                 await context.write(message)
-            elif message.WhichOneof("message") == ANSWERS[self._cut_at]:
+            elif message.WhichOneof("message") == ANSWERS[self._cut_at] and not self._hangs:
                 return
 
 

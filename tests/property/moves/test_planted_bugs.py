@@ -12,6 +12,7 @@ from replicas.shell.moves.effects import (
     InboundEvent,
     Keep,
     OutboundEvent,
+    Recall,
     Write,
 )
 from replicas.shell.moves.inbound import Effects as InboundEffects
@@ -19,7 +20,7 @@ from replicas.shell.moves.inbound import Inbound, InboundState
 from replicas.shell.moves.outbound import Effects as OutboundEffects
 from replicas.shell.moves.outbound import Outbound, OutboundState
 from tests.property.moves.explore import Violation, explore
-from tests.property.moves.world import world
+from tests.property.moves.world import World, world
 
 
 class GivesAwayWithItsCommit(Outbound):
@@ -89,10 +90,26 @@ class AdmitsAgain(Inbound):
     """Does with a repeated commit what it did with the first."""
 
     def handle(self, event: InboundEvent) -> InboundEffects:
-        if isinstance(event, Commit) and self.state is InboundState.DONE:
+        if isinstance(event, Commit) and self.state is InboundState.ADMITTED:
             self.state = InboundState.ADMITTING
             return (Admit(event.said, event.computed),)
         return super().handle(event)
+
+
+class IgnoresARecall(Inbound):
+    """Lets a copy run on that its source has taken back."""
+
+    def handle(self, event: InboundEvent) -> InboundEffects:
+        return tuple(e for e in super().handle(event) if e != Recall())
+
+
+class WithoutParking(World):
+    """A target at which what arrives is nobody's guest."""
+
+    def _admit(self, asked: Admit) -> InboundEvent:
+        answer = super()._admit(asked)
+        self.is_target_parked = False
+        return answer
 
 
 @pytest.mark.parametrize(
@@ -115,6 +132,7 @@ def test_a_bug_of_the_source_is_found(bug: type[Outbound], promise: str) -> None
         (AdmitsAgain, "admitted twice"),
         (WritesWhatComes, "written where nothing may be written"),
         (BelievesAnyCommit, "lacks KV"),
+        (IgnoresARecall, "its source has recalled"),
     ],
 )
 def test_a_bug_of_the_target_is_found(bug: type[Inbound], promise: str) -> None:
@@ -126,3 +144,8 @@ def test_a_tail_that_is_left_out_is_declined_by_a_target_that_counts() -> None:
     explore(lambda: world(faults=0, outbound=ForgetsItsTail))
     with pytest.raises(Violation, match="lacks KV"):
         explore(lambda: world(faults=0, outbound=ForgetsItsTail, inbound=BelievesAnyCommit))
+
+
+def test_two_copies_that_run_at_once_are_found() -> None:
+    with pytest.raises(Violation, match="two copies run"):
+        explore(lambda: world(faults=0, kind=WithoutParking))

@@ -46,12 +46,13 @@ from replicas.shell.moves.effects import (
     MakeRoom,
     OutboundEffect,
     OutboundEvent,
+    Recall,
     Room,
     Tell,
     Write,
     Wrote,
 )
-from replicas.shell.moves.inbound import Host, Inbound
+from replicas.shell.moves.inbound import Host, Inbound, InboundState
 from replicas.shell.moves.limits import MoveLimits
 from replicas.shell.moves.outbound import Outbound
 
@@ -156,7 +157,7 @@ class World:
     # ---- what an exploration needs
 
     def copy(self) -> World:
-        other = World.__new__(World)
+        other = type(self).__new__(type(self))
         other.__dict__.update(self.__dict__)
         return other
 
@@ -178,6 +179,11 @@ class World:
         assert not (is_over and self.source_life is Life.FROZEN), "frozen for ever"
         if self.target_up and self.inbound.is_over:
             assert self.place is not Place.RESERVED, "room is held for a move that is over"
+        if self.inbound.state is InboundState.ABORTED:
+            assert not self.is_target_parked, "a copy waits that its source has recalled"
+        runs_at_source = self.source_life is Life.RUNNING and not self.is_source_parked
+        runs_at_target = self.target_life is Life.RUNNING and not self.is_target_parked
+        assert not (runs_at_source and runs_at_target), "two copies run, and neither waits"
         if self.source_life is Life.GIVEN:
             assert self.admissions, "given away, and nobody has it"
             assert self.outbound.outcome is MoveOutcome.MOVED, "given away by no move"
@@ -401,6 +407,9 @@ class World:
                         self.place = Place.DROPPED
                 case Admit():
                     self._target_takes(self._admit(effect))
+                case Recall():
+                    if self.is_target_parked:
+                        self._target_forgets()
 
     def _admit(self, asked: Admit) -> InboundEvent:
         if self.place is Place.DROPPED:
@@ -593,8 +602,9 @@ def world(
     tokens_max: int = 4,
     outbound: type[Outbound] = Outbound,
     inbound: type[Inbound] = Inbound,
+    kind: type[World] = World,
 ) -> World:
     """The start: a running sequence, an order to move it, and a target that is open."""
     computed = len(PROMPT)
     source = outbound(RESERVE, computed=computed, limits=LIMITS)
-    return World(source, inbound(HOST), tokens_max=tokens_max, faults=faults)
+    return kind(source, inbound(HOST), tokens_max=tokens_max, faults=faults)

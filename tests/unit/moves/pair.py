@@ -34,6 +34,7 @@ class Wire:
 
     to_target: asyncio.Queue[ToTarget | None] = field(default_factory=asyncio.Queue)
     to_source: asyncio.Queue[ToSource | None] = field(default_factory=asyncio.Queue)
+    loses: type[ToSource] | None = None  # on its way to the source
 
     async def send(self, message: ToTarget) -> None:
         self.to_target.put_nowait(message)
@@ -55,7 +56,8 @@ class FarEnd:
     wire: Wire
 
     async def send(self, message: ToSource) -> None:
-        self.wire.to_source.put_nowait(message)
+        if self.wire.loses is None or not isinstance(message, self.wire.loses):
+            self.wire.to_source.put_nowait(message)
 
     async def receive(self) -> ToTarget:
         message = await self.wire.to_target.get()
@@ -72,10 +74,11 @@ class Town:
 
     def __init__(self) -> None:
         self.ends: dict[ReplicaId, End] = {}
+        self.loses: type[ToSource] | None = None
         self._arrivals: set[asyncio.Task[None]] = set()
 
     def migrate(self, target: Peer) -> SourceEnd:
-        wire = Wire()
+        wire = Wire(loses=self.loses)
         task = asyncio.create_task(self._bring(wire, self.ends[target.replica_id]))
         self._arrivals.add(task)
         task.add_done_callback(self._arrivals.discard)
@@ -100,6 +103,7 @@ class End:
 
     def __init__(self, name: str, town: Town, limits: MoveLimits) -> None:
         self.peer = Peer(ReplicaId(name), "", 0)
+        self.town = town
         self.engine: Engine = engine(blocks_total=1024)
         self.executor = CountingExecutor()
         work, pace = asyncio.Event(), Pace()

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import asyncio
 from dataclasses import replace
 
 from protos.messages import SequenceId
-from protos.moves import MoveOutcome
+from protos.moves import Committed, MoveOutcome
 from replicas.shell.moves.limits import MoveLimits
 from tests.unit.moves.pair import LIMITS, ends
-from tests.unit.shell.counting import CARD, answer, request
+from tests.unit.shell.counting import CARD, CONFIG, answer, request
 from tests.unit.shell.desk import tokens_of, unread
 from tests.unit.shell.eventually import eventually
 
@@ -47,7 +48,6 @@ async def test_orders_beyond_the_bound_are_busy_and_repeated_ones_are_obeyed_onc
         reports = {report.move_id: report.outcome for report in await a.reports(2)}
         a.order("m", sequence_id, b.peer)
         assert reports == {"m": MoveOutcome.MOVED, "n": MoveOutcome.BUSY}
-        assert a.mover.moves_out == 0
         assert a.mover.ended_count == 2
 
 
@@ -76,13 +76,29 @@ async def test_a_target_that_closes_its_door_ends_the_move_and_nothing_is_held()
         a.submit(asked)
         sequence_id = await a.sequence()
         a.order("m", sequence_id, b.peer)
-        await eventually(lambda: b.mover.moves_in > 0 and b.blocks_used > 0, "there is room")
+        await eventually(lambda: b.blocks_used > 0, "there is room")
         b.engine.drain()
         [report] = await a.reports()
         assert report.outcome is MoveOutcome.DECLINED, report
         assert b.blocks_used == 0
         await eventually(lambda: a.engine.is_idle, "it has finished where it was")
         assert tokens_of(list(unread(a.link)), asked) == answer(asked)
+
+
+async def test_a_copy_whose_source_never_heard_of_it_ends_when_the_source_goes_on() -> None:
+    """Long before the grace of a parked sequence."""
+    async with ends("a", "b", limits=replace(LIMITS, frozen_ms_max=20)) as [a, b]:
+        a.town.loses = Committed
+        a.submit(request("r", prompt_tokens=80, tokens_max=LONG))
+        a.order("m", await a.sequence(), b.peer)
+        [report] = await a.reports()
+        assert report.outcome is MoveOutcome.LOST, report
+        assert CONFIG.park_grace_ms >= 10_000
+        async with asyncio.timeout(5):
+            await eventually(lambda: b.blocks_used == 0, "the copy is gone")
+        counters = b.links.news().snapshot.counters
+        assert counters.sequences_imported == 1
+        assert counters.decode_tokens < LONG // 2, "it has not just finished"
 
 
 async def test_a_source_that_stops_has_its_sequence_back() -> None:
