@@ -127,6 +127,17 @@ class ControlDirectory(Protocol):
         """The leader whose lease is live."""
         ...
 
+    async def keep_policy(self, term: int, knobs: Mapping[str, str]) -> bool:
+        """Keep all knobs that were turned, for every later leader.
+
+        Under any term but the newest one it changes nothing and answers False.
+        """
+        ...
+
+    async def policy(self) -> Mapping[str, str]:
+        """The knobs that were kept last; none at first."""
+        ...
+
 
 class PrefixRegistry(RegistryWriter, RegistryReader, ControlDirectory, Protocol):
     """The whole contract."""

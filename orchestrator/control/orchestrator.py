@@ -3,8 +3,10 @@
 One Orchestrator is one leader's, for one term. It follows every attached
 replica through one small table of phases, keeps repeating what was ordered
 until a report shows that it happened, and looks at the fleet again and again
-to order moves. It begins knowing nothing: standings, sequences and ended moves
-come with the replicas' reports, so that a new leader needs nothing of the last.
+to order moves. It begins knowing only its config, with the knobs that were
+turned: standings and sequences come with the replicas' reports, and with the
+first ones the last moves of each, so that what another leader moved cools down
+here, too. The decision log is each leader's own and ends with its term.
 
 A replica whose stream ended is forgotten after a bound: a reconnect in between
 finds its state again. One that is silent on a stream that lives is kept as it

@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from uuid import uuid4
 
 from protos.registry import ControlDirectory, RegistryUnavailable
@@ -24,7 +24,8 @@ log = logging.getLogger(__name__)
 class Candidacy:
     """Calls `on_lead` with each term won, `on_follow` with each leader seen; None: nobody known.
 
-    It starts out following nobody, and calls neither for that.
+    With a term come the knobs that the last leader kept: nobody leads before
+    they are known. It starts out following nobody, and calls neither for that.
     """
 
     def __init__(
@@ -34,7 +35,7 @@ class Candidacy:
         *,
         lease_s: float,
         renew_s: float,
-        on_lead: Callable[[int], None],
+        on_lead: Callable[[int, Mapping[str, str]], None],
         on_follow: Callable[[str | None], None],
     ) -> None:
         self._directory = directory
@@ -67,11 +68,13 @@ class Candidacy:
         try:
             term = await self._directory.lead(self._candidate, self._address)
             leader = await self._directory.leader() if term is None else None
+            is_new = term is not None and term != self._term
+            knobs = await self._directory.policy() if is_new else {}
         except RegistryUnavailable as error:
             log.warning("the registry does not say who leads the control plane: %s", error)
             return
         if term is not None:
-            self._lead(term, until=asked + self._lease_s)
+            self._lead(term, knobs, until=asked + self._lease_s)
         else:
             self._follow(None if leader is None else leader.address)
 
@@ -83,7 +86,7 @@ class Candidacy:
         except RegistryUnavailable as error:
             log.warning("the lead of the control plane is free only after its lease: %s", error)
 
-    def _lead(self, term: int, *, until: float) -> None:
+    def _lead(self, term: int, knobs: Mapping[str, str], *, until: float) -> None:
         loop = asyncio.get_running_loop()
         if loop.time() >= until:
             return  # the answer took a whole lease: it says nothing about now
@@ -92,7 +95,7 @@ class Candidacy:
         if term != self._term:
             log.info("leads the control plane in term %d", term)
             self._term = term
-            self._on_lead(term)
+            self._on_lead(term, knobs)
 
     def _stand_down(self) -> None:
         log.warning("the lead of the control plane could not be renewed within its lease")

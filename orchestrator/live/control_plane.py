@@ -24,6 +24,7 @@ from orchestrator.live.clock import OsClock
 from orchestrator.live.control_room import ControlRoom
 from orchestrator.live.control_services import ControlPlaneService
 from orchestrator.live.operator_service import OperatorService
+from orchestrator.live.policy_keeper import PolicyKeeper
 from protos import control_pb2, control_pb2_grpc
 from protos.address import CannotListen, host_port
 from protos.registry import ControlDirectory
@@ -70,6 +71,7 @@ class ControlPlaneServer:
             commands_max=self._config.commands_max,
         )
         self._health = health.aio.HealthServicer()
+        self._keeper = PolicyKeeper(directory, self._room, interval_s=self._config.tick_s)
         self._candidacy: Candidacy | None = None
         self._tasks: list[asyncio.Task[None]] = []
         self._server: aio.Server | None = None
@@ -96,6 +98,7 @@ class ControlPlaneServer:
         self._tasks = [
             asyncio.create_task(self._tick_forever(candidacy)),
             asyncio.create_task(candidacy.run()),
+            asyncio.create_task(self._keeper.run()),
         ]
         return address
 
@@ -110,6 +113,7 @@ class ControlPlaneServer:
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
+        await self._keeper.keep()
         if self._candidacy is not None:
             await self._candidacy.resign()
         await self._health.enter_graceful_shutdown()

@@ -1,9 +1,10 @@
 """The leader's Orchestrator with streams attached: events in, commands to their outboxes.
 
 A room leads or follows. Each term begins with a new Orchestrator that knows
-nothing, and ends every stream of the term before: the replicas attach again
-and tell the next leader what there is. Without a term nothing is sent, and
-whoever asks is told who leads, if that is known.
+nothing but the knobs that were turned, and ends every stream of the term
+before: the replicas attach again and tell the next leader what there is.
+Without a term nothing is sent, and whoever asks is told who leads, if that is
+known.
 
 Everything here is synchronous and runs on one event loop; handlers await only
 for `changed`. An outbox is bounded; a command that finds it full is dropped,
@@ -14,15 +15,20 @@ deadline.
 from __future__ import annotations
 
 import asyncio
-from dataclasses import dataclass, field
+import logging
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
 
 from orchestrator.control.events import Command, Event, SendMove, SendStanding, SendWarm, StreamId
 from orchestrator.control.orchestrator import Orchestrator, OrchestratorConfig
 from orchestrator.control.seams import Clock
 from orchestrator.control.tracked import ReplicaStatus
+from orchestrator.policy.rebalance_config import RebalanceConfig, set_knobs, turned_knobs
 from protos import control_pb2
 from protos.convert_moves import move_order_to_proto, peer_to_proto
 from protos.messages import ReplicaId
+
+log = logging.getLogger(__name__)
 
 
 class NotLeading(Exception):
@@ -62,11 +68,12 @@ class ControlRoom:
 
     # ---- who leads
 
-    def lead(self, term: int) -> None:
-        """Begin a term, knowing nothing."""
+    def lead(self, term: int, knobs: Mapping[str, str]) -> None:
+        """Begin a term, knowing nothing but the knobs that an earlier leader kept."""
         self._end_streams()
         self._term = term
-        self._leading = Orchestrator(self._config, term)
+        policy = policy_with(self._config.rebalance, knobs)
+        self._leading = Orchestrator(replace(self._config, rebalance=policy), term)
         self._leader = None
         self._wake()
 
@@ -83,6 +90,12 @@ class ControlRoom:
         if self._leading is None:
             raise NotLeading(self._leader)
         return self._leading
+
+    def turned(self) -> tuple[int, dict[str, str]] | None:
+        """The term and the knobs to keep for the next leader; None while another one leads."""
+        if self._leading is None:
+            return None
+        return self._term, turned_knobs(self._config.rebalance, self._leading.policy)
 
     def require_lead(self) -> None:
         """Raises NotLeading."""
@@ -141,6 +154,15 @@ class ControlRoom:
 
     def replica(self, replica_id: ReplicaId) -> ReplicaStatus | None:
         return self.orchestrator.replica(replica_id, self._clock.now_ns())
+
+
+def policy_with(config: RebalanceConfig, knobs: Mapping[str, str]) -> RebalanceConfig:
+    """The config's with these knobs; as it was, if another version kept what makes no sense."""
+    try:
+        return set_knobs(config, knobs)
+    except ValueError as error:
+        log.warning("the knobs that were kept are not those of this version: %s", error)
+        return config
 
 
 def command_to_proto(command: Command, term: int) -> control_pb2.ControlCommand:

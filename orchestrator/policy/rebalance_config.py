@@ -72,18 +72,36 @@ SWITCH = {"on": True, "true": True, "off": False, "false": False}
 
 def set_knob(config: RebalanceConfig, name: str, text: str) -> RebalanceConfig:
     """The same with one knob turned. ValueError says what is wrong with the name or the value."""
+    return set_knobs(config, {name: text})
+
+
+def set_knobs(config: RebalanceConfig, knobs: Mapping[str, str]) -> RebalanceConfig:
+    """The same with all of these turned at once: only together need they make sense."""
+    values = {name: knob_value(config, name, text) for name, text in knobs.items()}
+    return replace(config, **values)  # type: ignore[arg-type]
+
+
+def turned_knobs(config: RebalanceConfig, policy: RebalanceConfig) -> dict[str, str]:
+    """The knobs that make `policy` out of `config`, as `set_knobs` reads them."""
+    return {
+        name: knob_text(policy, name)
+        for name in KNOBS
+        if getattr(policy, name) != getattr(config, name)
+    }
+
+
+def knob_value(config: RebalanceConfig, name: str, text: str) -> float:
     if name not in KNOBS:
         raise ValueError(f"no knob {name!r}; there are {', '.join(KNOBS)}")
     match getattr(config, name):
         case bool():
             if text.lower() not in SWITCH:
                 raise ValueError(f"{name} is on or off, not {text!r}")
-            value: float = SWITCH[text.lower()]
+            return SWITCH[text.lower()]
         case int():
-            value = parsed(int, name, text)
+            return parsed(int, name, text)
         case _:
-            value = parsed(float, name, text)
-    return replace(config, **{name: value})  # type: ignore[arg-type]
+            return parsed(float, name, text)
 
 
 def parsed(kind: type[int] | type[float], name: str, text: str) -> float:

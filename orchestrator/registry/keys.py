@@ -10,6 +10,7 @@
     {prefix}{kv}:epoch       the newest epoch given to anyone
     {prefix}{kv}:leader      "<term> <candidate> <address>", gone when its lease ends
     {prefix}{kv}:term        the newest term given to anyone
+    {prefix}{kv}:policy      hash: knob -> its value, those that operators turned
 
 `{kv}` is written with its braces: a Redis Cluster keeps all keys that share
 a hash tag on one node, so a script may touch several of them.
@@ -80,6 +81,7 @@ class Keys:
         self.epoch = f"{self._root}epoch"
         self.leader = f"{self._root}leader"
         self.term = f"{self._root}term"
+        self.policy = f"{self._root}policy"
 
     def block(self, block_hash: BlockHash) -> bytes:
         return self.block_root + block_hash

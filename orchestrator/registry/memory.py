@@ -56,6 +56,7 @@ class MemoryRegistry:
         self._epoch_last = 0
         self._leadership: _Leadership | None = None
         self._term_last = 0
+        self._knobs: Mapping[str, str] = {}
 
     async def join(self, record: ReplicaRecord) -> Membership:
         slot = self._take_slot(record.replica_id)
@@ -126,6 +127,15 @@ class MemoryRegistry:
     async def leader(self) -> Leader | None:
         current = self._live_leadership()
         return None if current is None else current.leader
+
+    async def keep_policy(self, term: int, knobs: Mapping[str, str]) -> bool:
+        if term != self._term_last:
+            return False
+        self._knobs = dict(knobs)
+        return True
+
+    async def policy(self) -> Mapping[str, str]:
+        return dict(self._knobs)
 
     def _take_slot(self, replica_id: ReplicaId) -> int:
         """The replica's former slot, else the lowest whose holder is dead; it is clean."""

@@ -164,6 +164,12 @@ class RedisRegistry:
     async def leader(self) -> Leader | None:
         return await self._directory.leader()
 
+    async def keep_policy(self, term: int, knobs: Mapping[str, str]) -> bool:
+        return await self._directory.keep_policy(term, knobs)
+
+    async def policy(self) -> Mapping[str, str]:
+        return await self._directory.policy()
+
     async def _claim(self, replica_id: ReplicaId) -> Membership:
         # The wall clock is above every epoch given before a restart that emptied the server.
         epoch_min = max(self._epoch_last + 1, time.time_ns() // 1_000_000)

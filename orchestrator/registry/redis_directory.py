@@ -1,5 +1,7 @@
 """Who leads the control plane, as one key with an expiry and one counter of terms.
 
+Beside it the knobs that operators turned, written under the newest term only.
+
 The leader's key ends by the server's own clock; a script (scripts.py) lets
 only its candidate renew it and gives every new leader a term above the
 counter. A server that lost its data has lost the counter, too. So a term is
@@ -15,11 +17,12 @@ is in no group of commands that our user is granted.
 from __future__ import annotations
 
 import time
+from collections.abc import Mapping
 
 from orchestrator.registry.config import RegistryConfig
 from orchestrator.registry.keys import Keys
 from orchestrator.registry.redis_server import RedisServer
-from orchestrator.registry.scripts import LEAD, RESIGN
+from orchestrator.registry.scripts import KEEP_POLICY, LEAD, RESIGN
 from protos.registry import Leader
 
 
@@ -52,6 +55,18 @@ class RedisDirectory:
         term, _, address = value.decode().split(" ", 2)
         self._see(int(term))
         return Leader(address, int(term))
+
+    async def keep_policy(self, term: int, knobs: Mapping[str, str]) -> bool:
+        is_kept = await self._server.run(
+            KEEP_POLICY,
+            keys=[self._keys.term, self._keys.policy],
+            args=[term, *(word for knob in knobs.items() for word in knob)],
+        )
+        return bool(is_kept)
+
+    async def policy(self) -> Mapping[str, str]:
+        flat = await self._server.ask("HGETALL", self._keys.policy)
+        return {name.decode(): value.decode() for name, value in flat.items()}
 
     def _see(self, term: int) -> None:
         self._term_seen = max(self._term_seen, term)

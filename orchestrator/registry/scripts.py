@@ -132,6 +132,16 @@ local leader = redis.call('GET', KEYS[1])
 if leader and string.match(leader, '^%d+ (%S+) ') == ARGV[1] then redis.call('DEL', KEYS[1]) end
 """)
 
+# Replaces all knobs. Answers 0, and changes nothing, under a term that is not the newest.
+KEEP_POLICY = _script("""#!lua
+local term_key, policy_key = KEYS[1], KEYS[2]
+
+if redis.call('GET', term_key) ~= ARGV[1] then return 0 end
+redis.call('DEL', policy_key)
+for i = 2, #ARGV, 2 do redis.call('HSET', policy_key, ARGV[i], ARGV[i + 1]) end
+return 1
+""")
+
 _CHANGE_BLOCKS = """
 local function hashes(first, last, root_length)
   local names = {}

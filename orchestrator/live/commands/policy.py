@@ -35,7 +35,7 @@ def show(control: str, as_json: bool) -> None:
 @click.argument("value")
 @control_address
 def set_(knob: str, value: str, control: str) -> None:
-    """Turn KNOB to VALUE, until another control plane leads."""
+    """Turn KNOB to VALUE, for this leader and those that follow it."""
     with refusals_shown():
         knobs = operator_client.set_policy(control, knob, value)
     click.echo("\n".join(f"{k.name} = {k.value}" for k in knobs if k.name == knob))

@@ -70,6 +70,34 @@ async def test_only_the_leader_can_resign(world: World, registry: PrefixRegistry
     assert await registry.leader() == Leader("one:7000", term)
 
 
+async def test_the_knobs_that_a_leader_keeps_are_there_for_the_next_one(
+    world: World, registry: PrefixRegistry
+) -> None:
+    """All of them at once: one that was turned back is not there any more."""
+    assert await registry.policy() == {}
+    term = await registry.lead("one", "one:7000")
+    assert term is not None
+    assert await registry.keep_policy(term, {"enabled": "off", "gap_begin": "9.5"})
+    assert await registry.keep_policy(term, {"gap_begin": "12.0"})
+    await world.end_leases()
+    assert await world.registry().policy() == {"gap_begin": "12.0"}
+    assert await registry.keep_policy(term, {})
+    assert await registry.policy() == {}
+
+
+async def test_an_earlier_leader_keeps_nothing_once_there_is_a_later_one(
+    world: World, registry: PrefixRegistry
+) -> None:
+    first = await registry.lead("one", "one:7000")
+    await world.end_leases()
+    second = await world.registry().lead("two", "two:7000")
+    assert first is not None and second is not None
+    assert await registry.keep_policy(second, {"enabled": "off"})
+    assert not await registry.keep_policy(first, {"enabled": "on"})
+    assert not await registry.keep_policy(second + 1, {"enabled": "on"})
+    assert await registry.policy() == {"enabled": "off"}
+
+
 async def test_of_many_that_race_one_leads(world: World) -> None:
     candidates = [str(number) for number in range(8)]
     registries = [world.registry() for _ in candidates]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
 
@@ -13,6 +13,7 @@ from grpc_health.v1 import health_pb2, health_pb2_grpc
 from orchestrator.live.control_plane import ControlPlaneConfig, ControlPlaneServer
 from orchestrator.registry.config import RegistryConfig
 from orchestrator.registry.memory import MemoryRegistry
+from protos import control_pb2, control_pb2_grpc
 from protos.registry import RegistryUnavailable
 from tests.integration.control.until import until_true
 
@@ -28,6 +29,11 @@ class Directory(MemoryRegistry):
     def __init__(self, lease_ms: int = LEASE_MS) -> None:
         super().__init__(time.monotonic_ns, RegistryConfig(lease_ms=lease_ms))
         self.is_down = False
+
+    async def keep_policy(self, term: int, knobs: Mapping[str, str]) -> bool:
+        if self.is_down:
+            raise RegistryUnavailable("the registry is down")
+        return await super().keep_policy(term, knobs)
 
     async def lead(self, candidate: str, address: str) -> int | None:
         if self.is_down:
@@ -103,6 +109,57 @@ async def test_a_leader_without_a_registry_leads_no_longer_than_its_lease() -> N
         alone.server.check_health()
         directory.is_down = False
         await until_true(alone.leads, "it leads again")
+
+
+async def turn(one: Running, knob: str, value: str) -> None:
+    operator = control_pb2_grpc.OperatorStub(one.channel)  # type: ignore[no-untyped-call]
+    await operator.SetPolicy(control_pb2.SetPolicyRequest(knob=knob, value=value))
+
+
+async def knobs(one: Running) -> dict[str, str]:
+    operator = control_pb2_grpc.OperatorStub(one.channel)  # type: ignore[no-untyped-call]
+    policy = await operator.GetPolicy(control_pb2.GetPolicyRequest())
+    return {knob.name: knob.value for knob in policy.knobs}
+
+
+async def test_knobs_that_were_turned_outlive_their_leader() -> None:
+    """Turned so that each alone would contradict the default of the other."""
+    directory = Directory()
+    async with control_plane(directory) as first, control_plane(directory) as standby:
+        await turn(first, "gap_stop", "0.5")
+        await turn(first, "gap_begin", "1.0")
+        await turn(first, "enabled", "off")
+        turned = await knobs(first)
+        await first.server.stop()
+        await until_true(standby.leads, "the standby leads")
+        assert await knobs(standby) == turned
+        assert (turned["gap_begin"], turned["enabled"]) == ("1.0", "off")
+
+
+async def test_knobs_work_while_the_registry_is_away_and_are_kept_when_it_is_back() -> None:
+    directory = Directory()
+    async with control_plane(directory) as alone:
+        directory.is_down = True
+        await turn(alone, "enabled", "off")
+        assert (await knobs(alone))["enabled"] == "off"
+        assert await directory.policy() == {}
+        directory.is_down = False
+
+        async def kept() -> bool:
+            return await directory.policy() == {"enabled": "off"}
+
+        await until_true(kept, "they are kept")
+
+
+async def test_kept_knobs_that_make_no_sense_do_not_keep_anybody_from_leading() -> None:
+    directory = Directory()
+    term = await directory.lead("newer", "newer:1")
+    assert term is not None
+    await directory.keep_policy(term, {"knob_of_tomorrow": "1"})
+    await directory.resign("newer")
+    async with control_plane(directory) as older:
+        assert await older.leads()
+        assert (await knobs(older))["enabled"] == "on"
 
 
 async def test_a_control_plane_starts_without_a_registry_and_leads_once_there_is_one() -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Mapping
 from dataclasses import dataclass
 
 from orchestrator.live.candidacy import Candidacy
@@ -38,6 +38,14 @@ class Directory:
         self._need()
         return await self._registry.leader()
 
+    async def keep_policy(self, term: int, knobs: Mapping[str, str]) -> bool:
+        self._need()
+        return await self._registry.keep_policy(term, knobs)
+
+    async def policy(self) -> Mapping[str, str]:
+        self._need()
+        return await self._registry.policy()
+
     def _need(self) -> None:
         if self.is_down:
             raise RegistryUnavailable("it is down")
@@ -64,7 +72,7 @@ def contender(registry: MemoryRegistry, address: str, *, answer_s: float = 0.0) 
         address,
         lease_s=LEASE_S,
         renew_s=RENEW_S,
-        on_lead=lambda term: told.append((loop.time(), term)),
+        on_lead=lambda term, _knobs: told.append((loop.time(), term)),
         on_follow=lambda leader: told.append((loop.time(), leader)),
     )
     return Contender(directory, candidacy, told, asyncio.create_task(candidacy.run()))

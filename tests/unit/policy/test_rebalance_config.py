@@ -6,7 +6,14 @@ from dataclasses import fields, replace
 
 import pytest
 
-from orchestrator.policy.rebalance_config import KNOBS, RebalanceConfig, knob_text, set_knob
+from orchestrator.policy.rebalance_config import (
+    KNOBS,
+    RebalanceConfig,
+    knob_text,
+    set_knob,
+    set_knobs,
+    turned_knobs,
+)
 
 CONFIG = RebalanceConfig()
 
@@ -44,3 +51,11 @@ def test_a_knob_changes_only_itself() -> None:
 def test_a_wrong_value_is_refused_with_a_sentence(name: str, text: str, part: str) -> None:
     with pytest.raises(ValueError, match=part):
         set_knob(CONFIG, name, text)
+
+
+def test_what_was_turned_is_told_in_words_that_turn_it_again() -> None:
+    assert turned_knobs(CONFIG, CONFIG) == {}
+    policy = replace(CONFIG, enabled=False, gap_begin=1.0, gap_stop=0.5, cooldown_ms=7)
+    turned = turned_knobs(CONFIG, policy)
+    assert turned == {"enabled": "off", "gap_begin": "1.0", "gap_stop": "0.5", "cooldown_ms": "7"}
+    assert set_knobs(CONFIG, turned) == policy
