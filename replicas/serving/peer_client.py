@@ -100,7 +100,7 @@ class MigrateStream:
         return await self._stream().read()
 
     async def _end_in_order(self, call: MigrateCall) -> None:
-        """Wait for the target to read to the end: a cancelled call takes what is on its way along."""
+        """Let the target read to the end: a cancelled call drops what is on its way."""
         with suppress(aio.AioRpcError, asyncio.InvalidStateError, TimeoutError):
             async with asyncio.timeout(CLOSE_S):
                 await call.done_writing()
