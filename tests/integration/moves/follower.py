@@ -20,7 +20,7 @@ from protos.messages import (
     SampledToken,
     StepEvents,
 )
-from tests.integration.moves.members import Member
+from tests.integration.moves.members import Ordered
 from tests.integration.replica.gateway import Gateway
 from tests.unit.shell.eventually import eventually
 
@@ -47,12 +47,13 @@ class Follower:
         self._links: dict[ReplicaId, Gateway] = {}
         self._told: dict[tuple[RequestId, int], Told] = {}
         self.failures: list[BaseException] = []
+        self.mortal: ReplicaId | None = None  # the one whose death is no failure
         self._is_leaving = False
 
     def told(self, request: Request, choice: int = 0) -> Told:
         return self._told[request.request_id, choice]
 
-    async def submit(self, request: Request, to: Member) -> None:
+    async def submit(self, request: Request, to: Ordered) -> None:
         for choice in range(request.first_choice, request.first_choice + request.choices):
             known = self._told.get((request.request_id, choice))
             if known is None:
@@ -61,7 +62,7 @@ class Follower:
                 known.follows = to.peer.replica_id
         await self._links[to.peer.replica_id].submit(request)
 
-    async def resume(self, told: Told, at: Member) -> None:
+    async def resume(self, told: Told, at: Ordered) -> None:
         """Go on from what was delivered, as if its replica were lost."""
         await self.submit(replace(told.request, output=told.tokens), at)
 
@@ -86,7 +87,7 @@ class Follower:
         assert not self.failures, self.failures
 
     @asynccontextmanager
-    async def attached(self, *members: Member) -> AsyncIterator[Follower]:
+    async def attached(self, *members: Ordered) -> AsyncIterator[Follower]:
         """Links to all of these, read as long as the block lasts."""
         channels = [aio.insecure_channel(each.peer.address) for each in members]
         readers = []
@@ -108,8 +109,17 @@ class Follower:
             # A flag, too: on 3.11 the wait in `read` may swallow a cancellation.
             while not self._is_leaving:
                 await self._take(name, await link.read())
-        except (AssertionError, KeyError, StopAsyncIteration, aio.AioRpcError) as failure:
+        except (StopAsyncIteration, aio.AioRpcError) as failure:
+            if name != self.mortal:
+                self.failures.append(failure)
+            self._lose(name)
+        except (AssertionError, KeyError) as failure:
             self.failures.append(failure)
+
+    def _lose(self, name: ReplicaId) -> None:
+        for told in self._told.values():
+            if told.follows == name:
+                told.follows = None
 
     async def _take(self, name: ReplicaId, events: StepEvents) -> None:
         for delta in events.deltas:
@@ -135,6 +145,12 @@ class Follower:
             told.follows = handoff.target
             if handoff.target is not None:
                 told.adoptions += 1
-                await self._links[handoff.target].adopt(
-                    told.request, choice=choice, next_index=len(told.said)
-                )
+                await self._adopt(handoff.target, told, choice)
+
+    async def _adopt(self, target: ReplicaId, told: Told, choice: int) -> None:
+        link = self._links[target]
+        try:
+            await link.adopt(told.request, choice=choice, next_index=len(told.said))
+        except (aio.AioRpcError, asyncio.InvalidStateError):
+            assert target == self.mortal, f"{target} cannot be reached"
+            told.follows = None

@@ -63,17 +63,12 @@ class Plane(control_pb2_grpc.ControlPlaneServicer):
             await context.write(await self.commands.get())
 
 
-class Member:
-    """One replica and who orders it."""
+class Ordered:
+    """One replica, wherever it runs, and who orders it."""
 
-    def __init__(self, replica: Replica, plane: Plane, peer: Peer) -> None:
-        self.replica = replica
+    def __init__(self, plane: Plane, peer: Peer) -> None:
         self.plane = plane
         self.peer = peer
-
-    @property
-    def blocks_used(self) -> int:
-        return self.replica.snapshot().blocks_used
 
     async def sequence(self, request_id: str, choice: int = 0) -> SequenceReport:
         """What it reports of a choice that runs here; waits until it does."""
@@ -112,21 +107,47 @@ class Member:
         self.plane.commands.put_nowait(command)
 
 
+class Member(Ordered):
+    """One that runs in this process."""
+
+    def __init__(self, replica: Replica, plane: Plane, peer: Peer) -> None:
+        super().__init__(plane, peer)
+        self.replica = replica
+
+    @property
+    def blocks_used(self) -> int:
+        return self.replica.snapshot().blocks_used
+
+
 @asynccontextmanager
-async def member(
-    name: str, *, blocks_total: int = 1200, warm_ms: int = 0, park_grace_ms: int = 500
-) -> AsyncIterator[Member]:
+async def served_plane() -> AsyncIterator[tuple[Plane, str]]:
+    """A control plane and its address."""
     plane = Plane()
     server = aio.server(options=(("grpc.so_reuseport", 0),))
     control_pb2_grpc.add_ControlPlaneServicer_to_server(plane, server)  # type: ignore[no-untyped-call]
     port = server.add_insecure_port("127.0.0.1:0")
     await server.start()
+    try:
+        yield plane, f"127.0.0.1:{port}"
+    finally:
+        await server.stop(0)
+
+
+async def build_member(
+    plane_address: str,
+    name: str,
+    *,
+    blocks_total: int = 1200,
+    warm_ms: int = 0,
+    park_grace_ms: int = 500,
+) -> Replica:
+    """A replica that will attach to the control plane there."""
     directory = MemoryRegistry(time.monotonic_ns, RegistryConfig(lease_ms=600_000))
-    await directory.lead("plane", f"127.0.0.1:{port}")
+    await directory.lead("plane", plane_address)
     config = replace(
         CONFIG, replica_id=ReplicaId(name), warm_ms=warm_ms, park_grace_ms=park_grace_ms
     )
-    replica = build_replica(
+    return build_replica(
         config,
         model="tiny",
         device="cpu",
@@ -134,9 +155,22 @@ async def member(
         blocks_total=blocks_total,
         directory=directory,
     )
-    try:
-        address = await replica.start()
-        yield Member(replica, plane, Peer(config.replica_id, address, EPOCH))
-    finally:
-        await replica.stop(0)
-        await server.stop(0)
+
+
+@asynccontextmanager
+async def member(
+    name: str, *, blocks_total: int = 1200, warm_ms: int = 0, park_grace_ms: int = 500
+) -> AsyncIterator[Member]:
+    async with served_plane() as (plane, plane_address):
+        replica = await build_member(
+            plane_address,
+            name,
+            blocks_total=blocks_total,
+            warm_ms=warm_ms,
+            park_grace_ms=park_grace_ms,
+        )
+        try:
+            address = await replica.start()
+            yield Member(replica, plane, Peer(ReplicaId(name), address, EPOCH))
+        finally:
+            await replica.stop(0)

@@ -12,7 +12,7 @@ from tests.property.moves.world import world
 
 # For so many faults: tokens of the sequence, and states, as counted. Fewer would
 # mean that something no longer happens.
-EXTENTS = {1: (4, 335_000), 2: (3, 455_000)}
+EXTENTS = {1: (4, 335_000), 2: (3, 575_000)}
 
 
 def test_a_move_without_faults_ends_well_whenever_its_deadlines_pass() -> None:
