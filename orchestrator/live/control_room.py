@@ -60,6 +60,7 @@ class ControlRoom:
         self._streams_max = streams_max
         self._commands_max = commands_max
         self._term = 0
+        self._led_ns = 0  # when it began
         self._leading: Orchestrator | None = None
         self._leader: str | None = None  # while another one leads
         self._attachments: dict[StreamId, Attachment] = {}
@@ -72,6 +73,7 @@ class ControlRoom:
         """Begin a term, knowing nothing but the knobs that an earlier leader kept."""
         self._end_streams()
         self._term = term
+        self._led_ns = self._clock.now_ns()
         policy = policy_with(self._config.rebalance, knobs)
         self._leading = Orchestrator(replace(self._config, rebalance=policy), term)
         self._leader = None
@@ -96,6 +98,11 @@ class ControlRoom:
         if self._leading is None:
             return None
         return self._term, turned_knobs(self._config.rebalance, self._leading.policy)
+
+    def tenure(self) -> tuple[int, int]:
+        """The term, and how long it has lasted in ns. Raises NotLeading."""
+        self.require_lead()
+        return self._term, self._clock.now_ns() - self._led_ns
 
     def require_lead(self) -> None:
         """Raises NotLeading."""

@@ -59,6 +59,8 @@ class FleetState:
 
     replicas: tuple[ReplicaState, ...]
     moves: tuple[pb.MoveStatus, ...]
+    term: int = 0  # the leader's
+    leading_ms: int = 0
 
 
 def replica_states(control_address: str, *, timeout_s: float) -> tuple[ReplicaState, ...]:
@@ -208,4 +210,4 @@ def fleet_from_proto(message: pb.StatusResponse) -> FleetState:
         )
         for replica in message.replicas
     )
-    return FleetState(replicas, tuple(message.moves))
+    return FleetState(replicas, tuple(message.moves), message.term, message.leading_ms)

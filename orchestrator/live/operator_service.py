@@ -35,7 +35,7 @@ from orchestrator.live.operator_words import (
     rebalance_to_proto,
     status_to_proto,
 )
-from orchestrator.policy.rebalance_config import set_knob
+from orchestrator.policy.rebalance_config import NS_PER_MS, set_knob
 from protos import control_pb2 as pb
 from protos import control_pb2_grpc
 from protos.convert_moves import move_report_to_proto
@@ -82,7 +82,11 @@ class OperatorService(control_pb2_grpc.OperatorServicer):
             return pb.DecisionsResponse(decisions=[decision_to_proto(d, now_ns) for d in found])
 
     def _fleet(self, *, sequences: bool) -> pb.StatusResponse:
-        return fleet_to_proto(self._room.orchestrator, self._room.now_ns(), sequences=sequences)
+        room = self._room
+        fleet = fleet_to_proto(room.orchestrator, room.now_ns(), sequences=sequences)
+        fleet.term, led_ns = room.tenure()
+        fleet.leading_ms = led_ns // NS_PER_MS
+        return fleet
 
     # ---- standings
 

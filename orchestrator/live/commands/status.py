@@ -12,6 +12,8 @@ from orchestrator.live.operator_client import ReplicaState
 from protos import control_pb2
 from protos.messages import SequenceReport
 
+# By then every replica that lives has found a new leader.
+SETTLED_MS = 5_000
 SEQUENCES_SHOWN = 12  # the largest of all replicas
 
 
@@ -23,6 +25,11 @@ def status(sequences: bool, control: str, as_json: bool) -> None:
     """Show replicas, their blocks and what runs on them."""
     with refusals_shown():
         fleet = operator_client.fleet(control, sequences=sequences)
+    if fleet.leading_ms < SETTLED_MS:
+        click.echo(
+            f"this leader began {fleet.leading_ms / 1000:.1f} s ago: replicas may still be missing",
+            err=True,
+        )
     if not as_json:
         show_table(status_table(fleet.replicas))
         if sequences:
@@ -32,6 +39,8 @@ def status(sequences: bool, control: str, as_json: bool) -> None:
         {
             "replicas": [as_record(state, sequences=sequences) for state in fleet.replicas],
             "moves": [move_record(move) for move in fleet.moves],
+            "term": fleet.term,
+            "leading_ms": fleet.leading_ms,
         }
     )
 

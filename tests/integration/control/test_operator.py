@@ -188,6 +188,14 @@ async def test_a_dry_run_says_what_a_rebalance_then_orders() -> None:
 # ---- looking
 
 
+async def test_the_status_tells_for_how_long_its_leader_leads() -> None:
+    async with pair(*FULL) as fleet:
+        first = await fleet.call.Status(pb.StatusRequest())
+        later = await fleet.call.Status(pb.StatusRequest())
+        assert first.term == later.term > 0
+        assert first.leading_ms <= later.leading_ms < 600_000
+
+
 async def test_the_status_lists_sequences_when_asked() -> None:
     async with pair(*FULL) as fleet:
         assert all(not known.sequences for known in await status(fleet.channel))
