@@ -118,7 +118,7 @@ class End:
             publish=_tell_nobody,
             check_interval_ms=0,
         )
-        home = Home(
+        self.home = home = Home(
             self.peer.replica_id,
             CARD,
             self.engine,
