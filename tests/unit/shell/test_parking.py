@@ -288,6 +288,28 @@ async def test_what_arrived_waits_for_its_gateway_with_all_it_said_elsewhere() -
     assert tokens_of(await drain(link), asked, 1) == answer(asked)
 
 
+@pytest.mark.parametrize("is_claimed", [False, True])
+async def test_what_arrived_is_recalled_unless_its_gateway_has_claimed_it(is_claimed: bool) -> None:
+    desk = Desk()
+    asked = request("a")
+    inner = desk.links.name(asked.request_id)
+    assert desk.engine.submit(replace(asked, request_id=inner)) is None
+    desk.links.receive(inner, asked, ())
+    link = desk.links.attach()
+    if is_claimed:
+        desk.links.adopt(link, claim(asked))
+    desk.links.recall(inner)
+    desk.links.recall(inner)  # and once more
+    desk.finish()
+    if is_claimed:
+        assert tokens_of(await drain(link), asked) == answer(asked)
+    else:
+        assert desk.engine.is_idle
+        assert desk.links.of(SequenceId(f"{inner}/0")) is None
+        desk.links.adopt(link, claim(asked))
+        assert refusals(await drain(link)) == [(0, RefusalReason.GONE)]
+
+
 @pytest.mark.parametrize("nonsense", ["", "1:a", "1:a/x", "1:a/", "/", "9:b/0"])
 async def test_names_of_no_sequence_are_of_nothing(nonsense: str) -> None:
     desk = Desk()
