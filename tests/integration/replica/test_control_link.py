@@ -237,6 +237,10 @@ async def test_how_moves_ended_is_told_again_to_the_next_leader_and_after_a_brok
     assert ends(former.streams[1][:1]) == ends(leader.streams[0][:1]) != []
 
 
+# So that an order comes in time, and the sequence does not end before its move.
+STEP_S = 0.01
+
+
 async def test_a_running_sequence_moves_by_order_and_goes_on_token_for_token() -> None:
     """Its KV comes along: the executor asserts that every row finds it in its blocks."""
     plane, known = ControlPlane(), registry()
@@ -249,6 +253,7 @@ async def test_a_running_sequence_moves_by_order_and_goes_on_token_for_token() -
         target.attached() as there,
     ):
         await known.lead("plane", address)
+        source.executor.step_s = STEP_S
         asked = request("a", prompt_tokens=40, tokens_max=200)
         await here.submit(asked)
         await here.read_until(lambda: len(here.tokens("a")) > 3)
@@ -278,6 +283,7 @@ async def test_a_replica_that_stops_is_emptied_by_order_long_before_its_grace_is
     ):
         await known.lead("plane", address)
         source.executor.hold()
+        source.executor.step_s = STEP_S
         await here.submit(request("a", tokens_max=200))
         await eventually(lambda: source.blocks_used > 0, "it runs")
         stopping = asyncio.create_task(source.replica.stop(600))

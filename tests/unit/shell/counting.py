@@ -64,6 +64,7 @@ class CountingExecutor:
         self._may_run.set()
         self._slots: dict[tuple[BlockId, int], int] = {}
         self.failure: Exception | None = None
+        self.step_s = 0.0
 
     def hold(self) -> None:
         self._may_run.clear()
@@ -72,7 +73,7 @@ class CountingExecutor:
         self._may_run.set()
 
     async def execute(self, plan: StepPlan) -> StepOutcome:
-        await asyncio.sleep(0)  # a step takes time, so others get their turn
+        await asyncio.sleep(self.step_s)  # a step takes time, so others get their turn
         await self._may_run.wait()
         if self.failure is not None:
             raise self.failure
