@@ -20,7 +20,7 @@ from orchestrator.gateway.choice import ChoiceText, Piece
 from orchestrator.gateway.errors import ReplicaFailed
 from orchestrator.gateway.metrics import GatewayMetrics
 from orchestrator.gateway.resumption import Origin, Resumption, parted
-from orchestrator.gateway.stream import Stream
+from orchestrator.gateway.stream import Stream, Timing
 from orchestrator.gateway.tokenizer import Tokenizer
 from protos.messages import FinishReason, ModelCard, ReplicaId, Request, RequestId
 
@@ -84,6 +84,11 @@ class Generation:
         if self.resumption is not None:
             return self.resumption.origin.hit_tokens
         return self._stream.hit_tokens
+
+    @property
+    def timing(self) -> Timing:
+        """Where the time to its first token went."""
+        return self._stream.timing
 
     @property
     def attempts(self) -> int:

@@ -26,7 +26,7 @@ from orchestrator.gateway.preparation import prepare
 from orchestrator.gateway.resumption import Resumption
 from orchestrator.gateway.running import Running
 from orchestrator.gateway.tokenizer import Tokenizer
-from protos.messages import ModelCard, RequestId
+from protos.messages import ModelCard, Request, RequestId
 
 log = logging.getLogger(__name__)
 
@@ -95,14 +95,20 @@ class Gateway:
         outcome = "failed"
         if resumption is not None:
             ask = resumption.restored(ask)
-            await self._running.supersede(ask.request_id)
         self.metrics.in_flight.inc()
         generation: Generation | None = None
         try:
+            request, card = await self._prepare(ask, resumption)
+            prepare_ns = self.clock.now_ns() - arrived_ns
+            if resumption is not None:
+                # Only now is it known that this client has asked the same before.
+                await self._running.supersede(ask.request_id)
             async with (
                 self._running.track(ask.request_id),
-                self._open(ask, arrived_ns, deadline_ns, resumption) as generation,
+                self._open(ask, request, card, deadline_ns, resumption) as generation,
             ):
+                ttft_ns = self.clock.now_ns() - arrived_ns
+                self._started(generation, prepare_ns=prepare_ns, ttft_ns=ttft_ns)
                 yield generation
             outcome = "ok"
         except (asyncio.CancelledError, GeneratorExit):
@@ -134,42 +140,39 @@ class Gateway:
             generation.completion_tokens,
         )
 
-    @asynccontextmanager
-    async def _open(
-        self,
-        ask: Ask,
-        arrived_ns: int,
-        deadline_ns: int | None,
-        resumption: Resumption | None,
-    ) -> AsyncIterator[Generation]:
+    async def _prepare(self, ask: Ask, resumption: Resumption | None) -> tuple[Request, ModelCard]:
+        """What to dispatch, and under which card. Raises GatewayErrors."""
         card = self._dispatch.card()
         if card is None:
             raise NoReplica(
-                "no replica has joined yet",
+                "no replica of this gateway's model has joined yet",
                 code="no_replica",
                 retry_after_s=RETRY_WITHOUT_REPLICA_S,
             )
         request = await prepare(
             ask, card=card, tokenizer=self._tokenizer, pools=self._dispatch.pools()
         )
-        prepared_ns = self.clock.now_ns()
+        if resumption is not None:
+            resumption.check(request, ask.options.stop)
+            card = replace(card, revision=resumption.origin.revision)
+        return request, card
+
+    @asynccontextmanager
+    async def _open(
+        self,
+        ask: Ask,
+        request: Request,
+        card: ModelCard,
+        deadline_ns: int | None,
+        resumption: Resumption | None,
+    ) -> AsyncIterator[Generation]:
         if resumption is None:
             starting = self._dispatch.start(request, deadline_ns=deadline_ns)
         else:
-            resumption.check(request, ask.options.stop)
-            card = replace(card, revision=resumption.origin.revision)
             starting = self._dispatch.take_over(
                 request, card, finished=resumption.finished, deadline_ns=deadline_ns
             )
         async with await starting as stream:
-            self.metrics.started(
-                stream.timing,
-                prepare_ns=prepared_ns - arrived_ns,
-                ttft_ns=self.clock.now_ns() - arrived_ns,
-                prompt_tokens=len(request.prompt),
-                hit_tokens=stream.hit_tokens,
-                attempts=stream.attempts,
-            )
             yield Generation(
                 request,
                 stream,
@@ -180,3 +183,14 @@ class Gateway:
                 metrics=self.metrics,
                 resumption=resumption,
             )
+
+    def _started(self, generation: Generation, *, prepare_ns: int, ttft_ns: int) -> None:
+        """The first token is there."""
+        self.metrics.started(
+            generation.timing,
+            prepare_ns=prepare_ns,
+            ttft_ns=ttft_ns,
+            prompt_tokens=generation.prompt_tokens,
+            hit_tokens=generation.hit_tokens,
+            attempts=generation.attempts,
+        )

@@ -10,6 +10,7 @@ or making up another date or id, each fail here.
 from __future__ import annotations
 
 import json
+from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -203,6 +204,39 @@ async def test_another_request_is_refused(
     assert refused.status_code == 400
     assert refused.json()["error"]["code"] == code
     assert refused.json()["error"]["param"] == "Last-Event-ID"
+
+
+async def test_a_stranger_with_an_event_id_cannot_end_the_stream_that_it_names(
+    served: Served,
+) -> None:
+    served.replica.held_after = 3
+    path, body = "/v1/completions", TEXT
+    async with (
+        served.http() as client,
+        served.http() as stranger,
+        client.stream("POST", path, json={"stream": True, **body}) as response,
+    ):
+        lines = response.aiter_lines()
+        said = [line async for line in first_lines(lines, 2)]
+        known = next(line for line in said if line.startswith("id: ")).removeprefix("id: ")
+        refused = await stranger.post(
+            path,
+            json={"stream": True, **body, "prompt": "Other"},
+            headers={"last-event-id": known},
+        )
+        assert refused.json()["error"]["code"] == "resume_token_mismatch"
+        served.replica.release.set()
+        rest = [line async for line in lines]
+    assert "data: [DONE]" in rest
+    assert not [line for line in rest if "error" in line]
+
+
+async def first_lines(lines: AsyncIterator[str], count: int) -> AsyncIterator[str]:
+    """So many that are not empty, without closing what they come from."""
+    while count:
+        line = await anext(lines)
+        count -= bool(line)
+        yield line
 
 
 @pytest.mark.parametrize(
