@@ -117,10 +117,17 @@ async def test_a_spike_is_answered_completely_by_all_replicas() -> None:
         assert made.dispatch.totals.streams_broken == 0
 
 
+def slow_down(made: Gateway) -> None:
+    """No answer may end before what is to happen in its middle."""
+    for served in made.replicas.values():
+        served.executor.step_s = 0.01
+
+
 @pytest.mark.parametrize("choices", [1, 3])
 async def test_another_gateway_adopts_what_the_lost_one_had_begun(choices: int) -> None:
     """The first one's links break in the middle of an answer."""
     async with gateway("a", "b") as made:
+        slow_down(made)
         long = request("long", tokens_max=60, choices=choices)
         fleet, dispatch = path(made.registry, Cluster(ClusterConfig()))
         await fleet.start()
@@ -146,6 +153,7 @@ async def test_an_answer_outlives_the_replica_that_began_it(
     choices: int, reason: LossReason
 ) -> None:
     async with gateway("a", "b") as made:
+        slow_down(made)
         long = request("long", tokens_max=60, choices=choices)
         said: dict[int, list[int]] = {choice: [] for choice in range(choices)}
         is_over = False
