@@ -52,11 +52,15 @@ class Running:
         return True
 
     async def supersede(self, request_id: RequestId) -> None:
-        """End a request whose client has come again for the rest of it, and wait for its end."""
+        """End a request whose client has come again for the rest of it, and wait for its end.
+
+        Of several that come at once each ends the one before: the last one stays.
+        """
         work = self._work.get(request_id)
-        if work is not None:
+        while work is not None:
             work.end(Cancelled("its client came again", code="superseded"))
-            await asyncio.wait({work.task}, timeout=SUPERSEDE_S)
+            done, _ = await asyncio.wait({work.task}, timeout=SUPERSEDE_S)
+            work = self._work.get(request_id) if done else None
 
     async def drain(self, timeout_s: float, error: GatewayError) -> None:
         """Let them finish; end those that have not within the timeout."""

@@ -84,3 +84,27 @@ async def test_two_requests_may_not_run_under_one_id() -> None:
             await asyncio.sleep(0)
     async with running.track(ID):
         pass
+
+
+async def test_of_several_who_come_again_at_once_only_the_last_one_stays() -> None:
+    running = Running()
+    came: list[str] = []
+    everybody_came = asyncio.Event()
+
+    async def work(name: str) -> None:
+        await running.supersede(ID)
+        async with running.track(ID):
+            came.append(name)
+            if name == "last":
+                everybody_came.set()
+            await asyncio.Event().wait()
+
+    tasks = [asyncio.create_task(work(name)) for name in ("first", "second", "third", "last")]
+    async with asyncio.timeout(5):
+        await everybody_came.wait()
+        ended = await asyncio.gather(*tasks[:-1], return_exceptions=True)
+    assert [isinstance(error, Cancelled) and error.code for error in ended] == ["superseded"] * 3
+    assert running.cancel(ID)
+    with pytest.raises(Cancelled):
+        await tasks[-1]
+    assert not running.cancel(ID), "nothing is left"
