@@ -39,12 +39,6 @@ class Told:
             self.request, choices=1, output=tuple(self._outputs[choice]), first_choice=choice
         )
 
-    def whole(self, first_choice: int, choices: int) -> Request:
-        """Choices of which nothing was told, as one request."""
-        named = range(first_choice, first_choice + choices)
-        assert not any(self._outputs[choice] for choice in named), "they have forked"
-        return replace(self.request, choices=choices, first_choice=first_choice)
-
 
 def choices_of(request: Request) -> range:
     """The numbers of its choices."""
