@@ -64,11 +64,18 @@ class Shares:
             self.rest(tenant)
 
     def correct(self, tenant: str, difference: int) -> None:
-        """What it was given cost so much more, or less, than was charged."""
+        """What it was given cost so much more, or less, than was charged.
+
+        Where nothing was, as for a stream that began at another gateway, the
+        tenant may have no account: more is charged then, less was forgiven.
+        """
         share = difference // self._weight(tenant)
         for accounts in (self._waiting, self._idle):
             if tenant in accounts:
                 accounts[tenant] = max(0, accounts[tenant] + share)
+                return
+        if difference > 0:
+            self.charge(tenant, difference)
 
     @property
     def remembered(self) -> int:

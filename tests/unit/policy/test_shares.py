@@ -69,8 +69,19 @@ def test_a_prediction_is_corrected_once_the_use_is_known() -> None:
     assert shares.of("a") == 20
     shares.correct("a", -1000)
     assert shares.of("a") == 0
-    shares.correct("stranger", 1000)
-    assert shares.of("stranger") == 0
+
+
+def test_a_tenant_without_an_account_pays_for_what_nobody_had_predicted() -> None:
+    """Its stream began at another gateway."""
+    shares = Shares(SharesConfig({"heavy": 2}, idle_tenants_max=10))
+    served(shares, {"busy": 10}, turns=5)
+    shares.correct("heavy", 1000)
+    assert shares.of("heavy") == 40 + 500, "from where the class is"
+    shares.correct("forgiven", -1000)
+    assert shares.remembered == 2
+    for number in range(100):
+        shares.correct(f"t{number}", 1000)
+    assert shares.remembered == 11, "one waits"
 
 
 def test_tenants_that_come_and_go_leave_a_bounded_memory() -> None:
