@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import httpx
+import pytest
 
 TIMEOUT_S = 120.0
 
@@ -35,6 +36,8 @@ class Reader:
     ask: dict[str, Any]
     texts: dict[int, str] = field(default_factory=dict)  # of each choice
     finishes: dict[int, str] = field(default_factory=dict)
+    tokens: dict[int, list[str]] = field(default_factory=dict)  # where logprobs were asked for
+    logprobs: dict[int, list[float]] = field(default_factory=dict)  # of these
     last_event_id: str | None = None
     request_id: str = ""
     is_done: bool = False
@@ -84,3 +87,18 @@ class Reader:
             if choice["finish_reason"] is not None:
                 assert index not in self.finishes, "a choice finished twice"
                 self.finishes[index] = choice["finish_reason"]
+            if choice["logprobs"] is not None:
+                self.tokens.setdefault(index, []).extend(choice["logprobs"]["tokens"])
+                self.logprobs.setdefault(index, []).extend(choice["logprobs"]["token_logprobs"])
+
+
+def assert_same(reader: Reader, whole: Reader) -> None:
+    """What was disturbed says what the other says, with every token's log-probability."""
+    assert reader.texts == whole.texts
+    assert reader.finishes == whole.finishes
+    assert reader.tokens == whole.tokens
+    for choice in range(reader.ask.get("n", 1)):
+        if "logprobs" in reader.ask:
+            assert len(reader.logprobs[choice]) == reader.ask["max_tokens"]
+            # Another batch may round differently, in the last of some seven digits.
+            assert reader.logprobs[choice] == pytest.approx(whole.logprobs[choice], abs=1e-4)

@@ -12,7 +12,7 @@ import pytest
 from orchestrator.live import operator_client
 from protos.messages import ReplicaId, SequenceId
 from protos.moves import MoveOutcome
-from tests.integration.cluster.clients import Reader, body
+from tests.integration.cluster.clients import Reader, assert_same, body
 from tests.integration.cluster.processes import Processes
 from tests.waiting import wait_for
 
@@ -91,8 +91,7 @@ def test_log_probabilities_and_several_choices_move_too(cluster: Processes) -> N
         outcome = move_once_possible(cluster, "both")
         running.result()
     assert outcome is MoveOutcome.MOVED
-    assert reader.texts == whole.texts
-    assert reader.finishes == whole.finishes
+    assert_same(reader, whole)
     cluster.wait_until_quiet()
 
 
