@@ -16,9 +16,9 @@ from collections.abc import Callable, Iterable, Sequence
 
 from orchestrator.sim.client import Answered, Outcome, Refused
 from orchestrator.sim.replica import SimReplica
-from orchestrator.sim.tokens import completion
-from orchestrator.sim.traffic import Traffic
 from orchestrator.sim.watched_registry import WatchedRegistry
+from orchestrator.workload.tokens import completion
+from orchestrator.workload.traffic import Traffic
 from protos.messages import FinishReason, Request, Standing
 from replicas.engine.engine import Engine
 

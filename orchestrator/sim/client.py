@@ -9,7 +9,7 @@ from orchestrator.control.seams import Clock
 from orchestrator.gateway.dispatch import Dispatch, Stream
 from orchestrator.gateway.errors import GatewayError
 from orchestrator.sim.hosts import GatewayHost
-from orchestrator.sim.traffic import Arrival
+from orchestrator.workload.traffic import Arrival
 from protos.messages import FinishReason, ReplicaId, Request
 
 

@@ -21,10 +21,10 @@ from orchestrator.sim.cost_model import H100_8B, BadCostModel, load_cost_model
 from orchestrator.sim.plot import CannotPlot, plot, require_matplotlib
 from orchestrator.sim.policies import OURS, POLICIES
 from orchestrator.sim.report import Report, report
-from orchestrator.sim.synthetic import WORKLOADS, synthesize
-from orchestrator.sim.trace_file import BadTrace, load_file
-from orchestrator.sim.traffic import Traffic
 from orchestrator.sim.world import WorldConfig, simulate
+from orchestrator.workload.synthetic import WORKLOADS, synthesize
+from orchestrator.workload.trace_file import BadTrace, load_file
+from orchestrator.workload.traffic import Traffic
 
 SYNTHETIC = "synthetic:"
 POSITIVE = click.IntRange(1)

@@ -16,7 +16,7 @@ from zlib import crc32
 from orchestrator.control.seams import Clock
 from orchestrator.sim.cost_model import CostModel
 from orchestrator.sim.executor import CostExecutor
-from orchestrator.sim.tokens import VOCAB_SIZE, sampled
+from orchestrator.workload.tokens import VOCAB_SIZE, sampled
 from protos.messages import Request, SampledToken
 from replicas.engine.plan import BlockCopy, BlockId, Row, StepOutcome, StepPlan
 

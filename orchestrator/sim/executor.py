@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from orchestrator.control.seams import Clock
 from orchestrator.sim.cost_model import CostModel
 from orchestrator.sim.loop import NS_PER_S
-from orchestrator.sim.tokens import next_token, sampled
+from orchestrator.workload.tokens import next_token, sampled
 from protos.messages import SampledToken
 from replicas.engine.plan import BlockId, Sample, StepOutcome, StepPlan
 

@@ -10,14 +10,12 @@ import hashlib
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from math import ceil
 
 from orchestrator.policy.route import RouteReason
 from orchestrator.sim.client import Answered, Outcome, Refused
 from orchestrator.sim.loop import NS_PER_S
 from orchestrator.sim.world import History
-
-Figures = dict[str, float | int]
+from orchestrator.workload.quantiles import Figures, spread_of
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,21 +97,6 @@ def tpots(answered: Sequence[Answered]) -> list[float]:
         for answer in answered
         if len(answer.tokens) > 1
     )
-
-
-def spread_of(ordered: Sequence[float], percents: Sequence[int], *, mean: bool) -> Figures:
-    """Percentiles by nearest rank, and the mean where it is asked for. Empty for nothing."""
-    if not ordered:
-        return {}
-    figures: Figures = {f"p{percent}": percentile(ordered, percent) for percent in percents}
-    if mean:
-        figures["mean"] = sum(ordered) / len(ordered)
-    return figures
-
-
-def percentile(ordered: Sequence[float], percent: int) -> float:
-    """The smallest value that is not exceeded by at least so many percent."""
-    return ordered[max(0, ceil(len(ordered) * percent / 100) - 1)]
 
 
 def trace_hash(history: History) -> str:

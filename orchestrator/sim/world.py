@@ -41,9 +41,9 @@ from orchestrator.sim.network import Exchange, Network
 from orchestrator.sim.peers import PeerExchange
 from orchestrator.sim.policies import CEILING, OURS, POLICIES
 from orchestrator.sim.replica import SimReplica, Surroundings
-from orchestrator.sim.tokens import VOCAB_SIZE
-from orchestrator.sim.traffic import Arrival, Traffic
 from orchestrator.sim.watched_registry import WatchedRegistry
+from orchestrator.workload.tokens import VOCAB_SIZE
+from orchestrator.workload.traffic import Arrival, Traffic
 from protos.messages import ModelCard, ReplicaId, Request, Snapshot
 from protos.registry import ReplicaRecord
 from replicas.config import ReplicaConfig

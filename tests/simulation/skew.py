@@ -6,9 +6,9 @@ from random import Random
 
 from orchestrator.sim.checkers import Checkers
 from orchestrator.sim.loop import NS_PER_S
-from orchestrator.sim.synthetic import SYSTEM_PROMPT_IDS, SYSTEM_PROMPT_TOKENS
-from orchestrator.sim.traffic import Arrival, Traffic
 from orchestrator.sim.world import History, WorldConfig, simulate
+from orchestrator.workload.synthetic import SYSTEM_PROMPT_IDS, SYSTEM_PROMPT_TOKENS
+from orchestrator.workload.traffic import Arrival, Traffic
 
 REPLICAS = 4
 AGENTS = 40

@@ -13,10 +13,11 @@ from random import Random
 from orchestrator.sim.checkers import Checkers
 from orchestrator.sim.client import Answered
 from orchestrator.sim.cost_model import CostModel
-from orchestrator.sim.report import percentile, ttfts
-from orchestrator.sim.synthetic import chat, poisson
-from orchestrator.sim.traffic import Arrival, Traffic, merged
+from orchestrator.sim.report import ttfts
 from orchestrator.sim.world import History, WorldConfig, simulate
+from orchestrator.workload.quantiles import percentile
+from orchestrator.workload.synthetic import chat, poisson
+from orchestrator.workload.traffic import Arrival, Traffic, merged
 from protos.messages import RequestClass
 
 SECONDS = 15.0

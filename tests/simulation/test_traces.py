@@ -13,9 +13,9 @@ import pytest
 
 from orchestrator.sim.checkers import Checkers
 from orchestrator.sim.report import report
-from orchestrator.sim.trace_file import load_file
-from orchestrator.sim.traffic import Traffic
 from orchestrator.sim.world import WorldConfig, simulate
+from orchestrator.workload.trace_file import load_file
+from orchestrator.workload.traffic import Traffic
 
 FOLDER = os.environ.get("BLOCKYARD_TRACES")
 FILES = sorted(Path(FOLDER).glob("*.jsonl.xz")) if FOLDER else []

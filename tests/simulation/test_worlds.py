@@ -10,9 +10,9 @@ from orchestrator.sim.checkers import Checkers
 from orchestrator.sim.client import Answered
 from orchestrator.sim.loop import NS_PER_S
 from orchestrator.sim.report import report
-from orchestrator.sim.synthetic import synthesize
-from orchestrator.sim.traffic import Arrival, Traffic
 from orchestrator.sim.world import WorldConfig, simulate
+from orchestrator.workload.synthetic import synthesize
+from orchestrator.workload.traffic import Arrival, Traffic
 from tests.simulation.workloads import BLOCK_SIZE, run, small_traffic
 
 SMALL = WorldConfig(replicas=1, blocks=64, block_size=BLOCK_SIZE)

@@ -6,8 +6,8 @@ from random import Random
 
 from orchestrator.sim.checkers import Checkers
 from orchestrator.sim.loop import NS_PER_S
-from orchestrator.sim.traffic import Arrival, Traffic, in_order
 from orchestrator.sim.world import History, WorldConfig, simulate
+from orchestrator.workload.traffic import Arrival, Traffic, in_order
 
 BLOCK_SIZE = 4
 

@@ -74,6 +74,9 @@ RULES = {
         ("protos", "orchestrator.policy", "orchestrator.control", "orchestrator.gateway"),
         IO_LIBRARIES,
     ),
+    "orchestrator.workload": Rule(
+        (*PURE_PROTOS, "orchestrator.workload"), OUTSIDE_WORLD - {"random"}
+    ),
     # The two worlds: both see everything that decides, neither sees the other.
     "orchestrator.live": Rule(
         ("protos", "replicas", "orchestrator.config", "orchestrator.live", *DECIDING),
@@ -86,6 +89,7 @@ RULES = {
             "replicas.engine",
             "replicas.shell",
             "orchestrator.sim",
+            "orchestrator.workload",
             *DECIDING,
         ),
         IO_LIBRARIES | {"grpc"},

@@ -15,8 +15,8 @@ from orchestrator.sim.incident.memory import MemoryState
 from orchestrator.sim.incident.replay import Answer, Look, Replay
 from orchestrator.sim.incident.workload import AGENT, CHAT, Load
 from orchestrator.sim.loop import NS_PER_S
-from orchestrator.sim.report import Figures, percentile
-from orchestrator.sim.traffic import Arrival
+from orchestrator.workload.quantiles import Figures, percentile
+from orchestrator.workload.traffic import Arrival
 
 # Objectives that a request must meet to count as goodput.
 TTFT_S_MAX = 1.0

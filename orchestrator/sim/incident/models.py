@@ -18,8 +18,8 @@ from orchestrator.sim.incident.memory import MemoryState
 from orchestrator.sim.incident.paged import PagedEngine
 from orchestrator.sim.incident.workload import ID_TOKENS, PREFIX_IDS, STOP_TOKEN, request_of
 from orchestrator.sim.loop import NS_PER_S
-from orchestrator.sim.tokens import block_tokens
-from orchestrator.sim.traffic import Arrival
+from orchestrator.workload.tokens import block_tokens
+from orchestrator.workload.traffic import Arrival
 from protos.messages import Delta, ModelCard
 from replicas.engine.config import EngineConfig
 from replicas.engine.plan import StepOutcome, StepPlan

@@ -18,7 +18,7 @@ from orchestrator.sim.incident.memory import MemoryState
 from orchestrator.sim.incident.models import MODELS, MemoryModel, PoolConfig
 from orchestrator.sim.incident.workload import STOP_TOKEN
 from orchestrator.sim.loop import NS_PER_S
-from orchestrator.sim.traffic import Arrival
+from orchestrator.workload.traffic import Arrival
 from protos.messages import Delta, RequestId, SampledToken
 from replicas.engine.plan import Sample, StepOutcome, StepPlan
 

@@ -16,7 +16,7 @@ from orchestrator.sim.incident.figures import (
 )
 from orchestrator.sim.incident.incident import Incident
 from orchestrator.sim.loop import NS_PER_S
-from orchestrator.sim.report import Figures
+from orchestrator.workload.quantiles import Figures
 
 EVIDENCE_MAX = 3  # failures shown one by one
 

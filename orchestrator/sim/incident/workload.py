@@ -16,9 +16,9 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from random import Random
 
-from orchestrator.sim.synthetic import poisson
-from orchestrator.sim.tokens import VOCAB_SIZE
-from orchestrator.sim.traffic import Arrival, merged
+from orchestrator.workload.synthetic import poisson
+from orchestrator.workload.tokens import VOCAB_SIZE
+from orchestrator.workload.traffic import Arrival, merged
 from protos.messages import Request, SamplingParams
 
 CHAT, AGENT = "A", "B"

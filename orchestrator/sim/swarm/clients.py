@@ -16,7 +16,7 @@ from orchestrator.policy.admit import AdmitReason
 from orchestrator.sim.client import Answered, Outcome, Refused
 from orchestrator.sim.exact_executor import completion
 from orchestrator.sim.hosts import GatewayHost, GatewayLife
-from orchestrator.sim.traffic import Arrival
+from orchestrator.workload.traffic import Arrival
 from protos.messages import Delta, FinishReason, ReplicaId, Request
 
 LEFT = "client_left"

@@ -30,8 +30,8 @@ from orchestrator.sim.swarm.faults import (
     WayBreaks,
     WayParts,
 )
-from orchestrator.sim.traffic import Arrival, Traffic, in_order
 from orchestrator.sim.world import SHELL, History, WorldConfig, simulate
+from orchestrator.workload.traffic import Arrival, Traffic, in_order
 from protos.messages import Request, RequestClass, Standing
 
 BLOCK_SIZE = 4

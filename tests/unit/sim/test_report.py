@@ -6,8 +6,9 @@ from dataclasses import replace
 
 from orchestrator.policy.route import RouteReason
 from orchestrator.sim.client import Answered, Refused
-from orchestrator.sim.report import percentile, report, trace_hash
+from orchestrator.sim.report import report, trace_hash
 from orchestrator.sim.world import History, WorldConfig
+from orchestrator.workload.quantiles import percentile
 from protos.messages import EngineCounters, FinishReason, ReplicaId, Snapshot
 
 S = 1_000_000_000

@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import pytest
 
-from orchestrator.sim.tokens import VOCAB_SIZE, block_tokens, completion
+from orchestrator.workload.tokens import VOCAB_SIZE, block_tokens, completion
 from protos.messages import Request, RequestId, SamplingParams
 
 REQUEST = Request(RequestId("r"), (1, 2, 3), SamplingParams(tokens_max=8, seed=5))

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from orchestrator.sim.trace_file import BadTrace, load_file
+from orchestrator.workload.trace_file import BadTrace, load_file
 
 ROW: dict[str, Any] = {
     "arrival_ms": 1500,

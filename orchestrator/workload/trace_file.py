@@ -17,8 +17,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from orchestrator.sim.tokens import BLOCK_SIZE_MIN
-from orchestrator.sim.traffic import NS_PER_MS, Arrival, Traffic, in_order
+from orchestrator.workload.tokens import BLOCK_SIZE_MIN
+from orchestrator.workload.traffic import NS_PER_MS, Arrival, Traffic, in_order
 
 BLOCK_SIZE_WITHOUT_IDS = 16
 

@@ -11,10 +11,10 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from random import Random
 
-from orchestrator.sim.loop import NS_PER_S
-from orchestrator.sim.tokens import block_tokens
+from orchestrator.workload.tokens import block_tokens
 from protos.messages import Request, RequestClass, RequestId, SamplingParams
 
+NS_PER_S = 1_000_000_000
 NS_PER_MS = NS_PER_S // 1000
 # Ids from here on belong to one request alone; a trace's own ids are smaller.
 PRIVATE_IDS = 1 << 40

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from orchestrator.sim.loop import NS_PER_S
-from orchestrator.sim.synthetic import SYSTEM_PROMPT_IDS, WORKLOADS, synthesize
-from orchestrator.sim.traffic import Arrival, Traffic, merged
+from orchestrator.workload.synthetic import SYSTEM_PROMPT_IDS, WORKLOADS, synthesize
+from orchestrator.workload.traffic import Arrival, Traffic, merged
 
 
 def arrival(

@@ -11,8 +11,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping
 from random import Random
 
-from orchestrator.sim.loop import NS_PER_S
-from orchestrator.sim.traffic import Arrival, Traffic, merged
+from orchestrator.workload.traffic import NS_PER_S, Arrival, Traffic, merged
 
 BLOCK_SIZE = 16
 SYSTEM_PROMPT_TOKENS = 600
