@@ -6,7 +6,6 @@ broke and the line that shows it again, and belongs into tests/simulation/seeds.
 
 from __future__ import annotations
 
-import logging
 import time
 from collections import Counter
 from collections.abc import Iterator
@@ -14,6 +13,7 @@ from collections.abc import Iterator
 import click
 
 from orchestrator.sim.client import Answered, Outcome
+from orchestrator.sim.silence import silence
 from orchestrator.sim.swarm.scenario import Scenario, scenario
 
 
@@ -23,14 +23,14 @@ from orchestrator.sim.swarm.scenario import Scenario, scenario
 @click.option("--calm", is_flag=True, help="Without any fault.")
 def command(*, seeds: int, first: int, calm: bool) -> None:
     """Run many small simulated clusters in which everything goes wrong that can."""
-    logging.disable(logging.CRITICAL)  # what goes wrong is meant to
     began = time.perf_counter()
     ends: Counter[str] = Counter()
     moves = failed = 0
     for seed in range(first, first + seeds):
         world = scenario(seed, is_calm=calm)
         try:
-            history = world.run()
+            with silence():
+                history = world.run()
         except Exception as error:
             failed += 1
             click.echo(failure_text(seed, world, error, is_calm=calm))

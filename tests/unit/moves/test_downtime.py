@@ -50,6 +50,7 @@ async def test_what_is_copied_of_a_frozen_sequence_does_not_grow_with_its_length
     context_blocks: int,
 ) -> None:
     async with ends("a", "b") as [a, b]:
+        a.executor.step_s = 0.001  # else it makes whole blocks while messages pass
         reader = asyncio.create_task(read(a))
         a.submit(request("r", prompt_tokens=context_blocks * CARD.block_size, tokens_max=2000))
         sequence_id = await a.sequence()
