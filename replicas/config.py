@@ -19,6 +19,7 @@ class ReplicaConfig:
     host: str = "127.0.0.1"
     port: int = 0  # 0: any free one
     advertise_host: str | None = None  # how others reach this replica; None: `host`
+    advertise_port: int | None = None  # None: the one it listens on
     report_interval_ms: int = 250  # longest silence of a link, to gateway or control plane
     link_messages_max: int = 1024  # unsent messages of a gateway; at the bound its link is closed
     park_grace_ms: int = 10_000  # a choice that nobody follows is cancelled after this long

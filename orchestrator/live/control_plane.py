@@ -56,12 +56,14 @@ class ControlPlaneServer:
         host: str,
         port: int,
         advertise_host: str,
+        advertise_port: int | None = None,
         config: ControlPlaneConfig | None = None,
     ) -> None:
         self._directory = directory
         self._host = host
         self._port = port
         self._advertise_host = advertise_host
+        self._advertise_port = advertise_port
         self._config = config or ControlPlaneConfig()
         self._clock = OsClock()
         self._room = ControlRoom(
@@ -84,7 +86,7 @@ class ControlPlaneServer:
         except RuntimeError as error:
             raise CannotListen(f"cannot listen on port {self._port} of {self._host}") from error
         await server.start()
-        address = host_port(self._advertise_host, port)
+        address = host_port(self._advertise_host, self._advertise_port or port)
         self._candidacy = candidacy = Candidacy(
             self._directory,
             address,

@@ -107,7 +107,7 @@ class Replica:
         port = await server.start(config.host, config.port)
         self._server = server
         await self._tell_all()
-        address = host_port(config.advertise_host or config.host, port)
+        address = host_port(config.advertise_host or config.host, config.advertise_port or port)
         record = ReplicaRecord(config.replica_id, address, self._card, self.snapshot().blocks_total)
         self._start_tasks(record)
         logger.info("replica %s serves %s at %s", config.replica_id, self._card.name, address)

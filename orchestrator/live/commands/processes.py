@@ -35,6 +35,10 @@ from replicas.serving.build import DoesNotFit, build_replica
 from replicas.serving.replica import ReplicaUnhealthy
 
 HEALTH_PERIOD_S = 1.0
+# One process behind a mapped port: of a container, of a tunnel, of a proxy.
+ADVERTISE_PORT = click.option(
+    "--advertise-port", type=PORT, help="Where others reach its port; default: as it is."
+)
 
 # Yields where it listens, and how to ask whether it is well.
 Process = AbstractAsyncContextManager[tuple[str, Callable[[], None]]]
@@ -44,9 +48,11 @@ Process = AbstractAsyncContextManager[tuple[str, Callable[[], None]]]
 @click.argument("replica_id", metavar="NAME")
 @process_options("advertise_host", "drain_s", "model", "blocks", "block_size", "device", "dtype")
 @click.option("--port", "replica_port", type=PORT, help="Default: any free one.")
-def replica(replica_id: str, **values: Any) -> None:
+@ADVERTISE_PORT
+def replica(replica_id: str, advertise_port: int | None, **values: Any) -> None:
     """Serve one model on one device, as the replica NAME of a cluster."""
-    run(lambda deployment: replica_process(ReplicaId(replica_id), deployment), values)
+    name = ReplicaId(replica_id)
+    run(lambda deployment: replica_process(name, deployment, advertise_port), values)
 
 
 @click.command()
@@ -61,14 +67,15 @@ def gateway(**values: Any) -> None:
 @click.command("control-plane")
 @process_options("advertise_host")
 @click.option("--control-port", type=PORT, default=8002, show_default=True)
-def control_plane(**values: Any) -> None:
+@ADVERTISE_PORT
+def control_plane(advertise_port: int | None, **values: Any) -> None:
     """Lead a cluster, or stand by while another control plane does."""
-    run(control_plane_process, values)
+    run(lambda deployment: control_plane_process(deployment, advertise_port), values)
 
 
 @asynccontextmanager
 async def replica_process(
-    replica_id: ReplicaId, deployment: Deployment
+    replica_id: ReplicaId, deployment: Deployment, advertise_port: int | None
 ) -> AsyncIterator[tuple[str, Callable[[], None]]]:
     registry = connect_registry(deployment)
     config = ReplicaConfig(
@@ -76,6 +83,7 @@ async def replica_process(
         host=deployment.host,
         port=deployment.replica_port or 0,
         advertise_host=deployment.advertise_host,
+        advertise_port=advertise_port,
     )
     built = await asyncio.to_thread(
         build_replica,
@@ -109,7 +117,7 @@ async def gateway_process(deployment: Deployment) -> AsyncIterator[tuple[str, Ca
 
 @asynccontextmanager
 async def control_plane_process(
-    deployment: Deployment,
+    deployment: Deployment, advertise_port: int | None
 ) -> AsyncIterator[tuple[str, Callable[[], None]]]:
     registry = connect_registry(deployment)
     server = ControlPlaneServer(
@@ -117,6 +125,7 @@ async def control_plane_process(
         host=deployment.host,
         port=deployment.control_port,
         advertise_host=deployment.advertise_host or deployment.host,
+        advertise_port=advertise_port,
     )
     try:
         yield await server.start(), server.check_health

@@ -84,6 +84,19 @@ async def test_the_first_leads_from_its_start_and_the_second_stands_by() -> None
         assert leader is not None and leader.address == one.address
 
 
+async def test_the_leader_is_named_by_the_port_that_it_advertises() -> None:
+    directory = Directory()
+    server = ControlPlaneServer(
+        directory, host="127.0.0.1", port=0, advertise_host="127.0.0.1", advertise_port=4711
+    )
+    try:
+        assert await server.start() == "127.0.0.1:4711"
+        leader = await directory.leader()
+        assert leader is not None and leader.address == "127.0.0.1:4711"
+    finally:
+        await server.stop()
+
+
 async def test_a_leader_that_stops_leaves_the_lead_to_the_standby_at_once() -> None:
     """Its lease has ten minutes to go: only a resignation ends it in time."""
     directory = Directory()

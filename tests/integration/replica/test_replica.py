@@ -67,6 +67,11 @@ async def test_the_advertised_host_is_the_one_it_is_told() -> None:
         assert served.address.startswith("replica-0.example:")
 
 
+async def test_the_advertised_port_is_the_one_it_is_told() -> None:
+    async with running(replace(CONFIG, advertise_port=4711)) as served:
+        assert served.address.endswith(":4711")
+
+
 async def test_blocks_can_be_located_once_they_are_full() -> None:
     known = registry()
     async with running(registry=known) as served, served.attached() as gateway:
