@@ -1,1 +1,1 @@
-"""Open-loop load on any server that speaks OpenAI's API, and what its clients heard."""
+"""A load generator for any server that speaks OpenAI's API: open loop, heard to the end."""

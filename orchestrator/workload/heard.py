@@ -39,6 +39,7 @@ class Heard:
     first_s: float | None = None  # of its tokens
     last_s: float | None = None
     gap_s: float = 0.0  # the longest silence between two of its tokens
+    gaps_s: tuple[float, ...] = ()  # all of them, where somebody will ask
     tokens: int = 0  # generated, of all choices
     prompt_tokens: int = 0
     hit_tokens: int = 0
