@@ -77,9 +77,28 @@ RULES = {
     "orchestrator.workload": Rule(
         (*PURE_PROTOS, "orchestrator.workload"), OUTSIDE_WORLD - {"random"}
     ),
+    # Scenarios and verdicts know no world; the command finds one by its name.
+    "orchestrator.chaos": Rule(
+        (*PURE_PROTOS, "orchestrator.workload", "orchestrator.chaos"),
+        IO_LIBRARIES | {"asyncio", "grpc", "socket", "threading"},
+    ),
     # The two worlds: both see everything that decides, neither sees the other.
     "orchestrator.live": Rule(
         ("protos", "replicas", "orchestrator.config", "orchestrator.live", *DECIDING),
+        frozenset({"redis"}),
+    ),
+    # Real clusters that a scenario is played on; scenarios and loads know nothing of them.
+    "orchestrator.live.chaos": Rule(
+        (
+            "protos",
+            "replicas",
+            "orchestrator.config",
+            "orchestrator.live",
+            "orchestrator.chaos",
+            "orchestrator.load",
+            "orchestrator.workload",
+            *DECIDING,
+        ),
         frozenset({"redis"}),
     ),
     "orchestrator.sim": Rule(
@@ -89,6 +108,7 @@ RULES = {
             "replicas.engine",
             "replicas.shell",
             "orchestrator.sim",
+            "orchestrator.chaos",
             "orchestrator.workload",
             *DECIDING,
         ),
