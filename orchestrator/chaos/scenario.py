@@ -2,8 +2,9 @@
 
 Plain data, the same for the simulator, for processes on one machine and for a
 cluster of Kubernetes. Times are seconds from the first request on. Members are
-called `replica-N`, `gateway-N`, `control-N` and `redis`; `leader` is whichever
-control plane leads when the fault strikes, `node-N` is replica N and gateway N.
+called `replica-N`, `gateway-N`, `control-N`, counted from 0, and `redis`;
+`leader` is whichever control plane leads when the fault strikes, `node-N` is
+replica N and gateway N.
 """
 
 from __future__ import annotations
@@ -46,6 +47,8 @@ class Load:
     leaves: float = 0.0  # share of clients that go away in the middle
     reads_per_s: float | None = None  # tokens that a client takes; None: all at once
     is_poison: bool = False  # replicas die of it
+    variety: int = 8  # different requests that it is made of, the same for every seed
+    at_s: tuple[float, ...] = ()  # one comes exactly then, besides those of the process
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,6 +58,17 @@ class Objectives:
     ttft_s: float = 2.0
     tpot_s: float = 0.1
     deadline_s: float = 60.0  # an answer or a reason by then
+
+
+@dataclass(frozen=True, slots=True)
+class Expectations:
+    """What this scenario is for, beyond the rules that hold in each. None: nothing is expected."""
+
+    recovery_s: float | None = None  # after each fault
+    refused_max: int | None = None  # requests, poison aside
+    refused_classes: tuple[str, ...] | None = None  # of which requests may be refused
+    ttft_p99_s: float | None = None  # of interactive requests that came while it was on
+    tpot_times: float | None = None  # their median TPOT then, as a multiple of that before
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,3 +82,4 @@ class Scenario:
     loads: tuple[Load, ...]
     faults: tuple[TimedFault, ...] = ()
     objectives: Objectives = Objectives()
+    expect: Expectations = Expectations()

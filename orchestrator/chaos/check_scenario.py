@@ -1,0 +1,102 @@
+"""What a scenario must be beyond its types: sizes that make sense, members that exist."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from dataclasses import fields
+
+from orchestrator.chaos.bad_scenario import BadScenario
+from orchestrator.chaos.faults import Fault, Scale
+from orchestrator.chaos.scenario import Load, Scenario
+
+CLASSES = ("interactive", "agent", "batch")
+MEMBER = re.compile(r"(replica|gateway|control|node)-(\d+)")
+
+
+def check(scenario: Scenario, label: str) -> None:
+    """Raises BadScenario with the first thing that is wrong."""
+    for complaint in complaints(scenario):
+        raise BadScenario(f"{label}: {complaint}")
+
+
+def complaints(scenario: Scenario) -> Iterator[str]:
+    """All that is wrong, key first."""
+    shape = scenario.shape
+    for field in fields(shape):
+        if getattr(shape, field.name) < (field.name != "control_planes"):
+            yield f"shape: {field.name}: too small"
+    if scenario.seconds <= 0:
+        yield "seconds: must be positive"
+    if not scenario.loads:
+        yield "loads: at least one is needed"
+    for number, load in enumerate(scenario.loads):
+        for complaint in _of_load(load):
+            yield f"loads[{number}]: {complaint}"
+    for number, timed in enumerate(scenario.faults):
+        if timed.at_s < 0:
+            yield f"faults[{number}]: at_s: must not be negative"
+        for complaint in _of_fault(timed.fault, _sizes(scenario)):
+            yield f"faults[{number}]: {complaint}"
+    for name in scenario.expect.refused_classes or ():
+        if name not in CLASSES:
+            yield f"expect: refused_classes: {name!r} is none of {', '.join(CLASSES)}"
+
+
+def _of_load(load: Load) -> Iterator[str]:
+    if load.request_class not in CLASSES:
+        yield f"request_class: {load.request_class!r} is none of {', '.join(CLASSES)}"
+    if load.rate < 0 or min(load.at_s, default=0.0) < 0:
+        yield "rate, at_s: must not be negative"
+    if load.prefix_tokens < 0:
+        yield "prefix_tokens: must not be negative"
+    for name, (least, most) in (("prompt", load.prompt_tokens), ("output", load.output_tokens)):
+        if not 1 <= least <= most:
+            yield f"{name}_tokens: must be [from, to] with 1 <= from <= to"
+    if not 0 <= load.leaves <= 1:
+        yield "leaves: must be a share from 0 to 1"
+    if load.reads_per_s is not None and load.reads_per_s <= 0:
+        yield "reads_per_s: must be positive"
+    if load.variety < 1:
+        yield "variety: must be at least 1"
+    for number, spike in enumerate(load.spikes):
+        if spike.at_s < 0 or spike.seconds <= 0 or spike.times < 1:
+            yield f"spikes[{number}]: at_s >= 0, seconds > 0 and times >= 1 are needed"
+
+
+def _of_fault(fault: Fault, sizes: dict[str, int]) -> Iterator[str]:
+    for field in fields(fault):
+        value = getattr(fault, field.name)
+        match field.name:
+            case "who" | "one" | "other":
+                for name in (value,) if isinstance(value, str) else value:
+                    yield from _of_member(name, field.name, sizes)
+            case "seconds" | "delay_s" if value < 0:
+                yield f"{field.name}: must not be negative"
+            case "times" | "replicas" if value < 1:
+                yield f"{field.name}: must be at least 1"
+            case "share" if not 0 <= value < 1:
+                yield "share: must be from 0 to less than 1"
+
+
+def _of_member(name: str, key: str, sizes: dict[str, int]) -> Iterator[str]:
+    if name in ("redis", "leader"):
+        return
+    matched = MEMBER.fullmatch(name)
+    if matched is None:
+        yield f"{key}: {name!r} is not redis, leader, or replica-, gateway-, control- or node-N"
+    elif int(matched[2]) >= sizes[matched[1]]:
+        yield f"{key}: there is no {name}; they are counted from 0"
+
+
+def _sizes(scenario: Scenario) -> dict[str, int]:
+    """How many of each kind there are, at most, at any time."""
+    shape = scenario.shape
+    scaled = [t.fault.replicas for t in scenario.faults if isinstance(t.fault, Scale)]
+    replicas = max(shape.replicas, *scaled) if scaled else shape.replicas
+    return {
+        "replica": replicas,
+        "gateway": shape.gateways,
+        "control": shape.control_planes,
+        "node": min(replicas, shape.gateways),
+    }
