@@ -9,7 +9,7 @@ the usual case (LF, one `data` line) takes the short way.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from typing import NamedTuple
 
 EVENT_BYTES_MAX = 16 * 1024 * 1024
 
@@ -18,8 +18,7 @@ class NotEvents(Exception):
     """What arrives is no stream of events, or has no end."""
 
 
-@dataclass(frozen=True, slots=True)
-class Event:
+class Event(NamedTuple):
     """A complete event; without an id of its own it has the latest one."""
 
     id: str
@@ -47,6 +46,8 @@ class EventReader:
                 yield Event(self._last_id, data)
 
     def _data_of(self, block: bytes) -> bytes:
+        if block.startswith(b"data: ") and b"\n" not in block:
+            return block[6:]
         data = []
         for line in block.split(b"\n"):
             name, _, value = line.partition(b":")

@@ -63,7 +63,7 @@ class Hearing:
             self.is_done = True
         else:
             try:
-                self._take_chunk(json.loads(event.data), now_s)
+                self._take_chunk(json.loads(event.data.decode()), now_s)
             except (ValueError, TypeError, AttributeError) as error:  # what strangers send
                 raise NotEvents(f"no chunk of an answer: {event.data[:80]!r}") from error
         self.last_event_id = event.id

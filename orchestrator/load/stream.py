@@ -16,8 +16,10 @@ import asyncio
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass
+from http import HTTPStatus
+from io import BytesIO
 
-import httpx
+import aiohttp
 
 from orchestrator.load.ask import Ask, Clock
 from orchestrator.load.events import EventReader, NotEvents
@@ -83,7 +85,7 @@ class Listener:
         self._urls = urls
         self._ask = ask
         self._clock = clock
-        self._client = wire.quick if ask.reads_per_s is None else wire.slow
+        self._session = wire.quick if ask.reads_per_s is None else wire.slow
         self._patience = patience
         self._resume = resume
         self._content = json.dumps(ask.body).encode()
@@ -146,17 +148,16 @@ class Listener:
     async def _one_connection(self, url: str) -> Closing:
         self._connections += 1
         try:
-            async with self._client.stream(
-                "POST",
+            async with self._session.post(
                 f"{url}{self._ask.path}",
-                content=self._content,
+                data=BytesIO(self._content),
                 headers=self._headers(),
                 timeout=self._timeout(),
             ) as response:
-                if response.status_code != httpx.codes.OK:
-                    return self._refusal(response.status_code, await response.aread())
-                return await self._hear(response)
-        except (httpx.HTTPError, httpx.InvalidURL, OSError) as error:
+                if response.status != HTTPStatus.OK:
+                    return self._refusal(response.status, await response.read())
+                return await self._hear(response.content)
+        except (aiohttp.ClientError, TimeoutError, OSError) as error:
             return self._lost(failure_code(error))
 
     def _headers(self) -> dict[str, str]:
@@ -167,9 +168,12 @@ class Listener:
             headers["Last-Event-ID"] = self._hearing.last_event_id
         return headers
 
-    def _timeout(self) -> httpx.Timeout:
-        silence_s = self._patience.silence_s if self._resume else None
-        return httpx.Timeout(silence_s, connect=self._patience.connect_s, pool=None)
+    def _timeout(self) -> aiohttp.ClientTimeout:
+        return aiohttp.ClientTimeout(
+            total=None,
+            sock_connect=self._patience.connect_s,
+            sock_read=self._patience.silence_s if self._resume else None,
+        )
 
     def _refusal(self, status: int, content: bytes) -> Closing:
         """An answer that is none. Once there were tokens it only says why they end."""
@@ -184,12 +188,12 @@ class Listener:
             return Closing(End.BROKEN, code, status, is_worth_another=status in RETRIED)
         return Closing(End.REFUSED if is_reason else End.UNANSWERED, code, status)
 
-    async def _hear(self, response: httpx.Response) -> Closing:
+    async def _hear(self, content: aiohttp.StreamReader) -> Closing:
         """A stream of events, to its end."""
         reader, hearing = EventReader(self._hearing.last_event_id), self._hearing
         pause_s = 0.0 if self._ask.reads_per_s is None else 1 / self._ask.reads_per_s
         try:
-            async for chunk in response.aiter_bytes():
+            async for chunk in content.iter_any():
                 for event in reader.feed(chunk):
                     hearing.take(event, self._clock())
                     if hearing.is_done or hearing.error_code:
