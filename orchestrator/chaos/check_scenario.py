@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from dataclasses import fields
 
 from orchestrator.chaos.bad_scenario import BadScenario
-from orchestrator.chaos.faults import Fault, Scale
+from orchestrator.chaos.faults import Fault, Scale, Skew
 from orchestrator.chaos.scenario import Load, Scenario
 
 CLASSES = ("interactive", "agent", "batch")
@@ -71,7 +71,7 @@ def _of_fault(fault: Fault, sizes: dict[str, int]) -> Iterator[str]:
             case "who" | "one" | "other":
                 for name in (value,) if isinstance(value, str) else value:
                     yield from _of_member(name, field.name, sizes)
-            case "seconds" | "delay_s" if value < 0:
+            case "seconds" | "delay_s" if value < 0 and not isinstance(fault, Skew):
                 yield f"{field.name}: must not be negative"
             case "times" | "replicas" if value < 1:
                 yield f"{field.name}: must be at least 1"

@@ -4,8 +4,7 @@ Arrivals are a Poisson process from the seed. What they ask comes from a
 catalogue that no seed changes: each load has `variety` different requests,
 told apart by their tag, lengths and number, so that a world which must compute
 what a request says undisturbed does so once for many runs. Prompts are blocks
-with ids; two requests share exactly the blocks of their common prefix. Half of
-a catalogue is sampled, with a seed, the other half is greedy.
+with ids; two requests share exactly the blocks of their common prefix.
 """
 
 from __future__ import annotations
@@ -31,7 +30,6 @@ class Due:
     leaves_after_s: float | None  # its client goes away then, if it is not over
     reads_per_s: float | None  # tokens that the client takes; None: all at once
     is_poison: bool
-    item: int  # of its load's catalogue
 
     @property
     def number(self) -> int:
@@ -40,23 +38,6 @@ class Due:
     @property
     def due_s(self) -> float:
         return self.arrival.arrival_ns / NS_PER_S
-
-    @property
-    def prompt(self) -> str:
-        """As text, a character for each token of a model that works byte by byte."""
-        return "".join(map(words, self.arrival.block_ids))[: self.arrival.input_tokens]
-
-    @property
-    def body(self) -> dict[str, object]:
-        """Of `POST /v1/completions`, but for the model. The same for the same item, always."""
-        return {
-            "prompt": self.prompt,
-            "max_tokens": self.arrival.output_tokens,
-            "temperature": 0.8 if self.item % 2 else 0.0,
-            "seed": self.item,
-            "ignore_eos": True,
-            "request_class": self.arrival.request_class.value,
-        }
 
 
 def demand(scenario: Scenario, seed: int) -> tuple[Due, ...]:
@@ -87,17 +68,16 @@ def words(block_id: int) -> str:
 
 
 def _dues(random: Random, load: Load, seconds: float) -> Iterator[Due]:
-    catalogue = [_arrival(load, item) for item in range(load.variety)]
+    catalogue = [_item(load, number) for number in range(load.variety)]
     for arrival_ns in _arrivals(random, load, seconds):
-        item = random.randrange(load.variety)
+        item = random.choice(catalogue)
         leaves = random.random() < load.leaves
         after_s = random.uniform(0.05, LEAVES_WITHIN_S)
         yield Due(
-            replace(catalogue[item], arrival_ns=arrival_ns),
+            replace(item, arrival_ns=arrival_ns),
             after_s if leaves else None,
             load.reads_per_s,
             load.is_poison,
-            item,
         )
 
 
@@ -119,9 +99,9 @@ def _poisson(random: Random, rate: float, start_s: float, stop_s: float) -> Iter
         yield round(at_s * NS_PER_S)
 
 
-def _arrival(load: Load, item: int) -> Arrival:
+def _item(load: Load, number: int) -> Arrival:
     """One request of the catalogue, without its time."""
-    name = f"{load.tag} {load.prefix_tokens} {load.prompt_tokens} {load.output_tokens} {item}"
+    name = f"{load.tag} {load.prefix_tokens} {load.prompt_tokens} {load.output_tokens} {number}"
     random = Random(name)
     own_tokens = random.randint(*load.prompt_tokens)
     return Arrival(

@@ -72,6 +72,14 @@ class Expectations:
 
 
 @dataclass(frozen=True, slots=True)
+class Storm:
+    """Faults of any kind, drawn by the seed (storm.py)."""
+
+    faults: tuple[int, int]  # how many: from, to
+    seconds: tuple[float, ...]  # one of these is how long each lasts
+
+
+@dataclass(frozen=True, slots=True)
 class Scenario:
     """Everything but the seed."""
 
@@ -83,3 +91,4 @@ class Scenario:
     faults: tuple[TimedFault, ...] = ()
     objectives: Objectives = Objectives()
     expect: Expectations = Expectations()
+    storm: Storm | None = None  # what the seed draws, besides the faults above
