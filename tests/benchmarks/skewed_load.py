@@ -23,7 +23,7 @@ from rich.table import Table
 from orchestrator.live import operator_client
 from protos.messages import ReplicaId
 from tests.integration.cluster.clients import Reader, body
-from tests.integration.cluster.processes import Processes
+from orchestrator.live.chaos.processes import Processes
 from tests.waiting import wait_for
 
 BLOCKS = 300  # of 16 tokens: three agents fit in the end

@@ -6,12 +6,12 @@ from collections.abc import Iterator
 
 import pytest
 
-from tests.integration.cluster.processes import Processes
+from tests.integration.cluster.watched import Watched
 
 
 @pytest.fixture(scope="module")
-def cluster() -> Iterator[Processes]:
+def cluster() -> Iterator[Watched]:
     """Two replicas, two gateways, a leader and a standby."""
-    with Processes() as processes:
+    with Watched() as processes:
         processes.start(replicas=("a", "b"), gateways=2, control_planes=2)
         yield processes

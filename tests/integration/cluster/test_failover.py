@@ -15,7 +15,7 @@ from orchestrator.live import operator_client
 from protos import control_pb2
 from protos.messages import ReplicaId
 from tests.integration.cluster.clients import Reader, assert_same, body
-from tests.integration.cluster.processes import Processes
+from tests.integration.cluster.watched import Watched
 from tests.waiting import wait_for
 
 TOKENS = 1200
@@ -23,17 +23,17 @@ REPLICAS = ("a", "b")
 
 
 @pytest.fixture
-def two_gateways() -> Iterator[Processes]:
+def two_gateways() -> Iterator[Watched]:
     """One of which may be killed."""
-    with Processes() as processes:
+    with Watched() as processes:
         processes.start(replicas=REPLICAS, gateways=2)
         yield processes
 
 
 @pytest.fixture
-def leader_and_standby() -> Iterator[Processes]:
+def leader_and_standby() -> Iterator[Watched]:
     """Two control planes, in an order that is theirs."""
-    with Processes() as processes:
+    with Watched() as processes:
         processes.start(replicas=REPLICAS, control_planes=2)
         yield processes
 
@@ -57,7 +57,7 @@ class Listener:
 
 
 def test_a_stream_goes_on_at_another_gateway_when_its_own_is_killed(
-    two_gateways: Processes,
+    two_gateways: Watched,
 ) -> None:
     first, second = two_gateways.gateways
     whole = Reader(5, body(5, tokens=TOKENS, n=2, logprobs=1))
@@ -74,7 +74,7 @@ def test_a_stream_goes_on_at_another_gateway_when_its_own_is_killed(
     two_gateways.wait_until_quiet()
 
 
-def test_a_killed_leader_is_succeeded_and_no_stream_notices(leader_and_standby: Processes) -> None:
+def test_a_killed_leader_is_succeeded_and_no_stream_notices(leader_and_standby: Watched) -> None:
     cluster = leader_and_standby
     leader, standby = sorted(cluster.control_planes, key=lambda plane: not leads(plane.address))
     assert not leads(standby.address), "two lead"

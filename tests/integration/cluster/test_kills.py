@@ -20,7 +20,7 @@ from orchestrator.live import operator_client
 from protos.messages import ReplicaId, SequenceId
 from protos.moves import MoveOutcome
 from tests.integration.cluster.clients import Reader, body
-from tests.integration.cluster.processes import Processes
+from tests.integration.cluster.watched import Watched
 from tests.waiting import wait_for
 
 REPLICAS = ("a", "b", "c")
@@ -31,15 +31,15 @@ DELAY_S_MAX = 0.15  # a move is over by then
 
 
 @pytest.fixture(scope="module")
-def trio() -> Iterator[Processes]:
+def trio() -> Iterator[Watched]:
     """Three replicas, one gateway, one control plane."""
-    with Processes(blocks=1200) as processes:
+    with Watched(blocks=1200) as processes:
         processes.start(replicas=REPLICAS)
         yield processes
 
 
 @pytest.fixture(scope="module")
-def undisturbed(trio: Processes) -> dict[str, str]:
+def undisturbed(trio: Watched) -> dict[str, str]:
     """What the streams say when nobody dies."""
     with streams(trio) as running:
         said = {name: text.result() for name, text in running.items()}
@@ -48,7 +48,7 @@ def undisturbed(trio: Processes) -> dict[str, str]:
 
 
 @contextmanager
-def streams(trio: Processes) -> Iterator[dict[str, Future[str]]]:
+def streams(trio: Watched) -> Iterator[dict[str, Future[str]]]:
     """Streams that run meanwhile, by the names of their requests."""
     url = trio.gateways[0].address
     with ThreadPoolExecutor(STREAMS) as pool:
@@ -60,7 +60,7 @@ def streams(trio: Processes) -> Iterator[dict[str, Future[str]]]:
         }
 
 
-def fullest(trio: Processes, count: int) -> tuple[str, list[SequenceId]]:
+def fullest(trio: Watched, count: int) -> tuple[str, list[SequenceId]]:
     """A replica with so many sequences that could move now, and these."""
 
     def find() -> tuple[str, list[SequenceId]] | None:
@@ -73,7 +73,7 @@ def fullest(trio: Processes, count: int) -> tuple[str, list[SequenceId]]:
     return wait_for(find, within_s=60, what=f"a replica that runs {count} streams")
 
 
-def order(trio: Processes, sequence_id: SequenceId, target: str) -> MoveOutcome | None:
+def order(trio: Watched, sequence_id: SequenceId, target: str) -> MoveOutcome | None:
     """How the move ended, where anybody is left to say so."""
     with suppress(LookupError, ConnectionError, operator_client.CallRefused):
         report, _ = operator_client.move(trio.control_address, sequence_id, ReplicaId(target))
@@ -81,20 +81,12 @@ def order(trio: Processes, sequence_id: SequenceId, target: str) -> MoveOutcome 
     return None
 
 
-def kill(trio: Processes, name: str) -> None:
-    process = trio.replicas[name]
-    process.kill()
-    assert process.popen.stdout is not None
-    process.popen.stdout.close()
-
-
-def revive(trio: Processes, name: str) -> None:
-    """Start a killed replica again; returns when the control plane knows the new process."""
-    trio.add_replica(name)
-    address = trio.replicas[name].address
+def revive(trio: Watched, name: str) -> None:
+    """Start a killed replica again; returns when the control plane takes it for active."""
+    trio.revive(name)
     wait_for(
         lambda: any(
-            state.record.address == address and state.state == "active" for state in trio.states()
+            state.record.replica_id == name and state.state == "active" for state in trio.states()
         ),
         within_s=30,
         what=f"{name} is back",
@@ -104,7 +96,7 @@ def revive(trio: Processes, name: str) -> None:
 @pytest.mark.parametrize("seed", [1, 2])
 @pytest.mark.parametrize("victim", ["source", "target"])
 def test_a_replica_killed_in_the_middle_of_moves_costs_no_stream_a_character(
-    trio: Processes, undisturbed: dict[str, str], victim: str, seed: int
+    trio: Watched, undisturbed: dict[str, str], victim: str, seed: int
 ) -> None:
     delay_s = random.Random(f"{victim} {seed}").uniform(0, DELAY_S_MAX)
     with streams(trio) as texts, ThreadPoolExecutor(2) as orders:
@@ -114,7 +106,7 @@ def test_a_replica_killed_in_the_middle_of_moves_costs_no_stream_a_character(
         moves = [orders.submit(order, trio, *each) for each in zip(sequences, targets, strict=True)]
         time.sleep(delay_s)
         dead = source if victim == "source" else one
-        kill(trio, dead)
+        trio.replicas[dead].kill()
         said = {name: text.result() for name, text in texts.items()}
         print(f"{dead} killed after {delay_s * 1000:.0f} ms: {[move.result() for move in moves]}")
     assert said == undisturbed
@@ -123,7 +115,7 @@ def test_a_replica_killed_in_the_middle_of_moves_costs_no_stream_a_character(
 
 
 def test_eight_streams_of_a_killed_replica_are_whole(
-    trio: Processes, undisturbed: dict[str, str]
+    trio: Watched, undisturbed: dict[str, str]
 ) -> None:
     victim, *others = map(ReplicaId, REPLICAS)
     for name in others:
@@ -135,7 +127,7 @@ def test_eight_streams_of_a_killed_replica_are_whole(
             operator_client.uncordon(trio.control_address, name)
         wait_for(lambda: not draining(trio), within_s=20, what="the others take work again")
         here = trio.sequences()[victim]
-        kill(trio, victim)
+        trio.replicas[victim].kill()
         said = {name: text.result() for name, text in texts.items()}
     assert len(here) == STREAMS, "some had ended or moved before"
     assert said == undisturbed
@@ -143,6 +135,6 @@ def test_eight_streams_of_a_killed_replica_are_whole(
     trio.wait_until_quiet()
 
 
-def draining(trio: Processes) -> set[str]:
+def draining(trio: Watched) -> set[str]:
     """Who takes no work."""
     return {state.record.replica_id for state in trio.states() if state.snapshot.draining}

@@ -13,7 +13,7 @@ from orchestrator.live import operator_client
 from protos.messages import ReplicaId, SequenceId
 from protos.moves import MoveOutcome
 from tests.integration.cluster.clients import Reader, assert_same, body
-from tests.integration.cluster.processes import Processes
+from tests.integration.cluster.watched import Watched
 from tests.waiting import wait_for
 
 OTHER = {"a": "b", "b": "a"}
@@ -22,7 +22,7 @@ PROMPT = "All of this is known to everybody. " * 12  # some blocks that are shar
 
 
 @contextmanager
-def streams(cluster: Processes, numbers: range, **more: Any) -> Iterator[dict[str, Future[str]]]:
+def streams(cluster: Watched, numbers: range, **more: Any) -> Iterator[dict[str, Future[str]]]:
     """Streams that run meanwhile, by the names of their requests."""
     url = cluster.gateways[0].address
     with ThreadPoolExecutor(len(numbers)) as pool:
@@ -34,14 +34,14 @@ def streams(cluster: Processes, numbers: range, **more: Any) -> Iterator[dict[st
         }
 
 
-def undisturbed(cluster: Processes, numbers: range, **more: Any) -> dict[str, str]:
+def undisturbed(cluster: Watched, numbers: range, **more: Any) -> dict[str, str]:
     with streams(cluster, numbers, **more) as running:
         said = {name: text.result() for name, text in running.items()}
     cluster.wait_until_quiet()  # so that no report shows these any more
     return said
 
 
-def find(cluster: Processes, name: str) -> tuple[str, SequenceId]:
+def find(cluster: Watched, name: str) -> tuple[str, SequenceId]:
     """The request's sequence, and where it is."""
     source, sequence = wait_for(
         lambda: cluster.whereabouts(name), within_s=60, what=f"a report of {name}"
@@ -49,7 +49,7 @@ def find(cluster: Processes, name: str) -> tuple[str, SequenceId]:
     return source, sequence.sequence_id
 
 
-def move(cluster: Processes, found: tuple[str, SequenceId]) -> MoveOutcome | None:
+def move(cluster: Watched, found: tuple[str, SequenceId]) -> MoveOutcome | None:
     """Move it to the replica where it is not; None where it cannot move (yet)."""
     source, sequence_id = found
     try:
@@ -61,13 +61,13 @@ def move(cluster: Processes, found: tuple[str, SequenceId]) -> MoveOutcome | Non
     return report.outcome
 
 
-def move_once_possible(cluster: Processes, name: str) -> MoveOutcome:
+def move_once_possible(cluster: Watched, name: str) -> MoveOutcome:
     return wait_for(
         lambda: move(cluster, find(cluster, name)), within_s=60, what=f"a move of {name}"
     )
 
 
-def test_streams_that_move_say_what_they_would_have_said(cluster: Processes) -> None:
+def test_streams_that_move_say_what_they_would_have_said(cluster: Watched) -> None:
     numbers = range(4)
     expected = undisturbed(cluster, numbers)
     with streams(cluster, numbers) as running:
@@ -80,7 +80,7 @@ def test_streams_that_move_say_what_they_would_have_said(cluster: Processes) -> 
     cluster.wait_until_quiet()
 
 
-def test_log_probabilities_and_several_choices_move_too(cluster: Processes) -> None:
+def test_log_probabilities_and_several_choices_move_too(cluster: Watched) -> None:
     reader = Reader(77, body(77, tokens=TOKENS, n=2, logprobs=2))
     whole = Reader(77, body(77, tokens=TOKENS, n=2, logprobs=2))
     url = cluster.gateways[0].address
@@ -96,7 +96,7 @@ def test_log_probabilities_and_several_choices_move_too(cluster: Processes) -> N
 
 
 def test_a_client_that_leaves_while_its_sequence_moves_leaves_nothing_behind(
-    cluster: Processes,
+    cluster: Watched,
 ) -> None:
     url = cluster.gateways[0].address
     for number in range(3):
@@ -113,7 +113,7 @@ def test_a_client_that_leaves_while_its_sequence_moves_leaves_nothing_behind(
     cluster.wait_until_quiet()
 
 
-def test_a_drained_replica_empties_itself_and_nobody_notices(cluster: Processes) -> None:
+def test_a_drained_replica_empties_itself_and_nobody_notices(cluster: Watched) -> None:
     numbers = range(6)
     expected = undisturbed(cluster, numbers)
     with streams(cluster, numbers) as running:
@@ -139,6 +139,6 @@ def test_a_drained_replica_empties_itself_and_nobody_notices(cluster: Processes)
 
 
 @pytest.mark.parametrize("name", ["nobody", "a/b/c"])
-def test_what_is_not_there_cannot_move(cluster: Processes, name: str) -> None:
+def test_what_is_not_there_cannot_move(cluster: Watched, name: str) -> None:
     with pytest.raises(LookupError):
         operator_client.move(cluster.control_address, name, ReplicaId("a"))

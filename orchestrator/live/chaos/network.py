@@ -1,0 +1,111 @@
+"""The network between the members of one machine: a proxy before each, a way between any two.
+
+It lives on an event loop and in a thread of its own, because it must carry
+whatever its owner does meanwhile. The owner calls it from his thread; every
+verb has taken effect when it returns. Whoever is no member takes a way on
+which nothing ever goes wrong.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from collections.abc import Callable, Coroutine
+from types import TracebackType
+from typing import Any, Self, TypeVar
+
+from orchestrator.live.chaos.proxy import Proxy
+from orchestrator.live.chaos.way import Way
+
+Value = TypeVar("Value")
+ANSWER_S = 30.0  # of its own loop, on a machine that is busy with other things
+
+
+class Network:
+    """A context manager; `member_at` tells which member, if any, owns a source port."""
+
+    def __init__(self, member_at: Callable[[int], str | None]) -> None:
+        self._member_at = member_at
+        self._ways: dict[frozenset[str], Way] = {}
+        self._proxies: dict[str, list[Proxy]] = {}
+        self._loop = asyncio.new_event_loop()
+        self._thread = threading.Thread(target=self._loop.run_forever, name="network", daemon=True)
+
+    def __enter__(self) -> Self:
+        self._thread.start()
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self._run(self._stop())
+        self._loop.call_soon_threadsafe(self._loop.stop)
+        self._thread.join(ANSWER_S)
+        self._loop.close()
+
+    def open(self, member: str, target_port: int, *, caller: str | None = None) -> int:
+        """The port at which the member is reached: by everybody, or by one caller."""
+        return self._run(self._open(member, target_port, caller))
+
+    def redirect(self, member: str, target_port: int) -> None:
+        """Another process answers for the member; what is open to the old one is reset."""
+        self._run(self._redirect(member, target_port))
+
+    def delay(self, one: str, other: str, delay_s: float) -> None:
+        self._change(one, other, lambda way: way.delay(delay_s))
+
+    def lose(self, one: str, other: str, share: float) -> None:
+        self._change(one, other, lambda way: way.lose(share))
+
+    def part(self, one: str, other: str) -> None:
+        self._change(one, other, Way.part)
+
+    def heal(self, one: str, other: str) -> None:
+        self._change(one, other, Way.heal)
+
+    def sever(self, one: str, other: str) -> None:
+        """Reset what is open between the two, once."""
+        self._change(one, other, Way.sever)
+
+    def heal_all(self) -> None:
+        for pair in tuple(self._ways):
+            self.heal(*sorted(pair))
+
+    # ---- on its own loop
+
+    def _run(self, work: Coroutine[Any, Any, Value]) -> Value:
+        return asyncio.run_coroutine_threadsafe(work, self._loop).result(ANSWER_S)
+
+    def _change(self, one: str, other: str, change: Callable[[Way], None]) -> None:
+        async def apply() -> None:
+            change(self._way(one, other))
+
+        self._run(apply())
+
+    def _way(self, one: str, other: str) -> Way:
+        assert one != other, f"there is no way from {one} to itself"
+        return self._ways.setdefault(frozenset((one, other)), Way())
+
+    async def _open(self, member: str, target_port: int, caller: str | None) -> int:
+        async def way_of(port: int) -> Way:
+            # Looking through the tables of several processes takes milliseconds.
+            name = caller or await asyncio.to_thread(self._member_at, port)
+            return Way() if name is None else self._way(name, member)
+
+        proxy = Proxy(target_port, way_of)
+        self._proxies.setdefault(member, []).append(proxy)
+        return await proxy.start()
+
+    async def _redirect(self, member: str, target_port: int) -> None:
+        for proxy in self._proxies[member]:
+            proxy.target_port = target_port
+        for pair, way in self._ways.items():
+            if member in pair:
+                way.sever()
+
+    async def _stop(self) -> None:
+        proxies = [proxy for proxies in self._proxies.values() for proxy in proxies]
+        await asyncio.gather(*(proxy.stop() for proxy in proxies))

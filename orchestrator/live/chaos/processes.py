@@ -1,0 +1,236 @@
+"""A cluster of real processes on one machine, without Ray, each to be hurt by itself.
+
+Valkey, replicas, gateways and control planes, as `blockyard replica`,
+`gateway` and `control-plane` start them. Everybody reaches everybody through
+the network's proxies, gateways excepted, which only clients call. A member
+keeps its ports for as long as the cluster lives; what it says is in a folder.
+
+Nothing outlives the cluster: leaving it stops what it started and nothing
+else, and where it is not left, the kernel ends its processes with the thread
+that started them. So start members in the main thread.
+"""
+
+from __future__ import annotations
+
+import random
+import re
+import socket
+import time
+from collections.abc import Callable, Iterable
+from contextlib import ExitStack, suppress
+from dataclasses import dataclass, field
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from types import TracebackType
+from typing import Self
+
+import httpx
+
+from orchestrator.live.chaos.network import Network
+from orchestrator.live.chaos.owners import owner
+from orchestrator.live.chaos.process import POLL_S, Process
+from orchestrator.live.chaos.redis import ChaosRedis
+from orchestrator.live.operator_client import FleetState, fleet
+
+HOST = "127.0.0.1"
+REDIS = "redis"
+MEET_S_MAX = 120.0  # until everybody knows everybody, on a loaded machine
+GATEWAY_DRAIN_S = 1
+REPLICA_DRAIN_S = 10
+ANSWER_S_MAX = 5.0
+PORTS = (20_000, 32_000)  # below those that Linux, macOS and Windows give to callers
+SAMPLE = re.compile(r'^replica_up\{replica="([^"]*)"\} 1\.0$', re.MULTILINE)
+
+
+class NotHealthy(Exception):
+    """The cluster has not come to the state that it should be in; says which."""
+
+
+@dataclass
+class Processes:
+    """The cluster: `members` by name, alive or not. A context manager."""
+
+    blocks: int = 600
+    model: str = "tiny"
+    folder: Path | None = None  # for logs; None: one that goes with the cluster
+    members: dict[str, Process] = field(default_factory=dict)
+    _ports: dict[str, int] = field(default_factory=dict)
+    _undo: ExitStack = field(default_factory=ExitStack)
+
+    def __enter__(self) -> Self:
+        with ExitStack() as undo:
+            self.logs = self.folder or Path(undo.enter_context(TemporaryDirectory()))
+            self.redis = undo.enter_context(ChaosRedis())
+            self.network = undo.enter_context(Network(self.member_at))
+            self._undo = undo.pop_all()
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        with self._undo:
+            self.stop(*self.members)
+
+    # ---- who there is
+
+    @property
+    def replicas(self) -> dict[str, Process]:
+        return self._of("replica")
+
+    @property
+    def gateways(self) -> list[Process]:
+        return list(self._of("gateway").values())
+
+    @property
+    def control_planes(self) -> list[Process]:
+        return list(self._of("control-plane").values())
+
+    def member_at(self, port: int) -> str | None:
+        """Who has a socket at this source port."""
+        pids = {name: member.pid for name, member in tuple(self.members.items()) if member.is_alive}
+        return owner(port, pids)
+
+    # ---- coming and going
+
+    def start(self, *, replicas: Iterable[str], gateways: int = 1, control_planes: int = 1) -> None:
+        """All at once; returns when everybody has met everybody. Raises DidNotStart, NotHealthy."""
+        names = [
+            *(self.add_control_plane(f"control-{number}") for number in range(control_planes)),
+            *(self.add_gateway(f"gateway-{number}") for number in range(gateways)),
+            *(self.add_replica(name) for name in replicas),
+        ]
+        for name in names:
+            self.members[name].launch()
+        for name in names:
+            self.members[name].wait_until_listening()
+        self.wait_until_serving()
+
+    def add_replica(self, name: str) -> str:
+        """Its place in the cluster; `revive` starts it."""
+        return self._add_behind_proxy(
+            name,
+            ("replica", name, f"--model={self.model}", f"--blocks={self.blocks}"),
+            "--port",
+            f"--drain-s={REPLICA_DRAIN_S}",
+        )
+
+    def add_control_plane(self, name: str) -> str:
+        return self._add_behind_proxy(name, ("control-plane",), "--control-port")
+
+    def add_gateway(self, name: str) -> str:
+        http, grpc = free_port(), free_port()
+        ports = (f"--http-port={http}", f"--grpc-port={grpc}")
+        words = ("gateway", f"--model={self.model}", *ports, f"--drain-s={GATEWAY_DRAIN_S}")
+        return self._add(name, words)
+
+    def revive(self, name: str) -> None:
+        """Start a member that is not running; returns when everybody has met it."""
+        self.members[name].launch()
+        self.members[name].wait_until_listening()
+        self.wait_until_serving()
+
+    def stop(self, *names: str) -> None:
+        """In order, all at once."""
+        for name in names:
+            self.members[name].ask_to_stop()
+        for name in names:
+            self.members[name].wait_until_ended()
+
+    def forget(self, name: str) -> None:
+        """It is gone for good."""
+        assert not self.members[name].is_alive, f"{name} is running"
+        del self.members[name]
+
+    # ---- how they are
+
+    @property
+    def control_address(self) -> str:
+        """Of any control plane that lives: it names the leader."""
+        return next(plane.address for plane in self.control_planes if plane.is_alive)
+
+    def fleet(self) -> FleetState:
+        """As the leader knows it, sequences included; empty while nobody leads."""
+        try:
+            return fleet(self.control_address, sequences=True)
+        except ConnectionError:
+            return FleetState((), ())
+
+    def metrics(self) -> dict[str, str]:
+        """What each gateway that answers counts, in Prometheus's words."""
+        texts = {}
+        for gateway in self.gateways:
+            if gateway.is_alive:
+                try:
+                    text = httpx.get(f"{gateway.address}/metrics", timeout=ANSWER_S_MAX).text
+                except httpx.TransportError:
+                    continue
+                texts[gateway.name] = text
+        return texts
+
+    def is_serving(self) -> bool:
+        """Every gateway and the leader know every replica, in its present life."""
+        replicas = {name: replica.address for name, replica in self.replicas.items()}
+        texts = self.metrics()
+        return (
+            {state.record.replica_id for state in self.fleet().replicas if state.is_fresh}
+            >= set(replicas)
+            and len(texts) == sum(gateway.is_alive for gateway in self.gateways)
+            and all(replicas_up(text) >= set(replicas) for text in texts.values())
+        )
+
+    def is_quiet(self) -> bool:
+        """Nothing runs anywhere, and no block is in use."""
+        snapshots = [state.snapshot for state in self.fleet().replicas]
+        return bool(snapshots) and not any(
+            s.blocks_used or s.sequences_running or s.sequences_waiting for s in snapshots
+        )
+
+    def wait_until_serving(self) -> None:
+        self.wait_until(self.is_serving, within_s=MEET_S_MAX, what="everybody knows everybody")
+
+    def wait_until(self, condition: Callable[[], bool], *, within_s: float, what: str) -> None:
+        """NotHealthy when it does not come to that."""
+        deadline = time.monotonic() + within_s
+        while not condition():
+            if time.monotonic() > deadline:
+                raise NotHealthy(f"not within {within_s:.0f} s: {what}")
+            time.sleep(POLL_S)
+
+    # ---- places
+
+    def _of(self, command: str) -> dict[str, Process]:
+        return {name: each for name, each in self.members.items() if each.words[0] == command}
+
+    def _add_behind_proxy(
+        self, name: str, words: tuple[str, ...], port_option: str, *more: str
+    ) -> str:
+        port = free_port()
+        advertised = self.network.open(name, port)
+        ports = (f"{port_option}={port}", f"--advertise-port={advertised}")
+        return self._add(name, (*words, *ports, *more))
+
+    def _add(self, name: str, words: tuple[str, ...]) -> str:
+        port = self.network.open(REDIS, self.redis.port, caller=name)
+        words = (*words, f"--redis=redis://{HOST}:{port}/0", "--log-level=info")
+        self.members[name] = Process(name, words, self.logs)
+        return name
+
+
+def free_port() -> int:
+    """One that was free a moment ago, and that no system gives to a caller meanwhile.
+
+    A member that is down must find its port free when it comes back.
+    """
+    while True:
+        port = random.randrange(*PORTS)
+        with socket.socket() as probe, suppress(OSError):
+            probe.bind((HOST, port))
+            return port
+
+
+def replicas_up(metrics: str) -> set[str]:
+    """The replicas that a gateway sends requests to."""
+    return set(SAMPLE.findall(metrics))
