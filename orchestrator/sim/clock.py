@@ -17,5 +17,9 @@ class VirtualClock:
     def now_ns(self) -> int:
         return self.loop.now_ns + self._ahead_ns
 
+    def jump(self, by_ns: int) -> None:
+        """From now on it is ahead by so much more."""
+        self._ahead_ns += by_ns
+
     async def sleep(self, seconds: float) -> None:
         await asyncio.sleep(seconds)

@@ -40,11 +40,12 @@ ReplicaEnd = End[Attach | Report, Told]
 
 
 class SimControlPlane:
-    """One life of one control-plane process. `run` once."""
+    """One life of one control-plane process, which is its address. `run` once."""
 
     def __init__(
         self,
         node: str,
+        address: str,
         directory: ControlDirectory,
         exchange: ControlExchange,
         clock: Clock,
@@ -53,7 +54,8 @@ class SimControlPlane:
         random: Random,
         repeats: float,
     ) -> None:
-        self.node = node
+        self._node = node
+        self._address = address
         self._directory = directory
         self._exchange = exchange
         self._clock = clock
@@ -73,7 +75,7 @@ class SimControlPlane:
 
     async def run(self) -> None:
         """Contend, and tick while it leads, until cancelled."""
-        self._exchange.answer(self.node, self.node, self._accept)
+        self._exchange.answer(self._address, self._node, self._accept)
         try:
             async with asyncio.TaskGroup() as tasks:
                 tasks.create_task(self._contend_forever())
@@ -83,7 +85,7 @@ class SimControlPlane:
 
     def hang_up(self) -> None:
         """Nobody reaches it any more. Idempotent."""
-        self._exchange.hang_up(self.node)
+        self._exchange.hang_up(self._address)
 
     def apply(self, *events: Event) -> None:
         """One tick. Nothing happens while another one leads."""
@@ -95,7 +97,7 @@ class SimControlPlane:
         while True:
             asked = self._now()
             try:
-                term = await self._directory.lead(self.node, self.node)
+                term = await self._directory.lead(self._address, self._address)
             except RegistryUnavailable:
                 pass
             else:

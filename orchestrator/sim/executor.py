@@ -19,12 +19,13 @@ NOTHING = b"\0"  # what a block of nothing is sent as
 
 
 class CostExecutor:
-    """One simulated GPU. `slowness` stretches its steps from now on."""
+    """One simulated GPU. `slowness` stretches its steps; none ends before `frozen_until_ns`."""
 
     def __init__(self, clock: Clock, cost_model: CostModel) -> None:
         self.busy_ns = 0
         self.copied_blocks = 0
         self.slowness = 1
+        self.frozen_until_ns = 0
         self._clock = clock
         self._cost_model = cost_model
 
@@ -32,6 +33,8 @@ class CostExecutor:
         """Sleep the step's cost, then choose the tokens that its rows ask for."""
         cost_ns = self._cost_model.cost_ns(plan) * self.slowness
         await self._clock.sleep(cost_ns / NS_PER_S)
+        while (left_ns := self.frozen_until_ns - self._clock.now_ns()) > 0:
+            await self._clock.sleep(left_ns / NS_PER_S)
         self.busy_ns += cost_ns
         self.copied_blocks += len(plan.copies)
         return self.compute(plan)

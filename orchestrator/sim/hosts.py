@@ -79,7 +79,10 @@ class GatewayHost:
         self, name: str, network: Network, make: Callable[[str], tuple[Fleet, Dispatch]]
     ) -> None:
         self.name = name
+        self.ended: list[GatewayLife] = []
         self.life: GatewayLife | None = None
+        self.awake = asyncio.Event()  # unset while the process is stopped and cannot serve
+        self.awake.set()
         self._network = network
         self._make = make
 
@@ -93,6 +96,7 @@ class GatewayHost:
         life, self.life = self.life, None
         if life is not None:
             self._network.kill(self.name)
+            self.ended.append(life)
             for handler in life.handlers:
                 handler.cancel()
             await life.fleet.stop()
@@ -101,7 +105,9 @@ class GatewayHost:
 class ControlHost:
     """A candidate for the lead; `make` builds a life of it."""
 
-    def __init__(self, name: str, network: Network, make: Callable[[str], SimControlPlane]) -> None:
+    def __init__(
+        self, name: str, network: Network, make: Callable[[str, int], SimControlPlane]
+    ) -> None:
         self.name = name
         self.life: SimControlPlane | None = None
         self._network = network
@@ -112,12 +118,12 @@ class ControlHost:
     def start(self, tasks: asyncio.TaskGroup) -> None:
         if self.life is None:
             self._lives += 1
-            self.life = self._make(f"{self.name}.{self._lives}")
+            self.life = self._make(self.name, self._lives)
             self._task = tasks.create_task(self.life.run())
 
     def kill(self) -> None:
         life, self.life = self.life, None
         if life is not None and self._task is not None:
             life.hang_up()
-            self._network.kill(life.node)
+            self._network.kill(self.name)
             self._task.cancel()

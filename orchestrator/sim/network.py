@@ -4,7 +4,8 @@ A connection is what gRPC makes of a stream: messages arrive in order and none
 is lost until the connection breaks. That loses all that is under way, and each
 end learns of it, the far one later. Two nodes can be parted: what they send is
 held up, neither is told why, and no new connection is made until they are
-joined again. A node that dies breaks all its connections.
+joined again. What two nodes send each other can lag, by as much as whoever
+makes it lag says of each message. A node that dies breaks all its connections.
 """
 
 from __future__ import annotations
@@ -75,6 +76,10 @@ class End(Generic[In, Out]):
         self._data.flow()
         self._gone.flow()
 
+    def lag_by(self, lag_s: Callable[[], float] | None) -> None:
+        """What is sent from here on comes later by so much."""
+        self._data.lag_s = self._gone.lag_s = lag_s
+
     def _take(self, message: In) -> None:
         if self._receive is not None:
             self._receive(message)
@@ -99,6 +104,8 @@ class _Way(Protocol):
 
     def flow(self) -> None: ...
 
+    def lag_by(self, lag_s: Callable[[], float] | None) -> None: ...
+
 
 class Network:
     """Who is connected to whom, and who cannot be."""
@@ -107,6 +114,7 @@ class Network:
         self.delay_s = delay_s
         self._lines: list[tuple[dict[str, _Way], frozenset[str]]] = []
         self._parted: set[frozenset[str]] = set()
+        self._lags: dict[frozenset[str], Callable[[], float]] = {}
 
     def connect(self, near: str, far: str) -> tuple[End[Down, Up], End[Up, Down]]:
         """Two joined ends, the near one first. Raises Unreachable."""
@@ -117,6 +125,8 @@ class Network:
         answerer: End[Up, Down] = End()
         caller.lead_to(answerer, delay_s=self.delay_s)
         answerer.lead_to(caller, delay_s=self.delay_s)
+        for end in (caller, answerer):
+            end.lag_by(self._lags.get(pair))
         self._forget_broken()
         self._lines.append(({near: caller, far: answerer}, pair))
         return caller, answerer
@@ -152,6 +162,25 @@ class Network:
             if between == pair:
                 for end in ends.values():
                     end.flow()
+
+    def is_parted(self, one: str, other: str) -> bool:
+        return frozenset({one, other}) in self._parted
+
+    def lag(self, one: str, other: str, lag_s: Callable[[], float] | None) -> None:
+        """Each message between the two comes later by what `lag_s` says then; None: no more."""
+        pair = frozenset({one, other})
+        self._lags.pop(pair, None)
+        if lag_s is not None:
+            self._lags[pair] = lag_s
+        for ends, between in self._lines:
+            if between == pair:
+                for end in ends.values():
+                    end.lag_by(lag_s)
+
+    def lag_s(self, one: str, other: str) -> float:
+        """By how much a message that is sent now is late."""
+        lag = self._lags.get(frozenset({one, other}))
+        return 0.0 if lag is None else lag()
 
     def _forget_broken(self) -> None:
         """Both ends know; until then what one is to learn may be held up."""

@@ -20,9 +20,11 @@ class Pipe(Generic[Message]):
 
     def __init__(self, receive: Callable[[Message], None], *, delay_s: float) -> None:
         self.delay_s = delay_s
+        self.lag_s: Callable[[], float] | None = None  # by which the next message comes later
         self._receive = receive
         # Timers of one instant have no order of their own; this queue has.
         self._under_way: deque[Message] = deque()
+        self._last_at = 0.0  # when the newest message arrives: none overtakes another
         self._due = 0  # of those under way: at the end already, and held up there
         self._is_held = False
         self._is_cut = False
@@ -31,7 +33,10 @@ class Pipe(Generic[Message]):
         """Never blocks and never fails: a cut pipe swallows."""
         if not self._is_cut:
             self._under_way.append(message)
-            asyncio.get_running_loop().call_later(self.delay_s, self._arrive)
+            loop = asyncio.get_running_loop()
+            lag_s = 0.0 if self.lag_s is None else self.lag_s()
+            self._last_at = max(self._last_at, loop.time() + self.delay_s + lag_s)
+            loop.call_at(self._last_at, self._arrive)
 
     def cut(self) -> None:
         """Nothing arrives any more, not even what is under way."""

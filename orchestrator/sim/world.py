@@ -32,14 +32,15 @@ from orchestrator.sim.clock import VirtualClock
 from orchestrator.sim.control_link import ControlExchange
 from orchestrator.sim.control_plane import SimControlPlane
 from orchestrator.sim.cost_model import CostModel
-from orchestrator.sim.exact_executor import ExactExecutor
 from orchestrator.sim.executor import CostExecutor
 from orchestrator.sim.hosts import ControlHost, GatewayHost, ReplicaHost
 from orchestrator.sim.link import DataExchange, SimLink
 from orchestrator.sim.loop import NS_PER_S, VirtualTimeLoop
+from orchestrator.sim.mortal_executor import MortalExecutor
 from orchestrator.sim.network import Exchange, Network
 from orchestrator.sim.peers import PeerExchange
 from orchestrator.sim.policies import CEILING, OURS, POLICIES
+from orchestrator.sim.registry_way import RegistryWay
 from orchestrator.sim.replica import SimReplica, Surroundings
 from orchestrator.sim.watched_registry import WatchedRegistry
 from orchestrator.workload.tokens import VOCAB_SIZE
@@ -76,6 +77,8 @@ class WorldConfig:
     waiting_max: int = 1_000_000
     context_tokens_max: int = 1 << 20
     exact: bool = False  # tokens depend on what the blocks hold
+    deadly: frozenset[int] = frozenset()  # seeds of requests of which exact replicas die
+    revival_s: float = 1.0  # until one that died of a request is started again
     block_ns: int = 1_000_000  # that a block is on the wire from replica to replica
     control_planes: int = 0
     rebalance: bool = False  # whether the control plane balances; it always drains
@@ -152,10 +155,13 @@ class World:
         peers: PeerExchange = Exchange(network)
         self._control: ControlExchange = Exchange(network)
         self._around = Surroundings(self.registry, data, peers, self._control, {}, config.block_ns)
-        self.replicas = [
-            ReplicaHost(f"replica-{number:03}", network, self._make_replica)
-            for number in range(config.replicas)
-        ]
+        self.clocks = {
+            **{f"gateway-{n}": self._clock(config.skew_ns * n) for n in range(config.gateways)},
+            **{f"control-{n}": self._clock(-config.skew_ns) for n in range(config.control_planes)},
+        }
+        self.replicas: list[ReplicaHost] = []
+        for _ in range(config.replicas):
+            self.add_replica()
         self.gateways = [
             GatewayHost(f"gateway-{number}", network, self._make_gateway)
             for number in range(config.gateways)
@@ -164,6 +170,13 @@ class World:
             ControlHost(f"control-{number}", network, self._make_control_plane)
             for number in range(config.control_planes)
         ]
+
+    def add_replica(self) -> ReplicaHost:
+        """One more host, in which nothing lives yet."""
+        name = f"replica-{len(self.replicas):03}"
+        host = ReplicaHost(name, self.network, self._make_replica)
+        self.replicas.append(host)
+        return host
 
     async def run(self, traffic: Traffic, clients: Clients, faults: Faults) -> History:
         """Serve it all. An ExceptionGroup says what broke."""
@@ -253,6 +266,12 @@ class World:
 
     # ---- the parts
 
+    def _clock(self, ahead_ns: int) -> VirtualClock:
+        return VirtualClock(self.clock.loop, ahead_ns=ahead_ns)
+
+    def _way_to_registry(self, node: str) -> RegistryWay:
+        return RegistryWay(self.registry, self.network, node)
+
     def _build_registry(self) -> WatchedRegistry:
         if self.config.policy == CEILING:
             return CeilingRegistry(self.clock.now_ns, RegistryConfig(), self._computed)
@@ -270,45 +289,58 @@ class World:
             return CeilingEngine(config, self._computed)
         return Engine(config)
 
-    def _build_executor(self) -> CostExecutor:
+    def _build_executor(self, name: str) -> CostExecutor:
         config = self.config
         if not config.exact:
             return CostExecutor(self.clock, config.cost_model)
-        return ExactExecutor(
+        return MortalExecutor(
             self.clock,
             config.cost_model,
             blocks_total=config.blocks,
             block_size=config.block_size,
+            deadly=config.deadly,
+            die=lambda: self._die(name),
         )
+
+    def _die(self, name: str) -> None:
+        """The replica dies of what it runs, and is started again."""
+        host = next(host for host in self.replicas if host.name == name)
+        host.kill()
+        self.tasks.create_task(self._revive(host))
+
+    async def _revive(self, host: ReplicaHost) -> None:
+        await self.clock.sleep(self.config.revival_s)
+        host.start(self.tasks)
 
     def _make_replica(self, name: str, life: int) -> tuple[SimReplica, CostExecutor]:
         record = ReplicaRecord(ReplicaId(name), f"{name}:{life}", self._card, self.config.blocks)
-        executor = self._build_executor()
+        executor = self._build_executor(name)
         shell = replace(self.config.shell, replica_id=record.replica_id)
-        replica = SimReplica(
-            shell, record, self._build_engine(), executor, self._around, self._checkers
-        )
+        around = replace(self._around, registry=self._way_to_registry(name))
+        replica = SimReplica(shell, record, self._build_engine(), executor, around, self._checkers)
         return replica, executor
 
     def _make_gateway(self, name: str) -> tuple[Fleet, Dispatch]:
         config = self.config
         number = int(name.rpartition("-")[2])
-        clock = VirtualClock(self.clock.loop, ahead_ns=config.skew_ns * number)
+        clock, registry = self.clocks[name], self._way_to_registry(name)
         cluster = Cluster(ClusterConfig())
-        fleet = Fleet(self.registry, self._connect(name), cluster, clock, FleetConfig())
+        fleet = Fleet(registry, self._connect(name), cluster, clock, FleetConfig())
         choose = POLICIES[config.policy](config.seed * config.gateways + number)
-        dispatch = Dispatch(fleet, cluster, self.registry, clock, config.dispatch, choose)
+        dispatch = Dispatch(fleet, cluster, registry, clock, config.dispatch, choose)
         return fleet, dispatch
 
-    def _make_control_plane(self, name: str) -> SimControlPlane:
+    def _make_control_plane(self, name: str, life: int) -> SimControlPlane:
         rebalance = replace(self.config.rebalancing, enabled=self.config.rebalance)
+        address = f"{name}.{life}"
         return SimControlPlane(
             name,
-            self.registry,
+            address,
+            self._way_to_registry(name),
             self._control,
-            VirtualClock(self.clock.loop, ahead_ns=-self.config.skew_ns),
+            self.clocks[name],
             OrchestratorConfig(rebalance=rebalance),
-            random=Random(f"{self.config.seed} {name}"),
+            random=Random(f"{self.config.seed} {address}"),
             repeats=self.config.repeats,
         )
 
