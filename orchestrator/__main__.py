@@ -33,6 +33,7 @@ COMMANDS = {
     "simulate": "orchestrator.sim.command:command",
     "swarm": "orchestrator.sim.swarm.command:command",
     "incident": "orchestrator.sim.incident.command:command",
+    "load": "orchestrator.load.command:command",
     "bench": "orchestrator.live.commands.bench:bench",
 }
 

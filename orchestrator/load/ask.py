@@ -22,6 +22,7 @@ class Ask:
     deadline_s: float  # an answer or a reason by then
     leaves_after_s: float | None = None  # when its client hangs up
     reads_per_s: float | None = None  # events its client takes; None: all at once
+    name: str = ""  # its X-Request-Id, the same on every connection; empty: tag and number
 
     @property
     def path(self) -> str:
@@ -34,6 +35,6 @@ class Ask:
         return int(self.body.get("n", 1))
 
     @property
-    def name(self) -> str:
-        """Its X-Request-Id, the same on every connection."""
-        return f"{self.tag or 'load'}-{self.number}"
+    def request_id(self) -> str:
+        """What servers are told that it is called."""
+        return self.name or f"{self.tag or 'load'}-{self.number}"

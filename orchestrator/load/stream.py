@@ -161,7 +161,7 @@ class Listener:
             return self._lost(failure_code(error))
 
     def _headers(self) -> dict[str, str]:
-        headers = {"Content-Type": "application/json", "X-Request-Id": self._ask.name}
+        headers = {"Content-Type": "application/json", "X-Request-Id": self._ask.request_id}
         if self._ask.request_class:
             headers["X-Request-Class"] = self._ask.request_class
         if self._hearing.last_event_id:

@@ -1,0 +1,179 @@
+"""`blockyard load`: ask any OpenAI-compatible server for work, on time, and say how it did."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import click
+
+from orchestrator.load.plan import Plan, Prompts
+from orchestrator.load.plot import CannotPlot, plot, require_matplotlib
+from orchestrator.load.record import write_record
+from orchestrator.load.report import Objectives, report
+from orchestrator.load.run import meet_server, run
+from orchestrator.load.server import CannotMeet, Server
+from orchestrator.load.spikes import in_order, parse_spike
+from orchestrator.load.table import show
+from orchestrator.load.workloads import SECONDS, SYNTHETIC
+from orchestrator.workload.trace_file import BadTrace
+
+POSITIVE = click.FloatRange(0, min_open=True)
+PATH = click.Path(path_type=Path)
+KEY = "OPENAI_API_KEY"
+INTERRUPTED = 130
+
+
+@click.command(name="load")
+@click.option("--url", "urls", multiple=True, required=True, help="A server; several take turns.")
+@click.option(
+    "--workload",
+    default="chat",
+    show_default=True,
+    metavar=f"{'|'.join(SYNTHETIC)}|TRACE",
+    help="A workload by name, or a .jsonl.xz, .jsonl or .csv file.",
+)
+@click.option("--rate", type=POSITIVE, help="Requests a second of a named workload; default: 1.")
+@click.option("--speed", type=POSITIVE, help="A trace so many times as fast; default: 1.")
+@click.option("--spike", "spikes", multiple=True, metavar="AT:TIMESx[:SECONDS]", help="60:10x:30")
+@click.option("--seconds", type=POSITIVE, help=f"Default: {SECONDS:.0f}, or all of a trace.")
+@click.option("--model", help="Default: the first that the server lists.")
+@click.option("--api", type=click.Choice(["chat", "completions"]), help="Default: chat.")
+@click.option(
+    "--prompts",
+    type=click.Choice(["text", "tokens"]),
+    default="text",
+    show_default=True,
+    help="tokens: ids, exact in length, by the completions API.",
+)
+@click.option(
+    "--vocab", type=click.IntRange(16), default=32_000, show_default=True, help="Bound of such ids."
+)
+@click.option("--scale", type=POSITIVE, default=1.0, show_default=True, help="Of all lengths.")
+@click.option(
+    "--seed",
+    type=click.IntRange(0),
+    default=0,
+    show_default=True,
+    help="Another seed asks for what no cache has seen.",
+)
+@click.option("--key", metavar="env:NAME", help=f"Where the API key is; default: env:{KEY}.")
+@click.option("--ttft-s", type=POSITIVE, default=2.0, show_default=True, help="Objective.")
+@click.option("--tpot-s", type=POSITIVE, default=0.1, show_default=True, help="Objective.")
+@click.option(
+    "--deadline-s",
+    type=POSITIVE,
+    default=300.0,
+    show_default=True,
+    help="When a client gives up, from the due time on.",
+)
+@click.option("--resume", is_flag=True, help="Go on after a broken connection, by Last-Event-ID.")
+@click.option("--json", "json_path", type=PATH, help="Write figures and every request here.")
+@click.option("--plot", "plot_path", type=PATH, help="Draw a picture here.")
+def command(
+    *,
+    ttft_s: float,
+    tpot_s: float,
+    key: str | None,
+    json_path: Path | None,
+    plot_path: Path | None,
+    **options: Any,
+) -> None:
+    """Send requests to any OpenAI-compatible server when they are due, and measure its answers.
+
+    Open loop: no request waits for another one's answer, and every latency counts from when
+    its request was due. Ctrl-C stops sending and reports what was heard by then.
+    """
+    try:
+        if plot_path is not None:
+            require_matplotlib()
+        plan = plan_of(**options)
+        traffic = plan.traffic()
+        secret = secret_of(key)
+        server = meet_server(plan, secret)
+    except (BadTrace, CannotPlot, CannotMeet) as error:
+        raise click.ClickException(str(error)) from error
+    click.echo(greeting(plan, server, len(traffic.arrivals)), err=True)
+    ran = run(plan, traffic, server, secret)
+    seconds = plan.seconds_of(traffic)
+    summary = report(
+        ran.heard,
+        Objectives(ttft_s, tpot_s),
+        seconds=min(seconds, ran.ended_s) if ran.is_interrupted else seconds,
+        spikes=plan.spikes,
+        under_way=ran.under_way,
+        busy=ran.busy,
+    )
+    if json_path is not None:
+        told = {**asdict(plan), "prompts": plan.prompts.value, "model": server.model}
+        write_record(json_path, {**told, "ttft_s": ttft_s, "tpot_s": tpot_s}, summary, ran.heard)
+    if plot_path is not None:
+        plot(ran.heard, plan.spikes, plot_path)
+    show(summary)
+    if ran.is_interrupted:
+        raise SystemExit(INTERRUPTED)
+
+
+def plan_of(
+    *,
+    urls: tuple[str, ...],
+    workload: str,
+    rate: float | None,
+    speed: float | None,
+    spikes: tuple[str, ...],
+    api: str | None,
+    prompts: str,
+    resume: bool,
+    **same: Any,
+) -> Plan:
+    """From the options. UsageError where two of them do not go together."""
+    if workload in SYNTHETIC and speed is not None:
+        raise click.UsageError("--speed is for traces; a named workload has a --rate")
+    if workload not in SYNTHETIC and rate is not None:
+        raise click.UsageError("--rate is for named workloads; a trace has a --speed")
+    if prompts == "tokens" and api == "chat":
+        raise click.UsageError("a chat has no token ids: use --api completions")
+    try:
+        ordered = in_order(map(parse_spike, spikes))
+    except ValueError as error:
+        raise click.UsageError(str(error)) from error
+    return Plan(
+        urls=tuple(url.rstrip("/").removesuffix("/v1") for url in urls),
+        workload=workload,
+        prompts=form_of(api, prompts),
+        rate=rate or 1.0,
+        speed=speed or 1.0,
+        spikes=ordered,
+        is_resuming=resume,
+        **same,
+    )
+
+
+def form_of(api: str | None, prompts: str) -> Prompts:
+    if prompts == "tokens":
+        return Prompts.IDS
+    return Prompts.TEXT if api == "completions" else Prompts.CHAT
+
+
+def secret_of(key: str | None) -> str:
+    """The API key; empty where none is set. It is never an argument: those are seen by all."""
+    if key is None:
+        return os.environ.get(KEY, "")
+    name = key.removeprefix("env:")
+    if name == key or name not in os.environ:
+        raise click.UsageError("--key names a variable that is set: --key env:NAME")
+    return os.environ[name]
+
+
+def greeting(plan: Plan, server: Server, requests: int) -> str:
+    """What is about to happen, and on what assumptions."""
+    words = f"{requests} requests to {server.model} at {', '.join(plan.urls)}"
+    if plan.prompts is not Prompts.IDS:
+        words += (
+            "; the server does not report prompt tokens, 4 characters are taken for one"
+            if server.ruler is None
+            else f"; {server.ruler.characters_per_token:.2f} characters a token"
+        )
+    return words if server.takes_ignore_eos else f"{words}; answers end where the model likes"
