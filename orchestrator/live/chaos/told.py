@@ -1,0 +1,77 @@
+"""What a cluster tells of itself: gateways by /metrics, engines by the operator's status.
+
+Gauges of replicas are the same at every gateway, so any one will do to see
+what is still held. Counters are each gateway's own: a difference means
+something only for one and the same gateway, known by its name.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Mapping
+
+from prometheus_client.parser import text_string_to_metric_families
+
+from protos.messages import EngineCounters, Snapshot
+
+NOTHING = EngineCounters()
+# What no replica has when all is quiet. Cached blocks may be kept.
+HELD: Mapping[str, str] = {
+    "kv_blocks_used": "blocks in use",
+    "kv_blocks_promised": "blocks promised",
+    "sequences_running": "sequences running",
+    "sequences_waiting": "sequences waiting",
+}
+REPLICA = "kv_blocks_free"  # every replica that a gateway knows has this gauge
+
+
+def held(text: str) -> tuple[str, ...]:
+    """A sentence for all that replicas hold, as one gateway sees it; none when all is quiet."""
+    return tuple(
+        f"{sample.labels['replica']} has {int(sample.value)} {HELD[family.name]}"
+        for family in text_string_to_metric_families(text)
+        if family.name in HELD
+        for sample in family.samples
+        if sample.value
+    )
+
+
+def replicas(text: str) -> int:
+    """How many replicas this gateway knows."""
+    families = text_string_to_metric_families(text)
+    return sum(len(family.samples) for family in families if family.name == REPLICA)
+
+
+def counted(before: Mapping[str, str], after: Mapping[str, str]) -> Mapping[str, int]:
+    """What the gateways counted meanwhile, all labels and gateways added up.
+
+    A gateway that was not there before began at zero. What one counted that
+    died is lost, as it is to Prometheus.
+    """
+    total: Counter[str] = Counter()
+    for gateway, text in after.items():
+        began = _counters(before.get(gateway, ""))
+        for name, value in _counters(text).items():
+            # Less than before: the same pod, another process.
+            total[name] += value - began[name] if value >= began[name] else value
+    return dict(total)
+
+
+def _counters(text: str) -> Counter[str]:
+    total: Counter[str] = Counter()
+    for family in text_string_to_metric_families(text):
+        if family.type == "counter":
+            for sample in family.samples:
+                if sample.name.endswith("_total"):
+                    total[family.name] += int(sample.value)
+    return total
+
+
+def computed(before: Iterable[Snapshot], after: Iterable[Snapshot]) -> Mapping[str, int]:
+    """What the engines did meanwhile, those of now; an engine's new epoch began at zero."""
+    began = {(one.replica_id, one.epoch): one.counters for one in before}
+    pairs = [(began.get((one.replica_id, one.epoch), NOTHING), one.counters) for one in after]
+    return {
+        "preemptions": sum(end.preemptions - start.preemptions for start, end in pairs),
+        "moves": sum(end.sequences_imported - start.sequences_imported for start, end in pairs),
+    }
