@@ -31,6 +31,7 @@ class Observed:
     leaks: tuple[str, ...]  # what was still held when all was quiet, a sentence each
     totals: Mapping[str, int]  # what the servers counted: moves, resumptions, preemptions...
     seconds: float  # it took, on the world's own clock
+    broken: tuple[str, ...] = ()  # rules that the servers themselves found broken, a sentence each
 
 
 class CannotDo(Exception):

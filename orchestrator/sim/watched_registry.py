@@ -7,7 +7,8 @@ terms grow: that is its promise.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping, Sequence, Set
+from collections.abc import Callable, Mapping, Sequence, Set
+from dataclasses import replace
 
 from orchestrator.registry.memory import MemoryRegistry
 from protos.hashing import BlockHash
@@ -73,6 +74,19 @@ class WatchedRegistry(MemoryRegistry):
         """It was flushed, or came back without its memory."""
         self._entries.clear()
         self._leadership = None
+
+    def remembered(self) -> Callable[[], None]:
+        """A copy of what it knows now; calling it makes the registry know that again."""
+        leadership = self._leadership
+        entries = {
+            replica_id: replace(entry, held=set(entry.held))
+            for replica_id, entry in self._entries.items()
+        }
+
+        def restore() -> None:
+            self._entries, self._leadership = entries, leadership
+
+        return restore
 
     def believed(self, replica_id: ReplicaId) -> Set[BlockHash]:
         """What the registry believes the replica to hold."""

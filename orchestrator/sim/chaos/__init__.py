@@ -1,0 +1,1 @@
+"""The simulated cluster as one that chaos scenarios are played on."""

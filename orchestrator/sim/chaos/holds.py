@@ -1,0 +1,61 @@
+"""Conditions that several faults may cause at once, and that end with the last of them."""
+
+from __future__ import annotations
+
+from collections import Counter, defaultdict
+from collections.abc import Callable, Hashable
+from random import Random
+
+from orchestrator.sim.network import Network
+
+RESENT_S = 0.2  # after which a packet that was lost is sent again: TCP's least
+
+
+class Holds:
+    """Counts who wants a condition; the first one brings it about, the last one ends it."""
+
+    def __init__(self) -> None:
+        self._wanted: Counter[Hashable] = Counter()
+
+    def begin(self, what: Hashable, bring_about: Callable[[], None]) -> None:
+        self._wanted[what] += 1
+        if self._wanted[what] == 1:
+            bring_about()
+
+    def end(self, what: Hashable, undo: Callable[[], None]) -> None:
+        self._wanted[what] -= 1
+        if not self._wanted[what]:
+            undo()
+
+
+class Lags:
+    """By how much messages between two nodes are late: the sum of all that delays them."""
+
+    def __init__(self, network: Network, random: Random) -> None:
+        self._network = network
+        self._random = random
+        self._causes: defaultdict[tuple[str, str], list[Callable[[], float]]] = defaultdict(list)
+
+    def add(self, one: str, other: str, cause: Callable[[], float]) -> None:
+        self._causes[one, other].append(cause)
+        self._apply(one, other)
+
+    def remove(self, one: str, other: str, cause: Callable[[], float]) -> None:
+        self._causes[one, other].remove(cause)
+        self._apply(one, other)
+
+    def resent(self, share: float) -> Callable[[], float]:
+        """Of a way that loses this share of its packets: the wait doubles with each loss."""
+
+        def lag_s() -> float:
+            wait_s, total_s = RESENT_S, 0.0
+            while self._random.random() < share:
+                total_s += wait_s
+                wait_s *= 2
+            return total_s
+
+        return lag_s
+
+    def _apply(self, one: str, other: str) -> None:
+        causes = tuple(self._causes[one, other])
+        self._network.lag(one, other, (lambda: sum(c() for c in causes)) if causes else None)
