@@ -1,0 +1,61 @@
+"""What is still held is said in sentences, and counters belong to the gateway that counts."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from orchestrator.live.chaos.told import computed, counted, held, replicas
+from protos.messages import EngineCounters, Snapshot
+from tests.unit.control.reports import report
+
+QUIET = """\
+# TYPE kv_blocks_free gauge
+kv_blocks_free{replica="a"} 90.0
+kv_blocks_free{replica="b"} 100.0
+# TYPE kv_blocks_cached gauge
+kv_blocks_cached{replica="a"} 10.0
+# TYPE kv_blocks_used gauge
+kv_blocks_used{replica="a"} 0.0
+# TYPE sequences_running gauge
+sequences_running{replica="a"} 0.0
+"""
+
+
+def counters(resumed: int, placed: int) -> str:
+    return (
+        "# TYPE streams_resumed_total counter\n"
+        f"streams_resumed_total {resumed}.0\n"
+        "# TYPE requests_placed_total counter\n"
+        f'requests_placed_total{{reason="room"}} {placed}.0\n'
+        f'requests_placed_total{{reason="prefix_hit"}} {placed}.0\n'
+    )
+
+
+def test_cached_blocks_are_not_held() -> None:
+    assert held(QUIET) == ()
+    assert replicas(QUIET) == 2
+
+
+def test_what_is_held_is_said() -> None:
+    assert held(QUIET.replace('used{replica="a"} 0.0', 'used{replica="a"} 3.0')) == (
+        "a has 3 blocks in use",
+    )
+
+
+def test_labels_and_gateways_are_added_up() -> None:
+    before = {"g0": counters(1, 10), "g1": counters(0, 5)}
+    after = {"g0": counters(2, 14), "g1": counters(3, 5)}
+    assert counted(before, after) == {"streams_resumed": 4, "requests_placed": 8}
+
+
+def test_a_gateway_that_began_anew_counts_from_zero() -> None:
+    assert counted({"g0": counters(7, 9)}, {"g0": counters(2, 1)})["streams_resumed"] == 2
+    assert counted({}, {"g2": counters(2, 1)})["streams_resumed"] == 2
+
+
+def test_an_engine_of_a_new_epoch_counts_from_zero() -> None:
+    def engine(preemptions: int, epoch: int) -> Snapshot:
+        return replace(report(epoch=epoch), counters=EngineCounters(preemptions=preemptions))
+
+    assert computed([engine(5, 1)], [engine(7, 1)])["preemptions"] == 2
+    assert computed([engine(5, 1)], [engine(4, 2)])["preemptions"] == 4
