@@ -30,6 +30,8 @@ from orchestrator.workload.heard import End, Heard
 # What a server in trouble answers; it may take a resumed stream later, or another one may.
 RETRIED = frozenset({429, 500, 502, 503, 504})
 PAUSE_S_MAX = 1.0
+# Who does not know Last-Event-ID begins anew, and would be heard twice.
+RESUMED = "x-blockyard-resumed"
 
 
 @dataclass(frozen=True, slots=True)
@@ -156,6 +158,8 @@ class Listener:
             ) as response:
                 if response.status != HTTPStatus.OK:
                     return self._refusal(response.status, await response.read())
+                if self._hearing.last_event_id and RESUMED not in response.headers:
+                    return Closing(End.BROKEN, "not_resumed", response.status)
                 return await self._hear(response.content)
         except (aiohttp.ClientError, TimeoutError, OSError) as error:
             return self._lost(failure_code(error))
@@ -181,12 +185,12 @@ class Listener:
             code = error_code(json.loads(content), status)
         except ValueError:
             code = ""
-        code, is_reason = code or f"http_{status}", bool(code)
-        if self._connections == 1:
-            return Closing(End.REFUSED if is_reason else End.UNANSWERED, code, status)
+        is_retried = status in RETRIED
         if self._hearing.first_s is not None:
-            return Closing(End.BROKEN, code, status, is_worth_another=status in RETRIED)
-        return Closing(End.REFUSED if is_reason else End.UNANSWERED, code, status)
+            return Closing(End.BROKEN, code or f"http_{status}", status, is_retried)
+        if code:
+            return Closing(End.REFUSED, code, status)
+        return Closing(End.UNANSWERED, f"http_{status}", status, is_retried)
 
     async def _hear(self, content: aiohttp.StreamReader) -> Closing:
         """A stream of events, to its end."""
@@ -194,12 +198,14 @@ class Listener:
         pause_s = 0.0 if self._ask.reads_per_s is None else 1 / self._ask.reads_per_s
         try:
             async for chunk in content.iter_any():
+                now_s = self._clock()
                 for event in reader.feed(chunk):
-                    hearing.take(event, self._clock())
+                    hearing.take(event, now_s)
                     if hearing.is_done or hearing.error_code:
                         return self._told()
                     if pause_s:
                         await asyncio.sleep(pause_s)
+                        now_s = self._clock()
         except NotEvents:
             return self._lost("not_events")
         return self._lost("cut_short")
