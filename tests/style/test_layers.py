@@ -82,6 +82,10 @@ RULES = {
         (*PURE_PROTOS, "orchestrator.workload", "orchestrator.chaos"),
         IO_LIBRARIES | {"asyncio", "grpc", "socket", "threading"},
     ),
+    # A client of any server: it knows nothing of how ours is made.
+    "orchestrator.load": Rule(
+        (*PURE_PROTOS, "orchestrator.load", "orchestrator.workload"), IO_LIBRARIES | {"grpc"}
+    ),
     # The two worlds: both see everything that decides, neither sees the other.
     "orchestrator.live": Rule(
         ("protos", "replicas", "orchestrator.config", "orchestrator.live", *DECIDING),
@@ -172,6 +176,7 @@ def test_every_import_respects_the_layers() -> None:
         ("orchestrator/policy/planted.py", "from time import monotonic"),
         ("orchestrator/gateway/planted.py", "from replicas.engine import engine"),
         ("orchestrator/gateway/planted.py", "import redis"),
+        ("orchestrator/load/planted.py", "from orchestrator.live import clock"),
         ("orchestrator/live/planted.py", "from orchestrator.sim import world"),
         ("orchestrator/sim/planted.py", "from orchestrator.live import clock"),
         ("orchestrator/sim/planted.py", "from replicas.model import runner"),

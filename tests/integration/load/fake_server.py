@@ -137,7 +137,7 @@ class FakeServer:
         self._tasks.add(task)
         try:
             await self._answer(reader, writer)
-        except (ConnectionError, asyncio.CancelledError):
+        except (ConnectionError, asyncio.IncompleteReadError, asyncio.CancelledError):
             pass  # its client went away, or the test is over
         finally:
             self._tasks.discard(task)
