@@ -9,16 +9,13 @@ which nothing ever goes wrong.
 from __future__ import annotations
 
 import asyncio
-import threading
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable
 from types import TracebackType
-from typing import Any, Self, TypeVar
+from typing import Self
 
+from orchestrator.live.chaos.loop_thread import LoopThread
 from orchestrator.live.chaos.proxy import Proxy
 from orchestrator.live.chaos.way import Way
-
-Value = TypeVar("Value")
-ANSWER_S = 30.0  # of its own loop, on a machine that is busy with other things
 
 
 class Network:
@@ -28,11 +25,10 @@ class Network:
         self._member_at = member_at
         self._ways: dict[frozenset[str], Way] = {}
         self._proxies: dict[str, list[Proxy]] = {}
-        self._loop = asyncio.new_event_loop()
-        self._thread = threading.Thread(target=self._loop.run_forever, name="network", daemon=True)
+        self._loop = LoopThread("network")
 
     def __enter__(self) -> Self:
-        self._thread.start()
+        self._loop.__enter__()
         return self
 
     def __exit__(
@@ -41,18 +37,16 @@ class Network:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        self._run(self._stop())
-        self._loop.call_soon_threadsafe(self._loop.stop)
-        self._thread.join(ANSWER_S)
-        self._loop.close()
+        self._loop.run(self._stop())
+        self._loop.__exit__(kind, error, trace)
 
     def open(self, member: str, target_port: int, *, caller: str | None = None) -> int:
         """The port at which the member is reached: by everybody, or by one caller."""
-        return self._run(self._open(member, target_port, caller))
+        return self._loop.run(self._open(member, target_port, caller))
 
     def redirect(self, member: str, target_port: int) -> None:
         """Another process answers for the member; what is open to the old one is reset."""
-        self._run(self._redirect(member, target_port))
+        self._loop.run(self._redirect(member, target_port))
 
     def delay(self, one: str, other: str, delay_s: float) -> None:
         self._change(one, other, lambda way: way.delay(delay_s))
@@ -62,6 +56,10 @@ class Network:
 
     def part(self, one: str, other: str) -> None:
         self._change(one, other, Way.part)
+
+    def join(self, one: str, other: str) -> None:
+        """They are parted no more."""
+        self._change(one, other, Way.join)
 
     def heal(self, one: str, other: str) -> None:
         self._change(one, other, Way.heal)
@@ -76,14 +74,11 @@ class Network:
 
     # ---- on its own loop
 
-    def _run(self, work: Coroutine[Any, Any, Value]) -> Value:
-        return asyncio.run_coroutine_threadsafe(work, self._loop).result(ANSWER_S)
-
     def _change(self, one: str, other: str, change: Callable[[Way], None]) -> None:
         async def apply() -> None:
             change(self._way(one, other))
 
-        self._run(apply())
+        self._loop.run(apply())
 
     def _way(self, one: str, other: str) -> Way:
         assert one != other, f"there is no way from {one} to itself"

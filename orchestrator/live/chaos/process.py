@@ -76,6 +76,11 @@ class Process:
                 start_new_session=True,
             )
 
+    def ensure_launched(self, *, skew_s: float = 0.0) -> None:
+        """Nothing where somebody else was faster."""
+        if not self.is_alive:
+            self.launch(skew_s=skew_s)
+
     def is_listening(self) -> bool:
         """Raises DidNotStart when it never will."""
         if self.address:

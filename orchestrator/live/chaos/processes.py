@@ -54,7 +54,9 @@ class Processes:
     model: str = "tiny"
     folder: Path | None = None  # for logs; None: one that goes with the cluster
     members: dict[str, Process] = field(default_factory=dict)
-    _ports: dict[str, int] = field(default_factory=dict)
+    # By name, also of those that are gone: who comes back is found where he was.
+    _ports: dict[str, tuple[str, ...]] = field(default_factory=dict)
+    _redis_ports: dict[str, int] = field(default_factory=dict)
     _undo: ExitStack = field(default_factory=ExitStack)
 
     def __enter__(self) -> Self:
@@ -96,15 +98,24 @@ class Processes:
     # ---- coming and going
 
     def start(self, *, replicas: Iterable[str], gateways: int = 1, control_planes: int = 1) -> None:
-        """All at once; returns when everybody has met everybody. Raises DidNotStart, NotHealthy."""
-        names = [
-            *(self.add_control_plane(f"control-{number}") for number in range(control_planes)),
-            *(self.add_gateway(f"gateway-{number}") for number in range(gateways)),
-            *(self.add_replica(name) for name in replicas),
-        ]
-        for name in names:
-            self.members[name].launch()
-        for name in names:
+        """So many and no others, those that are missing all at once.
+
+        Returns when everybody has met everybody. Raises DidNotStart, NotHealthy.
+        """
+        wanted = {
+            **{f"control-{number}": self.add_control_plane for number in range(control_planes)},
+            **{f"gateway-{number}": self.add_gateway for number in range(gateways)},
+            **dict.fromkeys(replicas, self.add_replica),
+        }
+        surplus = [name for name in self.members if name not in wanted]
+        self.stop(*surplus)
+        for name in surplus:
+            self.forget(name)
+        for name, add in wanted.items():
+            if name not in self.members:
+                add(name)
+            self.members[name].ensure_launched()
+        for name in wanted:
             self.members[name].wait_until_listening()
         self.wait_until_serving()
 
@@ -121,10 +132,11 @@ class Processes:
         return self._add_behind_proxy(name, ("control-plane",), "--control-port")
 
     def add_gateway(self, name: str) -> str:
-        http, grpc = free_port(), free_port()
-        ports = (f"--http-port={http}", f"--grpc-port={grpc}")
-        words = ("gateway", f"--model={self.model}", *ports, f"--drain-s={GATEWAY_DRAIN_S}")
-        return self._add(name, words)
+        ports = self._ports.setdefault(
+            name, (f"--http-port={free_port()}", f"--grpc-port={free_port()}")
+        )
+        drain = f"--drain-s={GATEWAY_DRAIN_S}"
+        return self._add(name, ("gateway", f"--model={self.model}", *ports, drain))
 
     def revive(self, name: str) -> None:
         """Start a member that is not running; returns when everybody has met it."""
@@ -145,6 +157,11 @@ class Processes:
         del self.members[name]
 
     # ---- how they are
+
+    @property
+    def redis_url(self) -> str:
+        """Past all ways, for whoever is no member."""
+        return f"redis://{HOST}:{self.redis.port}/0"
 
     @property
     def control_address(self) -> str:
@@ -207,15 +224,17 @@ class Processes:
     def _add_behind_proxy(
         self, name: str, words: tuple[str, ...], port_option: str, *more: str
     ) -> str:
-        port = free_port()
-        advertised = self.network.open(name, port)
-        ports = (f"{port_option}={port}", f"--advertise-port={advertised}")
-        return self._add(name, (*words, *ports, *more))
+        if name not in self._ports:
+            port = free_port()
+            advertised = self.network.open(name, port)
+            self._ports[name] = (f"{port_option}={port}", f"--advertise-port={advertised}")
+        return self._add(name, (*words, *self._ports[name], *more))
 
     def _add(self, name: str, words: tuple[str, ...]) -> str:
-        port = self.network.open(REDIS, self.redis.port, caller=name)
-        words = (*words, f"--redis=redis://{HOST}:{port}/0", "--log-level=info")
-        self.members[name] = Process(name, words, self.logs)
+        if name not in self._redis_ports:
+            self._redis_ports[name] = self.network.open(REDIS, self.redis.port, caller=name)
+        redis = f"--redis=redis://{HOST}:{self._redis_ports[name]}/0"
+        self.members[name] = Process(name, (*words, redis, "--log-level=info"), self.logs)
         return name
 
 

@@ -71,9 +71,10 @@ class ChaosRedis:
             time.sleep(POLL_S)
 
     def revive(self) -> None:
-        """Start the one that was killed again, at the same port and empty."""
-        end(self._primary)
-        self._primary.start()
+        """Start the one that was killed again, empty; nothing where another took its place."""
+        if not self.is_alive:
+            end(self._primary)
+            self._primary.start()
 
     def flush(self) -> None:
         command(self.port, "FLUSHALL")
@@ -93,9 +94,16 @@ class ChaosRedis:
             time.sleep(POLL_S)
 
     def fail_over(self) -> None:
-        """Kill the primary; its standby is the primary from now on, with what it had heard."""
-        assert self._standby is not None, "nobody stands by"
+        """Kill the primary; its standby is the primary from now on, with what it had heard.
+
+        Without a standby and with nobody to copy from, its successor begins with nothing.
+        """
+        if self._standby is None and self.is_alive:
+            self.add_standby()
         self.kill()
+        if self._standby is None:
+            self.revive()
+            return
         end(self._primary)
         self._primary, self._standby = self._standby, None
         command(self.port, "REPLICAOF NO ONE")

@@ -58,10 +58,14 @@ class Way:
         """From now on nothing gets through, and nobody is told."""
         self._is_joined.clear()
 
+    def join(self) -> None:
+        """What waited gets through."""
+        self._is_joined.set()
+
     def heal(self) -> None:
         """Nothing is wrong any more."""
         self.delay_s = self.loss = 0.0
-        self._is_joined.set()
+        self.join()
 
     def sever(self) -> None:
         """Reset every connection, once."""

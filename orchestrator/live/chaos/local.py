@@ -1,0 +1,227 @@
+"""A cluster of processes on this machine as a World: real faults, real clients.
+
+It is started for the first scenario and lives on: after each, what went wrong
+is healed, and when all is quiet, what is still held is a leak. Only a cluster
+that does not recover, or that leaks, is replaced. Clients ask every gateway in
+turn over HTTP, and go on at the next one when a connection breaks.
+
+Faults strike in the main thread, with which the processes live and die;
+clients have a thread and an event loop of their own, and so has the network.
+What every member says goes to a folder, which is kept where one is given.
+"""
+
+from __future__ import annotations
+
+import signal
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+from orchestrator.chaos.faults import FailOver
+from orchestrator.chaos.scenario import Scenario, Shape
+from orchestrator.chaos.world import CannotDo, Observed, Struck
+from orchestrator.live.chaos import told
+from orchestrator.live.chaos.bodies import Catalogue, asks_of
+from orchestrator.live.chaos.leaks import leaks
+from orchestrator.live.chaos.loop_thread import LoopThread
+from orchestrator.live.chaos.peace import Peace
+from orchestrator.live.chaos.process import DidNotStart
+from orchestrator.live.chaos.processes import REDIS, NotHealthy, Processes
+from orchestrator.live.chaos.strikes import Strikes
+from orchestrator.live.chaos.timeline import play
+from orchestrator.load.ask import Ask, Clock
+from orchestrator.load.open_loop import open_loop
+from orchestrator.load.stream import listen
+from orchestrator.workload.heard import Heard
+from protos.messages import Snapshot
+
+BYTE_LEVEL = "tiny"  # the one model whose tokens are characters
+LETTERS_PER_TOKEN = 2
+QUIET_S_MAX = 40.0  # a choice that nobody follows is kept for ten seconds
+LOOK_S = 0.1
+# What a verdict calls them, and the gateways.
+WORDS: Mapping[str, str] = {
+    "requests_placed": "placements",
+    "requests_retried": "retries",
+    "streams_resumed": "resumptions",
+    "streams_taken_over": "takeovers",
+    "registry_missed": "lookups_missed",
+    "streams_lost": "streams_lost",
+    "streams_broken": "streams_broken",
+}
+Tell = Callable[[str], None]
+
+
+@contextmanager
+def local_cluster(model: str, keep: Path | None) -> Iterator[Local]:
+    """Nothing is started before the first scenario. `keep` is a folder for logs."""
+    with LoopThread("clients") as clients, Local(model, keep, clients) as local:
+        yield local
+
+
+@dataclass
+class Local:
+    """Plays scenarios on one cluster, one after the other. A context manager."""
+
+    model: str
+    keep: Path | None
+    clients: LoopThread
+    _cluster: Processes | None = None
+    _undo: ExitStack = field(default_factory=ExitStack)
+    _peace: Peace = field(default_factory=Peace)
+
+    def __enter__(self) -> Local:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._undo.close()
+
+    @property
+    def cluster(self) -> Processes:
+        assert self._cluster is not None, "started by the first scenario"
+        return self._cluster
+
+    def play(self, scenario: Scenario, seed: int, tell: Tell) -> Observed:
+        """Raises CannotDo before anything is asked or broken; the main thread's to call."""
+        catalogue = Catalogue(self.model, 1 if self.model == BYTE_LEVEL else LETTERS_PER_TOKEN)
+        if any(load.is_poison for load in scenario.loads) and self.model != BYTE_LEVEL:
+            raise CannotDo(
+                f"poison: only replicas of the model {BYTE_LEVEL} know what it looks like"
+            )
+        asks = asks_of(scenario, seed, catalogue)
+        try:
+            self._start(scenario.shape, tell)
+            self._learn(asks, tell)
+            return self._disturb(scenario, asks, tell)
+        except BaseException:
+            self._discard()
+            raise
+
+    # ---- before
+
+    def _start(self, shape: Shape, tell: Tell) -> None:
+        """A healthy cluster of this shape."""
+        if self._cluster is not None and self._cluster.blocks != shape.blocks:
+            self._cluster.blocks = shape.blocks
+            names = tuple(self._cluster.replicas)
+            self._cluster.stop(*names)
+            for name in names:
+                self._cluster.forget(name)
+        if self._cluster is None:
+            tell("starting a cluster")
+            cluster = Processes(blocks=shape.blocks, model=self.model, folder=self._folder())
+            self._cluster = self._undo.enter_context(cluster)
+        fit(self._cluster, shape)
+
+    def _folder(self) -> Path | None:
+        if self.keep is not None:
+            self.keep.mkdir(parents=True, exist_ok=True)
+        return self.keep
+
+    def _learn(self, asks: Sequence[Ask], tell: Tell) -> None:
+        urls, clock = urls_of(self.cluster), clock_from_now()
+
+        async def hear(ask: Ask) -> Heard:
+            return await listen(urls, replace(ask, due_s=clock()), clock, resume=False)
+
+        learned = self.clients.begin(self._peace.learn(asks, hear)).result()
+        if learned:
+            tell(f"heard {learned} new bodies undisturbed in {clock():.1f} s")
+            self._settle()
+
+    # ---- during
+
+    def _disturb(self, scenario: Scenario, asks: Sequence[Ask], tell: Tell) -> Observed:
+        cluster = self.cluster
+        if any(isinstance(timed.fault, FailOver) for timed in scenario.faults):
+            cluster.redis.add_standby()
+        gateways, engines = cluster.metrics(), snapshots(cluster)
+        clock = clock_from_now()
+        heard, struck = self._hear_disturbed(scenario, asks, clock, tell)
+        seconds = clock()
+        scars = self._heal(scenario.shape)
+        left = scars or self._settle()
+        expected = self._peace.expected(asks)
+        counted = told.counted(gateways, cluster.metrics())
+        totals = {
+            **{word: counted.get(name, 0) for name, word in WORDS.items()},
+            **told.computed(engines, snapshots(cluster)),
+            "requests_not_compared": len(asks) - len(expected),
+        }
+        if left:
+            self._discard()
+        return Observed(heard, expected, struck, left, totals, seconds)
+
+    def _hear_disturbed(
+        self, scenario: Scenario, asks: Sequence[Ask], clock: Clock, tell: Tell
+    ) -> tuple[tuple[Heard, ...], tuple[Struck, ...]]:
+        """Requests and faults, each at its time, until all is said and done."""
+        asking = self.clients.begin(open_loop(asks, urls_of(self.cluster), clock, resume=True))
+        try:
+            strikes = Strikes(self.cluster)
+            struck = play(scenario.faults, strikes.strike, clock, tell=tell)
+            return asking.result(), struck
+        finally:
+            asking.cancel()
+
+    # ---- after
+
+    def _heal(self, shape: Shape) -> tuple[str, ...]:
+        """The cluster as it was before; a sentence where it cannot be."""
+        try:
+            heal(self.cluster, shape)
+        except (DidNotStart, NotHealthy) as error:
+            return (f"the cluster did not recover: {error}",)
+        return ()
+
+    def _settle(self) -> tuple[str, ...]:
+        """Wait until all is quiet; what is held still after a good while."""
+        deadline = time.monotonic() + QUIET_S_MAX
+        while left := leaks(self.cluster):
+            if time.monotonic() > deadline:
+                break
+            time.sleep(LOOK_S)
+        return left
+
+    def _discard(self) -> None:
+        """The next scenario begins with another cluster."""
+        self._cluster = None
+        self._undo.close()
+
+
+def fit(cluster: Processes, shape: Shape) -> None:
+    """Start and stop until it has this shape."""
+    cluster.start(
+        replicas=[f"replica-{number}" for number in range(shape.replicas)],
+        gateways=shape.gateways,
+        control_planes=shape.control_planes,
+    )
+
+
+def heal(cluster: Processes, shape: Shape) -> None:
+    """Undo all that a fault may have left. Raises DidNotStart, NotHealthy."""
+    cluster.network.heal_all()
+    cluster.redis.signal(signal.SIGCONT)
+    cluster.redis.revive()
+    cluster.network.redirect(REDIS, cluster.redis.port)
+    for member in cluster.members.values():
+        member.signal(signal.SIGCONT)
+    cluster.stop(*(name for name, member in cluster.members.items() if member.skew_s))
+    fit(cluster, shape)
+
+
+def urls_of(cluster: Processes) -> list[str]:
+    """Where clients ask, in the order of names."""
+    return [gateway.address for gateway in cluster.gateways]
+
+
+def snapshots(cluster: Processes) -> list[Snapshot]:
+    return [state.snapshot for state in cluster.fleet().replicas]
+
+
+def clock_from_now() -> Clock:
+    """Seconds since this call."""
+    began = time.monotonic()
+    return lambda: time.monotonic() - began

@@ -1,0 +1,219 @@
+"""Each fault of a scenario, made to happen to real processes and undone.
+
+A strike is a generator: it does something, yields for how many seconds it has
+nothing to do, and does the next thing. So one thread makes many faults happen
+at once (timeline.py), and it is the main thread, with which members live and
+die. Faults may overlap in any way: who is killed twice is dead once, and what
+one strike has started another may kill before it serves.
+
+`leader` and `node-N` mean whom they name at the moment of the strike. What a
+skew covers is told in launcher.py; since no process has a clock of its own, a
+member whose clock jumps is stopped in order and started with the wrong one.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import signal
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import suppress
+from itertools import product
+
+from orchestrator.chaos.faults import (
+    Break,
+    Delay,
+    FailOver,
+    Fault,
+    Flush,
+    Kill,
+    Loss,
+    Part,
+    Pause,
+    Restart,
+    Scale,
+    Skew,
+    Slow,
+)
+from orchestrator.live import operator_client
+from orchestrator.live.chaos.process import STOP_S_MAX
+from orchestrator.live.chaos.processes import REDIS, Processes
+from orchestrator.live.registry_url import leader_at
+from protos.messages import ReplicaId
+from protos.registry import RegistryUnavailable
+
+Steps = Iterator[float]  # each: seconds until the next one
+
+LOOK_S = 0.05
+LEAST_S = 0.001  # of one turn of a process that is slowed; the kernel's own turns are no shorter
+TURN_S = 0.05  # of a stopped and a running part together, where that is enough
+DRAIN_S_MAX = 30.0  # then it stops all the same, and hands back what it runs
+MEET_S_MAX = 8.0  # until others know who was restarted, before the next one is
+
+
+class Strikes:
+    """Makes faults happen to one cluster."""
+
+    def __init__(self, cluster: Processes) -> None:
+        self._cluster = cluster
+
+    def strike(self, fault: Fault) -> Steps:
+        """From the moment that it strikes until it has healed."""
+        match fault:
+            case Kill(who, seconds):
+                yield from self._kill(self._named(who), seconds)
+            case Pause(who, seconds):
+                yield from self._pause(self._named(who), seconds)
+            case Slow(who, times, seconds):
+                yield from self._slow(self._named(who), times, seconds)
+            case Restart(names):
+                for name in (name for who in names for name in self._named(who)):
+                    yield from self._restart(name, skew_s=0.0)
+            case Skew(who, seconds):
+                for name in self._named(who):
+                    yield from self._restart(name, skew_s=seconds)
+            case Flush():
+                self._cluster.redis.flush()
+            case FailOver():
+                self._cluster.redis.fail_over()
+                self._reach_redis()
+            case Scale(replicas):
+                yield from self._scale(replicas)
+            case Delay() | Loss() | Part() | Break():
+                yield from self._disturb(fault)
+
+    def _named(self, who: str) -> tuple[str, ...]:
+        """The members that a name means now."""
+        if who == "leader":
+            return (self._leader(),)
+        if who.startswith("node-"):
+            number = who.removeprefix("node-")
+            return (f"replica-{number}", f"gateway-{number}")
+        return (who,)
+
+    def _leader(self) -> str:
+        """By what Redis says; where it says nothing, the first control plane that lives."""
+        planes = self._cluster.control_planes
+        with suppress(RegistryUnavailable):
+            leader = asyncio.run(leader_at(self._cluster.redis_url))
+            if leader is not None:
+                return next(plane.name for plane in planes if plane.address == leader.address)
+        return next((plane.name for plane in planes if plane.is_alive), planes[0].name)
+
+    def _kill(self, names: tuple[str, ...], seconds: float) -> Steps:
+        for name in names:
+            (self._cluster.redis if name == REDIS else self._cluster.members[name]).kill()
+        yield seconds
+        if REDIS in names:
+            self._cluster.redis.revive()
+            self._reach_redis()
+        for name in names:
+            if name != REDIS:
+                self._cluster.members[name].ensure_launched()
+        for name in names:
+            if name != REDIS:
+                yield from self._started(name)
+
+    def _started(self, name: str) -> Steps:
+        """Until it listens, or another strike has killed it."""
+        member = self._cluster.members[name]
+        while member.is_alive and not member.address:
+            yield LOOK_S
+
+    def _signal(self, name: str, number: signal.Signals) -> None:
+        (self._cluster.redis if name == REDIS else self._cluster.members[name]).signal(number)
+
+    def _pause(self, names: tuple[str, ...], seconds: float) -> Steps:
+        for name in names:
+            self._signal(name, signal.SIGSTOP)
+        yield seconds
+        for name in names:
+            self._signal(name, signal.SIGCONT)
+
+    def _slow(self, names: tuple[str, ...], times: float, seconds: float) -> Steps:
+        """It runs for one part in so many, in turns too short to be taken for death."""
+        running_s = max(LEAST_S, TURN_S / times)
+        until = time.monotonic() + seconds
+        while time.monotonic() < until:
+            yield from self._pause(names, running_s * (times - 1))
+            yield running_s
+
+    def _restart(self, name: str, *, skew_s: float) -> Steps:
+        yield from self._ended(name)
+        self._cluster.members[name].ensure_launched(skew_s=skew_s)
+        yield from self._started(name)
+        until = time.monotonic() + MEET_S_MAX
+        while time.monotonic() < until and not self._cluster.is_serving():
+            yield LOOK_S
+
+    def _ended(self, name: str) -> Steps:
+        member = self._cluster.members[name]
+        member.ask_to_stop()
+        until = time.monotonic() + STOP_S_MAX
+        while member.is_alive:
+            yield LOOK_S
+            if time.monotonic() > until:
+                member.kill()
+
+    def _scale(self, replicas: int) -> Steps:
+        there = sorted(self._cluster.replicas)
+        wanted = [f"replica-{number}" for number in range(replicas)]
+        added = [self._cluster.add_replica(name) for name in wanted if name not in there]
+        for name in added:
+            self._cluster.members[name].launch()
+        for name in added:
+            yield from self._started(name)
+        for name in reversed(there):
+            if name not in wanted:
+                yield from self._drained(name)
+                yield from self._ended(name)
+                self._cluster.forget(name)
+
+    def _drained(self, name: str) -> Steps:
+        """What it runs moves elsewhere first; where nobody leads, it stops without."""
+
+        def drain() -> None:
+            with suppress(ConnectionError, LookupError, operator_client.CallRefused):
+                for _ in operator_client.drain(self._cluster.control_address, ReplicaId(name)):
+                    pass
+
+        draining = threading.Thread(target=drain, daemon=True)
+        draining.start()
+        until = time.monotonic() + DRAIN_S_MAX
+        while draining.is_alive() and time.monotonic() < until:
+            yield LOOK_S
+
+    def _disturb(self, fault: Delay | Loss | Part | Break) -> Steps:
+        network = self._cluster.network
+        pairs = [
+            pair
+            for pair in product(self._named(fault.one), self._named(fault.other))
+            if pair[0] != pair[1]
+        ]  # `leader` may be the very member that it is parted from
+        match fault:
+            case Delay(_, _, delay_s, seconds):
+                for pair in pairs:
+                    network.delay(*pair, delay_s)
+                yield seconds
+                for pair in pairs:
+                    network.delay(*pair, 0.0)
+            case Loss(_, _, share, seconds):
+                for pair in pairs:
+                    network.lose(*pair, share)
+                yield seconds
+                for pair in pairs:
+                    network.lose(*pair, 0.0)
+            case Part(_, _, seconds):
+                for pair in pairs:
+                    network.part(*pair)
+                yield seconds
+                for pair in pairs:
+                    network.join(*pair)
+            case Break():
+                for pair in pairs:
+                    network.sever(*pair)
+
+    def _reach_redis(self) -> None:
+        """Everybody's way to it leads to the server that is the primary now."""
+        self._cluster.network.redirect(REDIS, self._cluster.redis.port)
