@@ -47,8 +47,8 @@ class Tally:
         ttft = f", TTFT p50 {percentile(recent, 50) * 1000:.0f} ms" if recent else ""
         failed = self._ends[End.BROKEN] + self._ends[End.UNANSWERED]
         return (
-            f"{self.under_way(now_s)} under way, {self._ends[End.ANSWERED]} answered,"
-            f" {self._ends[End.REFUSED]} refused, {failed} failed{ttft}"
+            f"{self.under_way(now_s)} under way, {self._ends[End.REFUSED]} refused,"
+            f" {failed} failed{ttft}"
         )
 
 
@@ -92,5 +92,7 @@ async def _lines(tally: Tally, total: int, clock: Clock) -> None:
         await asyncio.sleep(LINE_EVERY_S)
         now_s = clock()
         click.echo(
-            f"[{now_s:6.1f}s] {tally.sent(now_s)} of {total} sent, {tally.words(now_s)}", err=True
+            f"[{now_s:6.1f}s] {tally.sent(now_s)} of {total} sent, {len(tally.heard)} heard,"
+            f" {tally.words(now_s)}",
+            err=True,
         )

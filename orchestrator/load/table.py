@@ -1,28 +1,29 @@
-"""A run for a person: one line for each kind of work and each phase, then what was not answered."""
+"""A run for a person: a column for each kind of work and each phase, then what has no column."""
 
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 
 from rich.console import Console
 from rich.table import Table
 
-from orchestrator.load.report import Part, Report
+from orchestrator.load.report import PERCENTS, Part, Report
 from orchestrator.workload.quantiles import Figures
 
-PIPED_WIDTH = 140
-_COLUMNS = (
-    "requests",
-    "answered",
-    "refused",
-    "broken",
-    "no answer",
-    "TTFT ms\np50 / p90 / p99",
-    "TPOT ms\np50 / p99",
-    "ITL ms\np50 / p99",
-    "E2E s\np50 / p99",
-    "good",
+PIPED_WIDTH = 120
+_LATENCIES: tuple[tuple[str, float, Callable[[Part], Figures]], ...] = (
+    ("TTFT ms", 1000, lambda part: part.ttft_s),
+    ("TPOT ms", 1000, lambda part: part.tpot_s),
+    ("ITL ms", 1000, lambda part: part.itl_s),
+    ("E2E s", 1, lambda part: part.e2e_s),
+)
+_COUNTS: tuple[tuple[str, Callable[[Part], int]], ...] = (
+    ("requests", lambda part: part.requests),
+    ("answered", lambda part: part.answered),
+    ("refused", lambda part: sum(part.refused.values())),
+    ("broken", lambda part: sum(part.broken.values())),
+    ("not answered", lambda part: sum(part.unanswered.values())),
 )
 
 
@@ -35,34 +36,28 @@ def show(summary: Report) -> None:
 
 
 def _table(summary: Report) -> Table:
+    parts = {
+        "all": summary.overall,
+        **(summary.by_tag if len(summary.by_tag) > 1 else {}),
+        **summary.by_phase,
+    }
     table = Table()
     table.add_column("")
-    for name in _COLUMNS:
+    for name in parts:
         table.add_column(name, justify="right")
-    parts = {**(summary.by_tag if len(summary.by_tag) > 1 else {}), **summary.by_phase}
-    for name, part in parts.items():
-        table.add_row(name, *_cells(part))
-    table.add_section()
-    table.add_row("all", *_cells(summary.overall))
+    for name, count in _COUNTS:
+        table.add_row(name, *(str(count(part)) for part in parts.values()))
+    table.add_row("good", *(f"{part.good_share:.1%}" for part in parts.values()))
+    for name, factor, figures in _LATENCIES:
+        table.add_section()
+        for percent in PERCENTS:
+            cells = (_figure(figures(part), f"p{percent}", factor) for part in parts.values())
+            table.add_row(f"{name} p{percent}", *cells)
     return table
 
 
-def _cells(part: Part) -> Iterator[str]:
-    yield str(part.requests)
-    yield str(part.answered)
-    for codes in (part.refused, part.broken, part.unanswered):
-        yield str(sum(codes.values()))
-    yield _figures(part.ttft_s, 1000, ("p50", "p90", "p99"))
-    yield _figures(part.tpot_s, 1000, ("p50", "p99"))
-    yield _figures(part.itl_s, 1000, ("p50", "p99"))
-    yield _figures(part.e2e_s, 1, ("p50", "p99"))
-    yield f"{part.good_share:.1%}"
-
-
-def _figures(figures: Figures, factor: float, names: tuple[str, ...]) -> str:
-    if not figures:
-        return "-"
-    return " / ".join(_number(figures[name] * factor) for name in names)
+def _figure(figures: Figures, name: str, factor: float) -> str:
+    return _number(figures[name] * factor) if figures else "-"
 
 
 def _number(value: float) -> str:

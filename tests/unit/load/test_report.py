@@ -117,4 +117,4 @@ def test_a_tally_knows_what_is_under_way() -> None:
     tally = Tally([1.0, 2.0, 3.0])
     tally.add(GOOD)
     assert (tally.sent(2.5), tally.under_way(2.5)) == (2, 1)
-    assert tally.words(2.5).startswith("1 under way, 1 answered, 0 refused, 0 failed, TTFT p50 500")
+    assert tally.words(2.5).startswith("1 under way, 0 refused, 0 failed, TTFT p50 500")
