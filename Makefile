@@ -36,7 +36,8 @@ check: setup  ## format, lint, types
 	$(BIN)/mypy
 
 test: check  ## check, then every test that this machine can run
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest --numprocesses logical --dist loadfile tests --ignore tests/integration --ignore tests/deploy
+	$(BIN)/python -m pytest tests/integration tests/deploy
 
 format: setup  ## rewrite to the house style
 	$(BIN)/ruff format .
