@@ -32,6 +32,7 @@ COMMANDS = {
     "chat": "orchestrator.live.commands.chat:chat",
     "simulate": "orchestrator.sim.command:command",
     "swarm": "orchestrator.sim.swarm.command:command",
+    "chaos": "orchestrator.chaos.command:command",
     "incident": "orchestrator.sim.incident.command:command",
     "load": "orchestrator.load.command:command",
     "bench": "orchestrator.live.commands.bench:bench",

@@ -1,0 +1,92 @@
+"""The terminal's summary: one row for each scenario, all seeds of it together."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from rich.table import Table
+
+from orchestrator.chaos.record import Json
+
+COLUMNS = (
+    "requests",
+    "answered",
+    "refused",
+    "left",
+    "lost/dup/alt",
+    "unanswered",
+    "broken",
+    "leaks",
+    "recovery s",
+    "TTFT p99 s before/during/after",
+    "verdict",
+)
+PHASES = ("before", "during", "after")
+KINDS = ("lost", "duplicated", "altered")
+
+
+def table(results: Sequence[Json]) -> Table:
+    """Of summaries, in their order."""
+    drawn = Table(title="what clients heard", title_justify="left")
+    drawn.add_column("scenario")
+    for name in COLUMNS:
+        drawn.add_column(name, justify="right")
+    for scenario, runs in by_scenario(results).items():
+        drawn.add_row(scenario, *cells(runs))
+    return drawn
+
+
+def by_scenario(results: Sequence[Json]) -> dict[str, list[Json]]:
+    grouped: dict[str, list[Json]] = {}
+    for result in results:
+        grouped.setdefault(result["scenario"], []).append(result)
+    return grouped
+
+
+def cells(runs: Sequence[Json]) -> list[str]:
+    """One scenario's figures, the worst of its seeds where they are not sums."""
+    played = [run for run in runs if "skipped" not in run]
+    if not played:
+        return [*[""] * (len(COLUMNS) - 1), f"skipped: {runs[0]['skipped']}"]
+    recovery_s = worst([run["recovery_s"] for run in played])
+    return [
+        str(sum(run["requests"] for run in played)),
+        *(str(ended(played, end)) for end in ("answered", "refused", "left")),
+        "/".join(str(sum(run["wrong_streams"].get(k, 0) for run in played)) for k in KINDS),
+        *(str(ended(played, end)) for end in ("unanswered", "broken")),
+        str(sum(len(run["leaks"]) for run in played)),
+        "" if recovery_s is None else f"{recovery_s:.2f}",
+        " / ".join(seconds(worst_ttft_p99(played, phase)) for phase in PHASES),
+        verdict(played),
+    ]
+
+
+def ended(runs: Sequence[Json], end: str) -> int:
+    return sum(run["ends"].get(end, 0) for run in runs)
+
+
+def worst(values: Sequence[float | None]) -> float | None:
+    return max((value for value in values if value is not None), default=None)
+
+
+def worst_ttft_p99(runs: Sequence[Json], phase: str) -> float | None:
+    """Of interactive requests."""
+    groups: list[dict[str, Any]] = [
+        group
+        for run in runs
+        for group in run["phases"]
+        if group["phase"] == phase and group["request_class"] == "interactive"
+    ]
+    return worst([group["ttft_s"].get("p99") for group in groups])
+
+
+def seconds(value: float | None) -> str:
+    return "-" if value is None else f"{value:.3f}"
+
+
+def verdict(runs: Sequence[Json]) -> str:
+    failed = sum(not run["passed"] for run in runs)
+    missed = sum(not aim["met"] for run in runs for aim in run["aims"])
+    word = f"{failed} of {len(runs)} FAILED" if failed else "passed"
+    return f"{word}, {missed} aims missed" if missed else word

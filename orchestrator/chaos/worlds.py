@@ -1,0 +1,95 @@
+"""Which world plays: the simulator, processes of this machine, or a cluster at a URL.
+
+Worlds are found by name when they are needed, so that one does not load what
+another one needs.
+"""
+
+from __future__ import annotations
+
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+from importlib import import_module
+from pathlib import Path
+from typing import Any, Protocol, cast
+
+from orchestrator.chaos.world import World
+
+SIMULATED = "orchestrator.sim.chaos.world:simulated"
+LOCAL = "orchestrator.live.chaos.local:local_cluster"
+TARGET = "orchestrator.live.chaos.target:target_cluster"
+KUBECTL = "orchestrator.live.chaos.kubectl:KubectlOptions"
+
+
+class Where(Protocol):
+    """A choice of world."""
+
+    @property
+    def is_simulated(self) -> bool: ...
+
+    def words(self) -> str:
+        """The options that choose it again."""
+        ...
+
+    def open(self) -> AbstractContextManager[World]: ...
+
+
+@dataclass(frozen=True, slots=True)
+class Simulated:
+    is_simulated = True
+
+    def words(self) -> str:
+        return "--sim"
+
+    def open(self) -> AbstractContextManager[World]:
+        return cast(AbstractContextManager[World], named(SIMULATED)())
+
+
+@dataclass(frozen=True, slots=True)
+class Local:
+    model: str
+    keep: Path  # for the logs of servers
+    is_simulated = False
+
+    def words(self) -> str:
+        return f"--local --model {self.model}"
+
+    def open(self) -> AbstractContextManager[World]:
+        return cast(AbstractContextManager[World], named(LOCAL)(self.model, self.keep))
+
+
+@dataclass(frozen=True, slots=True)
+class Cluster:
+    """In which kubectl may act: in this namespace, under this context."""
+
+    namespace: str
+    context: str | None
+    netem_image: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class Target:
+    url: str
+    model: str | None
+    control: str | None
+    cluster: Cluster | None
+    is_simulated = False
+
+    def words(self) -> str:
+        return f"--target {self.url}"
+
+    def open(self) -> AbstractContextManager[World]:
+        kubectl = None
+        if self.cluster is not None:
+            kubectl = named(KUBECTL)(
+                namespace=self.cluster.namespace,
+                context=self.cluster.context,
+                netem_image=self.cluster.netem_image,
+            )
+        opened = named(TARGET)(self.url, model=self.model, control=self.control, kubectl=kubectl)
+        return cast(AbstractContextManager[World], opened)
+
+
+def named(place: str) -> Any:
+    """What a module has under a name: `package.module:name`."""
+    module, name = place.split(":")
+    return getattr(import_module(module), name)
