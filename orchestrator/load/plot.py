@@ -14,6 +14,7 @@ from typing import Any
 from orchestrator.load.spikes import Spike
 from orchestrator.workload.heard import End, Heard
 
+POINTS_MAX = 2000  # of a curve; gaps between tokens come in millions
 FAILED = frozenset({End.REFUSED, End.BROKEN, End.UNANSWERED})
 
 
@@ -72,8 +73,9 @@ def _over_time(axes: Any, heard: Sequence[Heard]) -> None:
         told = [one for one in group if one.ttft_s is not None]
         axes.scatter([one.due_s for one in told], [one.ttft_s for one in told], s=5, label=tag)
     failed = [one.due_s for one in heard if one.end in FAILED]
-    floor = min((one.ttft_s for one in heard if one.ttft_s is not None), default=1.0)
-    axes.scatter(failed, [floor] * len(failed), marker="x", color="black", label="refused, failed")
+    if failed:
+        floor = min((one.ttft_s for one in heard if one.ttft_s is not None), default=1.0)
+        axes.scatter(failed, [floor] * len(failed), marker="x", c="k", label="refused, failed")
     axes.set(xlabel="due (s)", ylabel="TTFT (s)", yscale="log")
     axes.legend()
 
@@ -87,7 +89,8 @@ def _distribution(
     """Which share of all values is at most each one."""
     for tag, group in groups.items():
         ordered = sorted(value for one in group for value in values_of(one))
-        shares = [(place + 1) / len(ordered) for place in range(len(ordered))]
-        axes.plot(ordered, shares, label=tag)
+        places = range(0, len(ordered), 1 + len(ordered) // POINTS_MAX)
+        shares = [(place + 1) / len(ordered) for place in places]
+        axes.plot([ordered[place] for place in places], shares, label=tag)
     axes.set(xlabel=label, ylabel="share", xscale="log", ylim=(0, 1))
     axes.legend()
