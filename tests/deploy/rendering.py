@@ -95,5 +95,7 @@ def _templates(owner: Manifest) -> Iterator[tuple[str, Manifest]]:
         yield f"{name}-head", cluster["headGroupSpec"]["template"]
         for group in cluster["workerGroupSpecs"]:
             yield f"{name}-{group['groupName']}", group["template"]
+    elif owner["kind"] == "CronJob":
+        yield name, owner["spec"]["jobTemplate"]["spec"]["template"]
     elif owner["kind"] in {"Deployment", "StatefulSet", "DaemonSet", "Job"}:
         yield name, owner["spec"]["template"]

@@ -39,6 +39,7 @@ def test_helm_has_nothing_to_say(values: Any) -> None:
         "replica.resources.limits.memory=lots",
         "monitorin.enabled=true",
         "mtls.enabled=maybe",
+        "chaos.schedule=nightly",
     ],
 )
 def test_values_that_mean_nothing_are_refused(setting: str) -> None:

@@ -22,7 +22,9 @@ def test_the_linter_has_nothing_to_say() -> None:
 
 def test_the_linter_finds_an_unpinned_base(tmp_path: Path) -> None:
     spoilt = tmp_path / "Dockerfile"
-    spoilt.write_text(DOCKERFILE.read_text().replace("FROM ${PYTHON_IMAGE}\n", "FROM python\n"))
+    spoilt.write_text(
+        DOCKERFILE.read_text().replace("FROM ${PYTHON_IMAGE} AS serving", "FROM python")
+    )
     assert "DL3006" in said(run("hadolint", spoilt))
 
 
@@ -52,9 +54,16 @@ def test_what_is_copied_exists_and_reaches_the_builder() -> None:
     )
     copies = [line.split()[1:-1] for line in text.splitlines() if line.startswith("COPY")]
     sources = {source for copy in copies for source in copy if not source.startswith("--")}
-    sources.discard("/opt/blockyard")
+    sources -= {"/opt/blockyard", "/bin/kubectl"}  # from stages
     assert sources == allowed
     assert all((ROOT / source).exists() for source in sources)
+
+
+def test_kubectl_is_only_in_the_image_for_chaos() -> None:
+    stages = re.split(r"^FROM ", DOCKERFILE.read_text(), flags=re.MULTILINE)
+    with_kubectl = [stage.splitlines()[0] for stage in stages if "COPY --from=kubectl" in stage]
+    assert with_kubectl == ["serving AS chaos"]
+    assert stages[-1].strip() == "serving", "what is built where no target is named"
 
 
 def test_what_the_hooks_and_probes_call_is_in_the_image() -> None:

@@ -44,12 +44,14 @@ from orchestrator.live.chaos.kubectl import Command, KubectlOptions, Permission
 from orchestrator.live.chaos.standing import Pod, Service, Standing
 
 MARK = "blockyard/chaos"  # the label of whatever we leave in a namespace
-EXEC = (Permission("create", "pods", "exec"),)
+# Of the two verbs kubectl's protocol decides: a WebSocket begins as a GET.
+EXEC = (Permission("create", "pods", "exec"), Permission("get", "pods", "exec"))
 DELETE_POD = (Permission("delete", "pods"),)
 LABEL_POD = (Permission("patch", "pods"),)
 BESIDE_POD = (
     Permission("patch", "pods", "ephemeralcontainers"),
     Permission("create", "pods", "attach"),
+    Permission("get", "pods", "attach"),
     Permission("get", "pods", "log"),
 )
 POLICIES = "networkpolicies.networking.k8s.io"

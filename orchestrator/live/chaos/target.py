@@ -16,6 +16,7 @@ from __future__ import annotations
 
 import asyncio
 import secrets
+import signal
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -77,6 +78,7 @@ class Target:
         return asyncio.run(self._play(scenario, seed, tell))
 
     async def _play(self, scenario: Scenario, seed: int, tell: Tell) -> Observed:
+        heal_when_terminated()
         await self._prepare(scenario)
         asks = asks_of(scenario, seed, self.catalogue)
         await self._learn(asks, tell)
@@ -201,6 +203,13 @@ class Target:
             for state in fleet(self.control, sequences=True).replicas
             for sequence in state.sequences
         )
+
+
+def heal_when_terminated() -> None:
+    """SIGTERM, as Kubernetes ends a Job, cancels the run: what it has broken is mended first."""
+    run = asyncio.current_task()
+    assert run is not None
+    asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, run.cancel)
 
 
 def clock_from_now() -> Clock:
