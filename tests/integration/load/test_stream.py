@@ -115,7 +115,7 @@ async def test_an_answer_that_is_too_slow_is_none() -> None:
         await exchange.tokens("One")
         await asyncio.Event().wait()
 
-    heard = await heard_of(script, deadline_s=1.0)
+    heard = await heard_of(script, deadline_s=3.0)
     assert (heard.end, heard.code, heard.said) == (End.UNANSWERED, "deadline", ("One",))
 
 
@@ -137,7 +137,7 @@ async def test_a_client_that_leaves_hangs_up() -> None:
             hung_up.append(exchange.path)
 
     with FakeServer(script) as server:
-        heard = await heard_from(server.url, leaves_after_s=0.5)
+        heard = await heard_from(server.url, leaves_after_s=2.0)
         assert heard.end is End.LEFT
         wait_for(lambda: hung_up, within_s=GENEROUS_S, what="the server sees it")
 
@@ -155,9 +155,9 @@ async def test_a_slow_client_leaves_what_it_has_not_read_to_the_server() -> None
         await exchange.end()
 
     with FakeServer(script, send_buffer_bytes=16_384) as server:
-        heard = await heard_from(server.url, reads_per_s=20.0, leaves_after_s=1.0)
+        heard = await heard_from(server.url, reads_per_s=20.0, leaves_after_s=3.0)
         assert heard.end is End.LEFT
-        assert 0 < heard.tokens <= 21
+        assert 0 < heard.tokens <= 61
         assert len(written) < 500
         written.clear()
         heard = await heard_from(server.url)
