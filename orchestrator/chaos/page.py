@@ -11,7 +11,7 @@ from pathlib import Path
 from jinja2 import Environment, FileSystemLoader, StrictUndefined, select_autoescape
 
 from orchestrator.chaos import table
-from orchestrator.chaos.record import Json, plain
+from orchestrator.chaos.record import Json
 from orchestrator.chaos.run import Run
 from orchestrator.chaos.timeline import HEIGHT, WIDTH, timeline
 
@@ -28,7 +28,7 @@ def page(results: Sequence[Json], shown: Sequence[Run], command: str) -> str:
         lstrip_blocks=True,
     )
     played = [result for result in results if "skipped" not in result]
-    summaries = {(result["scenario"], result["seed"]): plain(result) for result in played}
+    summaries = {(result["scenario"], result["seed"]): result for result in played}
     return environment.get_template("page.html").render(
         command=command,
         columns=table.COLUMNS,

@@ -24,9 +24,9 @@ DIGITS = 6  # of a second
 
 
 def summary(run: Run) -> Json:
-    """One run without its requests."""
+    """One run without its requests, in plain values."""
     observed, verdict = run.observed, run.verdict
-    return {
+    figures: Json = {
         "scenario": run.scenario.name,
         "seed": run.seed,
         "passed": verdict.is_passed,
@@ -51,6 +51,8 @@ def summary(run: Run) -> Json:
         "totals": dict(observed.totals),
         "seconds": observed.seconds,
     }
+    plain_figures: Json = plain(figures)
+    return plain_figures
 
 
 def row(heard: Heard) -> Json:
