@@ -6,8 +6,8 @@ anew when nothing was heard, under the same `X-Request-Id`. Tries are bounded
 in number and by the request's deadline. Nothing is heard twice: what was not
 complete was not heard, and what was is named to the server.
 
-Every path ends: connecting and, with `resume`, silence have bounds of their
-own, and the deadline holds for all of it.
+Every path ends: connecting has a bound of its own and, where there is a way
+to go on, so has silence; the deadline holds for all of it.
 """
 
 from __future__ import annotations
@@ -39,7 +39,9 @@ class Patience:
     """How long a client waits for what, before it tries the next url."""
 
     connect_s: float = 5.0
-    silence_s: float = 30.0  # without a byte, where there is a way to go on
+    # Without a byte, for who may go on elsewhere; a request that waits in line is silent, too.
+    first_s: float = 60.0
+    silence_s: float = 15.0
     tries: int = 20  # connections for one request
 
 
@@ -90,6 +92,8 @@ class Listener:
         self._session = wire.quick if ask.reads_per_s is None else wire.slow
         self._patience = patience
         self._resume = resume
+        # Who reads slowly cannot tell whose silence it is.
+        self._may_hurry = resume and ask.reads_per_s is None
         self._content = json.dumps(ask.body).encode()
         self._hearing = Hearing(ask.choices)
         self._connections = 0
@@ -150,17 +154,20 @@ class Listener:
     async def _one_connection(self, url: str) -> Closing:
         self._connections += 1
         try:
-            async with self._session.post(
-                f"{url}{self._ask.path}",
-                data=BytesIO(self._content),
-                headers=self._headers(),
-                timeout=self._timeout(),
-            ) as response:
+            async with (
+                asyncio.timeout(self._patience.first_s if self._may_hurry else None) as silence,
+                self._session.post(
+                    f"{url}{self._ask.path}",
+                    data=BytesIO(self._content),
+                    headers=self._headers(),
+                    timeout=aiohttp.ClientTimeout(sock_connect=self._patience.connect_s),
+                ) as response,
+            ):
                 if response.status != HTTPStatus.OK:
                     return self._refusal(response.status, await response.read())
                 if self._hearing.last_event_id and RESUMED not in response.headers:
                     return Closing(End.BROKEN, "not_resumed", response.status)
-                return await self._hear(response.content)
+                return await self._hear(response.content, silence)
         except (aiohttp.ClientError, TimeoutError, OSError) as error:
             return self._lost(failure_code(error))
 
@@ -171,13 +178,6 @@ class Listener:
         if self._hearing.last_event_id:
             headers["Last-Event-ID"] = self._hearing.last_event_id
         return headers
-
-    def _timeout(self) -> aiohttp.ClientTimeout:
-        return aiohttp.ClientTimeout(
-            total=None,
-            sock_connect=self._patience.connect_s,
-            sock_read=self._patience.silence_s if self._resume else None,
-        )
 
     def _refusal(self, status: int, content: bytes) -> Closing:
         """An answer that is none. Once there were tokens it only says why they end."""
@@ -192,13 +192,16 @@ class Listener:
             return Closing(End.REFUSED, code, status)
         return Closing(End.UNANSWERED, f"http_{status}", status, is_retried)
 
-    async def _hear(self, content: aiohttp.StreamReader) -> Closing:
+    async def _hear(self, content: aiohttp.StreamReader, silence: asyncio.Timeout) -> Closing:
         """A stream of events, to its end."""
         reader, hearing = EventReader(self._hearing.last_event_id), self._hearing
+        loop = asyncio.get_running_loop()
         pause_s = 0.0 if self._ask.reads_per_s is None else 1 / self._ask.reads_per_s
         try:
             async for chunk in content.iter_any():
                 now_s = self._clock()
+                if self._may_hurry:
+                    silence.reschedule(loop.time() + self._patience.silence_s)
                 for event in reader.feed(chunk):
                     hearing.take(event, now_s)
                     if hearing.is_done or hearing.error_code:

@@ -34,7 +34,7 @@ _CODES: tuple[tuple[type[BaseException], str], ...] = (
     (ssl.SSLError, "tls_failed"),
     (aiohttp.ClientConnectorDNSError, "name_not_found"),
     (aiohttp.ConnectionTimeoutError, "connect_timeout"),
-    (aiohttp.SocketTimeoutError, "silence"),
+    (TimeoutError, "silence"),
     (aiohttp.ServerDisconnectedError, "connection_closed"),
     (aiohttp.ClientPayloadError, "connection_closed"),
     (aiohttp.ClientResponseError, "not_http"),

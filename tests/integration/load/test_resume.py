@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from contextlib import ExitStack
 
 import pytest
@@ -124,6 +125,24 @@ async def test_a_refusal_to_go_on_is_the_reason_why_it_broke() -> None:
 
     heard, _ = await heard_through(breaks, refuses)
     assert (heard.end, heard.code) == (End.BROKEN, "resume_token_mismatch")
+
+
+@pytest.mark.parametrize("said", [WORDS[:2], ()])
+async def test_a_server_that_falls_silent_is_left_for_the_next_one(said: tuple[str, ...]) -> None:
+    async def hangs(exchange: Exchange) -> None:
+        await exchange.tokens(*said, ids=True)
+        await asyncio.Event().wait()
+
+    async def answers(exchange: Exchange) -> None:
+        if said:
+            return await goes_on(exchange)
+        await exchange.tokens(*WORDS)
+        return await exchange.end()
+
+    with FakeServer(hangs) as first, FakeServer(answers) as second:
+        heard = await heard_from(first.url, second.url, resume=True, silence_s=1.0)
+    assert (heard.end, heard.said) == (End.ANSWERED, ("One two three four",))
+    assert heard.connections == 2
 
 
 async def test_tries_are_bounded() -> None:

@@ -23,14 +23,16 @@ def ask(**more: Any) -> Ask:
     return Ask(7, "A", "interactive", 0.0, body, **{"deadline_s": GENEROUS_S, **more})
 
 
-async def heard_from(*urls: str, resume: bool = False, tries: int = 20, **more: Any) -> Heard:
+async def heard_from(
+    *urls: str, resume: bool = False, tries: int = 20, silence_s: float = GENEROUS_S, **more: Any
+) -> Heard:
     began_s = time.monotonic()
     return await listen(
         urls,
         ask(**more),
         lambda: time.monotonic() - began_s,
         resume=resume,
-        patience=Patience(tries=tries),
+        patience=Patience(tries=tries, first_s=silence_s, silence_s=silence_s),
     )
 
 
