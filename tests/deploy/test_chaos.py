@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import re
+import shlex
 import subprocess
 from functools import cache
 from pathlib import Path
@@ -11,6 +12,7 @@ from typing import Any
 
 import pytest
 
+from orchestrator.chaos.command import run as chaos_run
 from orchestrator.chaos.library import load_file
 from orchestrator.live.chaos.kubectl import Kubectl, KubectlOptions, Permission
 from orchestrator.live.chaos.kubernetes import PODS, POLICY_NAMES, SERVICES
@@ -161,6 +163,19 @@ def test_a_run_asks_services_that_exist(objects: list[Manifest]) -> None:
         assert services["Service", gateway]["spec"]["ports"][0]["port"] == 80
         assert services["Service", control]["spec"]["ports"][0]["port"] == int(port)
         assert f"--kubectl={one['metadata']['namespace']}" in words
+
+
+def test_the_words_of_a_run_are_those_of_the_command(objects: list[Manifest]) -> None:
+    for one in pods(objects):
+        container = one["spec"]["containers"][0]
+        words = [*container["command"], *container.get("args", ())]
+        if words[0] == "sh":
+            words = shlex.split(words[-1].replace("$(date +%Y%m%d)", "20260101"))[1:]  # exec
+        assert words[:3] == ["blockyard", "chaos", "run"]
+        context = chaos_run.make_context("run", words[3:], resilient_parsing=False)
+        assert context.params["target"] == "http://blockyard-gateway"
+        mounted = {mount["mountPath"] for mount in container["volumeMounts"]}
+        assert str(context.params["json_path"].parent) in mounted, "failures are kept beside it"
 
 
 def test_the_night_is_a_scenario_that_a_cluster_of_two_each_can_do() -> None:

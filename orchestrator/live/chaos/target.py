@@ -87,7 +87,7 @@ class Target:
         gateways, engines = await self._gateways(), self._engines()
         clock = clock_from_now()
         try:
-            heard, struck = await self._disturbed(scenario, asks, clock, tell)
+            heard, strikes = await self._disturbed(scenario, asks, clock, tell)
         finally:
             scars = await self._heal(tell)
         seconds = clock()
@@ -96,13 +96,15 @@ class Target:
         leaks = () if others else await self._held(replicas, within_s=QUIET_S)
         expected = self._references.expected(asks)
         totals = {
-            **told.counted(gateways, await self._gateways()),
+            **told.counted(gateways, await self._gateways_still_there()),
             **told.computed(engines, self._engines()),
             "leak_checks_skipped": int(bool(others)),
             "bodies_not_repeatable": self._references.unrepeatable(asks),
             "requests_not_compared": len(asks) - len(expected),
         }
-        return Observed(heard, expected, struck, (*scars, *leaks), totals, seconds)
+        struck = tuple(one for one in strikes if isinstance(one, Struck))
+        failed = tuple(one for one in strikes if isinstance(one, str))
+        return Observed(heard, expected, struck, (*failed, *scars, *leaks), totals, seconds)
 
     async def _prepare(self, scenario: Scenario) -> None:
         if any(load.is_poison for load in scenario.loads):
@@ -127,31 +129,36 @@ class Target:
 
     async def _disturbed(
         self, scenario: Scenario, asks: Sequence[Ask], clock: Clock, tell: Tell
-    ) -> tuple[tuple[Heard, ...], tuple[Struck, ...]]:
-        """Requests and faults, each at its time. Raises CannotDo where a fault failed."""
-        try:
-            async with asyncio.TaskGroup() as tasks:
-                asking = tasks.create_task(open_loop(asks, [self.url], clock, resume=True))
-                striking = [
-                    tasks.create_task(self._strike(timed, clock, tell)) for timed in scenario.faults
-                ]
-        except ExceptionGroup as group:
-            raise group.exceptions[0] from group
-        return asking.result(), tuple(one.result() for one in striking)
+    ) -> tuple[tuple[Heard, ...], list[Struck | str]]:
+        """Requests and faults, each at its time."""
+        async with asyncio.TaskGroup() as tasks:
+            asking = tasks.create_task(open_loop(asks, [self.url], clock, resume=True))
+            striking = [
+                tasks.create_task(self._strike(timed, clock, tell)) for timed in scenario.faults
+            ]
+        return asking.result(), [one.result() for one in striking]
 
-    async def _strike(self, timed: TimedFault, clock: Clock, tell: Tell) -> Struck:
+    async def _strike(self, timed: TimedFault, clock: Clock, tell: Tell) -> Struck | str:
+        """A fault that was planned and yet fails is no reason to stop, but one to be judged by."""
         assert self.kubernetes is not None, "prepared"
         await asyncio.sleep(timed.at_s - clock())
         began_s = clock()
         tell(f"{timed.fault}")
-        await self.kubernetes.strike(timed.fault)
+        try:
+            await self.kubernetes.strike(timed.fault)
+        except CannotDo as error:
+            tell(f"{error}")
+            return f"not made to happen: {error}"
         return Struck(timed, began_s, clock())
 
     async def _heal(self, tell: Tell) -> tuple[str, ...]:
         if self.kubernetes is None:
             return ()
         tell("healing")
-        return await self.kubernetes.heal()
+        try:
+            return await self.kubernetes.heal()
+        except CannotDo as error:
+            return (f"not healed: {error}",)
 
     # ---- what it says of itself
 
@@ -184,6 +191,13 @@ class Target:
 
     async def _gateways(self) -> Mapping[str, str]:
         return {} if self.kubernetes is None else await self.kubernetes.gateway_metrics()
+
+    async def _gateways_still_there(self) -> Mapping[str, str]:
+        """None where nobody tells: that is among the leaks already."""
+        try:
+            return await self._gateways()
+        except CannotDo:
+            return {}
 
     def _engines(self) -> tuple[Snapshot, ...]:
         """Of all replicas; of none while nobody leads."""
