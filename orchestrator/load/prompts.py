@@ -10,13 +10,15 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import lru_cache
 from itertools import chain
-from typing import Any
+from typing import Any, NamedTuple
 
 from orchestrator.load.token_ids import TokenIds
 from orchestrator.load.words import Words
 from orchestrator.workload.traffic import Arrival
 
+SHARED_PIECES_MAX = 1 << 14  # that are kept, since others will need them
 # The fields of a body that carry the prompt.
 Form = Callable[[Arrival], dict[str, Any]]
 
@@ -29,8 +31,7 @@ class Ruler:
     overhead_tokens: float = 0.0  # that it adds to every prompt
 
 
-@dataclass(frozen=True, slots=True)
-class Span:
+class Span(NamedTuple):
     """A stretch of a prompt that is known by one name."""
 
     name: str
@@ -62,9 +63,10 @@ def own_spans(arrival: Arrival, block_size: int) -> list[Span]:
 
 def chat_form(words: Words, ruler: Ruler, *, scale: float, block_size: int) -> Form:
     """Messages: what is shared as the system's, what is its own as the user's."""
+    texts = _texts(words, ruler, scale, block_size)
 
     def fields(arrival: Arrival) -> dict[str, Any]:
-        shared, own = _texts(arrival, words, ruler, scale, block_size)
+        shared, own = texts(arrival)
         said = [("system", shared), ("user", own)] if shared and own else [("user", shared + own)]
         return {"messages": [{"role": role, "content": text} for role, text in said]}
 
@@ -73,35 +75,45 @@ def chat_form(words: Words, ruler: Ruler, *, scale: float, block_size: int) -> F
 
 def text_form(words: Words, ruler: Ruler, *, scale: float, block_size: int) -> Form:
     """A prompt of text."""
+    texts = _texts(words, ruler, scale, block_size)
 
     def fields(arrival: Arrival) -> dict[str, Any]:
-        return {"prompt": "".join(_texts(arrival, words, ruler, scale, block_size))}
+        return {"prompt": "".join(texts(arrival))}
 
     return fields
 
 
 def ids_form(ids: TokenIds, *, scale: float, block_size: int) -> Form:
     """A prompt of token ids."""
+    shared_piece = lru_cache(SHARED_PIECES_MAX)(ids.piece)
 
     def fields(arrival: Arrival) -> dict[str, Any]:
-        spans = shared_spans(arrival, block_size) + own_spans(arrival, block_size)
-        pieces = (ids.piece(span.name, span.size(scale)) for span in spans)
-        return {"prompt": list(chain.from_iterable(pieces)) or ids.piece("shortest", 1)}
+        shared = [
+            shared_piece(span.name, span.size(scale)) for span in shared_spans(arrival, block_size)
+        ]
+        own = [ids.piece(span.name, span.size(scale)) for span in own_spans(arrival, block_size)]
+        return {"prompt": list(chain(*shared, *own)) or ids.piece("shortest", 1)}
 
     return fields
 
 
 def _texts(
-    arrival: Arrival, words: Words, ruler: Ruler, scale: float, block_size: int
-) -> tuple[str, str]:
+    words: Words, ruler: Ruler, scale: float, block_size: int
+) -> Callable[[Arrival], tuple[str, str]]:
     """The shared part and its own; what the server adds is taken from its own."""
     per_token = scale * ruler.characters_per_token
     overhead = ruler.overhead_tokens * ruler.characters_per_token
-    shared = [
-        words.piece(span.name, span.size(per_token)) for span in shared_spans(arrival, block_size)
-    ]
-    own = [
-        words.piece(span.name, max(2, span.size(per_token, overhead)))
-        for span in own_spans(arrival, block_size)
-    ]
-    return "".join(shared), "".join(own)
+    shared_piece = lru_cache(SHARED_PIECES_MAX)(words.piece)
+
+    def texts(arrival: Arrival) -> tuple[str, str]:
+        shared = [
+            shared_piece(span.name, span.size(per_token))
+            for span in shared_spans(arrival, block_size)
+        ]
+        own = [
+            words.piece(span.name, max(2, span.size(per_token, overhead)))
+            for span in own_spans(arrival, block_size)
+        ]
+        return "".join(shared), "".join(own)
+
+    return texts
