@@ -17,7 +17,7 @@ from orchestrator.live.ray_token import protect_ray
 COMMANDS = {
     "up": "orchestrator.live.commands.up:up",
     "demo": "orchestrator.live.commands.demo:demo",
-    "replica": "orchestrator.live.commands.processes:replica",
+    "replica": "orchestrator.live.commands.replica:replica",
     "gateway": "orchestrator.live.commands.processes:gateway",
     "control-plane": "orchestrator.live.commands.processes:control_plane",
     "status": "orchestrator.live.commands.status:status",

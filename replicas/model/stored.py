@@ -10,11 +10,13 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-
-import torch
+from typing import TYPE_CHECKING
 
 from replicas.model.config import ModelConfig
 from replicas.model.errors import CorruptWeights
+
+if TYPE_CHECKING:  # so that who only wants to know what a model is need not load it
+    import torch
 
 EMBEDDING = "model.embed_tokens.weight"
 NORM = "model.norm.weight"

@@ -9,7 +9,7 @@ What follows are the words that `blockyard` would be given. Before they run:
   everything that this program takes from the wall clock (epochs, terms, the
   dates of answers); it does not cover `datetime`, native code, or the
   monotonic clock, which no change of the date can move.
-- A replica dies of poison: its process ends at the step that computes POISON.
+- A replica dies of poison (mortal.py).
 
 The program itself knows nothing of this: what is patched here, before it
 starts, is the machine that it believes to run on.
@@ -23,38 +23,19 @@ import signal
 import sys
 import time
 from collections.abc import Callable, Sequence
-from typing import NoReturn
+from importlib import import_module
 
 import click
 
-from orchestrator.live.chaos.poison import is_poisoned
-from orchestrator.live.commands import processes
 from orchestrator.live.own_session import PR_SET_PDEATHSIG
-from replicas.engine.plan import StepOutcome, StepPlan
-from replicas.model.runner import TorchRunner
-from replicas.serving import build
 
+# Loaded late, as the command itself does: only a replica needs torch.
 COMMANDS = {
-    "replica": processes.replica,
-    "gateway": processes.gateway,
-    "control-plane": processes.control_plane,
+    "replica": "orchestrator.live.chaos.mortal:replica",
+    "gateway": "orchestrator.live.commands.processes:gateway",
+    "control-plane": "orchestrator.live.commands.processes:control_plane",
 }
 NS_PER_S = 1_000_000_000
-
-
-class MortalRunner(TorchRunner):
-    """Takes its process with it when it computes poison."""
-
-    def run(self, plan: StepPlan) -> StepOutcome:
-        if any(is_poisoned(row.tokens) for row in plan.rows):
-            die()
-        return super().run(plan)
-
-
-def die() -> NoReturn:
-    """As of a fault in native code: no handler runs, nothing is flushed."""
-    os.kill(os.getpid(), signal.SIGKILL)
-    raise AssertionError("SIGKILL returns to nobody")
 
 
 def end_with(parent: int) -> None:
@@ -77,8 +58,8 @@ def main(arguments: Sequence[str]) -> None:
     end_with(int(parent))
     if skew_ns := int(float(skew_s) * NS_PER_S):
         skew_wall_clock(skew_ns)
-    build.TorchRunner = MortalRunner  # type: ignore[attr-defined]
-    called: click.Command = COMMANDS[command]
+    module, attribute = COMMANDS[command].split(":")
+    called: click.Command = getattr(import_module(module), attribute)
     called.main(words, prog_name=f"blockyard {command}")
 
 

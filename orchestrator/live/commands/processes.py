@@ -1,9 +1,10 @@
-"""`blockyard replica`, `gateway`, `control-plane`: one process of a cluster, without Ray.
+"""`blockyard gateway`, `control-plane`, and (replica.py) `replica`: one process, without Ray.
 
 The same parts that Ray Serve places, each by itself in the foreground: for a
 second gateway beside a running cluster, for other ways of deployment, and for
 whoever wants to kill one by hand. They find each other through the registry.
-A first SIGINT or SIGTERM stops in order, a second one does not wait.
+A first SIGINT or SIGTERM stops in order, a second one does not wait. A replica
+alone needs torch, which takes seconds to load, so its command is elsewhere.
 """
 
 from __future__ import annotations
@@ -13,7 +14,6 @@ import logging
 import signal
 from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
-from functools import partial
 from typing import Any
 
 import click
@@ -25,16 +25,18 @@ from orchestrator.live.commands.options import PORT, process_options
 from orchestrator.live.control_plane import ControlPlaneServer
 from orchestrator.live.gateway import build_gateway
 from orchestrator.live.registry_url import connect_registry
-from orchestrator.live.vocabulary import read_vocabulary
 from protos.address import CannotListen
-from protos.messages import ReplicaId
 from protos.registry import RegistryUnavailable
-from replicas.config import ReplicaConfig
 from replicas.model.errors import ModelError
-from replicas.serving.build import DoesNotFit, build_replica
-from replicas.serving.replica import ReplicaUnhealthy
 
 HEALTH_PERIOD_S = 1.0
+# What keeps any process from starting, each with a sentence for its user.
+FAILURES: tuple[type[Exception], ...] = (
+    CannotListen,
+    ModelError,
+    UnsupportedTokenizer,
+    ValueError,
+)
 # One process behind a mapped port: of a container, of a tunnel, of a proxy.
 ADVERTISE_PORT = click.option(
     "--advertise-port", type=PORT, help="Where others reach its port; default: as it is."
@@ -42,17 +44,6 @@ ADVERTISE_PORT = click.option(
 
 # Yields where it listens, and how to ask whether it is well.
 Process = AbstractAsyncContextManager[tuple[str, Callable[[], None]]]
-
-
-@click.command()
-@click.argument("replica_id", metavar="NAME")
-@process_options("advertise_host", "drain_s", "model", "blocks", "block_size", "device", "dtype")
-@click.option("--port", "replica_port", type=PORT, help="Default: any free one.")
-@ADVERTISE_PORT
-def replica(replica_id: str, advertise_port: int | None, **values: Any) -> None:
-    """Serve one model on one device, as the replica NAME of a cluster."""
-    name = ReplicaId(replica_id)
-    run(lambda deployment: replica_process(name, deployment, advertise_port), values)
 
 
 @click.command()
@@ -71,37 +62,6 @@ def gateway(**values: Any) -> None:
 def control_plane(advertise_port: int | None, **values: Any) -> None:
     """Lead a cluster, or stand by while another control plane does."""
     run(lambda deployment: control_plane_process(deployment, advertise_port), values)
-
-
-@asynccontextmanager
-async def replica_process(
-    replica_id: ReplicaId, deployment: Deployment, advertise_port: int | None
-) -> AsyncIterator[tuple[str, Callable[[], None]]]:
-    registry = connect_registry(deployment)
-    config = ReplicaConfig(
-        replica_id=replica_id,
-        host=deployment.host,
-        port=deployment.replica_port or 0,
-        advertise_host=deployment.advertise_host,
-        advertise_port=advertise_port,
-    )
-    built = await asyncio.to_thread(
-        build_replica,
-        config,
-        model=deployment.model,
-        device=deployment.device,
-        dtype=deployment.dtype,
-        blocks_total=deployment.blocks,
-        block_size=deployment.block_size,
-        registry=registry,
-        directory=registry,
-        vocabulary=partial(read_vocabulary, deployment.model),
-    )
-    try:
-        yield await built.start(), built.check_health
-    finally:
-        await built.stop(deployment.drain_s)
-        await registry.close()
 
 
 @asynccontextmanager
@@ -134,8 +94,12 @@ async def control_plane_process(
         await registry.close()
 
 
-def run(process: Callable[[Deployment], Process], values: dict[str, Any]) -> None:
-    """Until a signal. What cannot start, or fails, is said in one sentence."""
+def run(
+    process: Callable[[Deployment], Process],
+    values: dict[str, Any],
+    *failures: type[Exception],
+) -> None:
+    """Until a signal. What cannot start, or fails in one of these ways, is said in one sentence."""
     given = {name: value for name, value in values.items() if value is not None}
     try:
         deployment = Deployment.model_validate(given)
@@ -146,14 +110,7 @@ def run(process: Callable[[Deployment], Process], values: dict[str, Any]) -> Non
     )
     try:
         asyncio.run(serve(deployment, process(deployment)))
-    except (
-        CannotListen,
-        DoesNotFit,
-        ModelError,
-        ReplicaUnhealthy,
-        UnsupportedTokenizer,
-        ValueError,
-    ) as error:
+    except FAILURES + failures as error:
         raise click.ClickException(str(error)) from error
 
 
