@@ -161,7 +161,14 @@ class Local:
         asking = self.clients.begin(open_loop(asks, urls_of(self.cluster), clock, resume=True))
         try:
             strikes = Strikes(self.cluster)
-            struck = play(scenario.faults, strikes.strike, clock, tell=tell)
+            struck = play(
+                scenario.faults,
+                strikes.strike,
+                clock,
+                meanwhile=strikes.supervise,
+                until=asking.done,
+                tell=tell,
+            )
             return asking.result(), struck
         finally:
             asking.cancel()

@@ -17,7 +17,6 @@ import asyncio
 import signal
 import threading
 import time
-from collections.abc import Iterator
 from contextlib import suppress
 from itertools import product
 
@@ -39,13 +38,11 @@ from orchestrator.chaos.faults import (
 from orchestrator.live import operator_client
 from orchestrator.live.chaos.process import STOP_S_MAX
 from orchestrator.live.chaos.processes import REDIS, Processes
+from orchestrator.live.chaos.timeline import LOOK_S, Steps
 from orchestrator.live.registry_url import leader_at
 from protos.messages import ReplicaId
 from protos.registry import RegistryUnavailable
 
-Steps = Iterator[float]  # each: seconds until the next one
-
-LOOK_S = 0.05
 LEAST_S = 0.001  # of one turn of a process that is slowed; the kernel's own turns are no shorter
 TURN_S = 0.05  # of a stopped and a running part together, where that is enough
 DRAIN_S_MAX = 30.0  # then it stops all the same, and hands back what it runs
@@ -57,6 +54,22 @@ class Strikes:
 
     def __init__(self, cluster: Processes) -> None:
         self._cluster = cluster
+        self._down: set[str] = set()  # members that a strike has ended, and will start
+
+    def supervise(self) -> None:
+        """Start again who died by himself, as whatever deploys a cluster would."""
+        for name, member in self._cluster.members.items():
+            if not member.is_alive and name not in self._down:
+                member.launch(skew_s=member.skew_s)
+
+    def leader(self) -> str:
+        """By what Redis says; where it says nothing, the first control plane that lives."""
+        planes = self._cluster.control_planes
+        with suppress(RegistryUnavailable):
+            leader = asyncio.run(leader_at(self._cluster.redis_url))
+            if leader is not None:
+                return next(plane.name for plane in planes if plane.address == leader.address)
+        return next((plane.name for plane in planes if plane.is_alive), planes[0].name)
 
     def strike(self, fault: Fault) -> Steps:
         """From the moment that it strikes until it has healed."""
@@ -86,25 +99,18 @@ class Strikes:
     def _named(self, who: str) -> tuple[str, ...]:
         """The members that a name means now."""
         if who == "leader":
-            return (self._leader(),)
+            return (self.leader(),)
         if who.startswith("node-"):
             number = who.removeprefix("node-")
             return (f"replica-{number}", f"gateway-{number}")
         return (who,)
 
-    def _leader(self) -> str:
-        """By what Redis says; where it says nothing, the first control plane that lives."""
-        planes = self._cluster.control_planes
-        with suppress(RegistryUnavailable):
-            leader = asyncio.run(leader_at(self._cluster.redis_url))
-            if leader is not None:
-                return next(plane.name for plane in planes if plane.address == leader.address)
-        return next((plane.name for plane in planes if plane.is_alive), planes[0].name)
-
     def _kill(self, names: tuple[str, ...], seconds: float) -> Steps:
+        self._down.update(names)
         for name in names:
             (self._cluster.redis if name == REDIS else self._cluster.members[name]).kill()
         yield seconds
+        self._down.difference_update(names)
         if REDIS in names:
             self._cluster.redis.revive()
             self._reach_redis()
@@ -148,6 +154,8 @@ class Strikes:
             yield LOOK_S
 
     def _ended(self, name: str) -> Steps:
+        """Whoever comes back from here starts it again, or forgets it, at once."""
+        self._down.add(name)
         member = self._cluster.members[name]
         member.ask_to_stop()
         until = time.monotonic() + STOP_S_MAX
@@ -155,6 +163,7 @@ class Strikes:
             yield LOOK_S
             if time.monotonic() > until:
                 member.kill()
+        self._down.discard(name)
 
     def _scale(self, replicas: int) -> Steps:
         there = sorted(self._cluster.replicas)

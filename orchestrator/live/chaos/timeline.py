@@ -10,6 +10,9 @@ from dataclasses import dataclass, field
 from orchestrator.chaos.faults import Fault, TimedFault
 from orchestrator.chaos.world import Struck
 
+Steps = Iterator[float]  # each: seconds until the next one
+LOOK_S = 0.05
+
 
 @dataclass(order=True, slots=True)
 class Pending:
@@ -17,31 +20,35 @@ class Pending:
 
     due_s: float
     number: int
-    began_s: float = field(compare=False)
     timed: TimedFault = field(compare=False)
-    steps: Iterator[float] = field(compare=False)
+    steps: Steps = field(compare=False)
+    began_s: float | None = field(default=None, compare=False)
 
 
 def play(
     faults: Sequence[TimedFault],
-    strike: Callable[[Fault], Iterator[float]],
+    strike: Callable[[Fault], Steps],
     clock: Callable[[], float],
     *,
-    tell: Callable[[str], None] = lambda sentence: None,
+    meanwhile: Callable[[], None],
+    until: Callable[[], bool],
+    tell: Callable[[str], None],
 ) -> tuple[Struck, ...]:
-    """Returns when all have struck and healed."""
+    """Returns when all have struck and healed, and it is enough; looks `meanwhile` all the time."""
     pending = [
-        Pending(timed.at_s, number, timed.at_s, timed, strike(timed.fault))
+        Pending(timed.at_s, number, timed, strike(timed.fault))
         for number, timed in enumerate(faults)
     ]
     heapq.heapify(pending)
-    begun: set[int] = set()
     struck = []
-    while pending:
+    while pending or not until():
+        meanwhile()
+        wait_s = pending[0].due_s - clock() if pending else LOOK_S
+        if not pending or wait_s > 0:
+            time.sleep(min(wait_s, LOOK_S))
+            continue
         one = heapq.heappop(pending)
-        time.sleep(max(0.0, one.due_s - clock()))
-        if one.number not in begun:
-            begun.add(one.number)
+        if one.began_s is None:
             one.began_s = clock()
             tell(f"{one.began_s:.1f} s: {one.timed.fault}")
         pause_s = next(one.steps, None)

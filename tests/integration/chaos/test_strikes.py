@@ -1,0 +1,251 @@
+"""Every kind of fault really strikes, and is over when it says so."""
+
+from __future__ import annotations
+
+import signal
+import time
+from collections.abc import Iterator
+from contextlib import suppress
+
+import httpx
+import psutil
+import pytest
+
+from orchestrator.chaos.faults import (
+    Break,
+    Delay,
+    FailOver,
+    Fault,
+    Flush,
+    Kill,
+    Loss,
+    Part,
+    Pause,
+    Restart,
+    Scale,
+    Skew,
+    Slow,
+)
+from orchestrator.live.chaos import poison
+from orchestrator.live.chaos.processes import Processes, replicas_up
+from orchestrator.live.chaos.redis import command
+from orchestrator.live.chaos.strikes import Strikes
+from tests.waiting import wait_for
+
+pytestmark = pytest.mark.chaos
+
+WITHIN_S = 60
+YEAR_S = 365 * 24 * 3600.0
+
+
+@pytest.fixture(scope="module")
+def cluster() -> Iterator[Processes]:
+    """Two of each kind."""
+    with Processes() as processes:
+        processes.start(replicas=("replica-0", "replica-1"), gateways=2, control_planes=2)
+        yield processes
+
+
+def finish(steps: Iterator[float]) -> None:
+    """To the end of a strike, at its own pace."""
+    for pause_s in steps:
+        time.sleep(pause_s)
+
+
+def strike(cluster: Processes, fault: Fault) -> None:
+    finish(Strikes(cluster).strike(fault))
+
+
+def pids(cluster: Processes) -> dict[str, int]:
+    return {name: member.pid for name, member in cluster.members.items()}
+
+
+def changed(cluster: Processes, before: dict[str, int]) -> set[str]:
+    """Who is another process now."""
+    return {name for name, pid in pids(cluster).items() if before.get(name) != pid}
+
+
+def is_stopped(pid: int) -> bool:
+    return psutil.Process(pid).status() == psutil.STATUS_STOPPED
+
+
+def created(gateway_url: str) -> int:
+    """The date of an answer."""
+    body = {"model": "tiny", "prompt": "When?", "max_tokens": 1}
+    answer = httpx.post(f"{gateway_url}/v1/completions", json=body, timeout=WITHIN_S)
+    return int(answer.raise_for_status().json()["created"])
+
+
+def test_a_killed_node_is_two_dead_processes_and_then_two_others(cluster: Processes) -> None:
+    before = pids(cluster)
+    steps = Strikes(cluster).strike(Kill("node-1", 0.1))
+    assert next(steps) == 0.1
+    alive = {name for name, member in cluster.members.items() if member.is_alive}
+    assert set(before) - alive == {"replica-1", "gateway-1"}
+    finish(steps)
+    cluster.wait_until_serving()
+    assert changed(cluster, before) == {"replica-1", "gateway-1"}
+
+
+def test_the_leader_is_whoever_leads_when_it_strikes(cluster: Processes) -> None:
+    for _ in range(2):  # the second time it is the other one
+        before = pids(cluster)
+        leader = Strikes(cluster).leader()
+        strike(cluster, Kill("leader", 0.0))
+        cluster.wait_until_serving()
+        assert changed(cluster, before) == {leader}
+
+
+def test_who_died_by_himself_is_started_again_and_who_was_killed_is_not(
+    cluster: Processes,
+) -> None:
+    strikes = Strikes(cluster)
+    steps = strikes.strike(Kill("control-0", 0.1))
+    next(steps)
+    cluster.members["control-1"].kill()
+    strikes.supervise()
+    assert not cluster.members["control-0"].is_alive
+    assert cluster.members["control-1"].is_alive
+    finish(steps)
+    cluster.wait_until_serving()
+
+
+def test_a_paused_process_is_stopped_until_it_goes_on(cluster: Processes) -> None:
+    pid = cluster.members["gateway-0"].pid
+    steps = Strikes(cluster).strike(Pause("gateway-0", 0.1))
+    assert next(steps) == 0.1
+    wait_for(lambda: is_stopped(pid), within_s=WITHIN_S, what="it is stopped")
+    finish(steps)
+    wait_for(lambda: not is_stopped(pid), within_s=WITHIN_S, what="it goes on")
+
+
+def test_a_slow_process_runs_for_one_part_in_so_many(cluster: Processes) -> None:
+    steps = Strikes(cluster).strike(Slow("redis", 10.0, 1.0))
+    stopped_s = next(steps)
+    wait_for(lambda: is_stopped(cluster.redis.pid), within_s=WITHIN_S, what="it is stopped")
+    running_s = next(steps)
+    assert not is_stopped(cluster.redis.pid)
+    assert stopped_s + running_s == pytest.approx(10 * running_s)
+    finish(steps)
+    assert "PONG" in command(cluster.redis.port, "PING")
+
+
+def test_a_restart_is_in_order_and_one_after_the_other(cluster: Processes) -> None:
+    names = ("gateway-0", "gateway-1")
+    before, most_down = pids(cluster), 0
+    for pause_s in Strikes(cluster).strike(Restart(names)):
+        down = [name for name in names if not cluster.members[name].is_alive]
+        most_down = max(most_down, len(down))
+        time.sleep(pause_s)
+    assert changed(cluster, before) == set(names)
+    assert most_down <= 1
+
+
+def test_a_skewed_process_has_another_date(cluster: Processes) -> None:
+    strike(cluster, Skew("gateway-0", YEAR_S))
+    ahead, right = (created(gateway.address) for gateway in cluster.gateways)
+    assert ahead - right == pytest.approx(YEAR_S, abs=600)
+    strike(cluster, Restart(("gateway-0",)))
+    assert created(cluster.gateways[0].address) - right < YEAR_S / 2
+
+
+def test_a_flushed_redis_has_forgotten(cluster: Processes) -> None:
+    command(cluster.redis.port, "SET remembered yes")
+    assert "yes" in command(cluster.redis.port, "GET remembered")
+    strike(cluster, Flush())
+    assert "yes" not in command(cluster.redis.port, "GET remembered")
+    cluster.wait_until_serving()
+
+
+def test_a_killed_redis_comes_back_with_nothing(cluster: Processes) -> None:
+    pid = cluster.redis.pid
+    command(cluster.redis.port, "SET remembered yes")
+    strike(cluster, Kill("redis", 0.1))
+    assert cluster.redis.pid != pid
+    assert "yes" not in command(cluster.redis.port, "GET remembered")
+    cluster.wait_until_serving()
+
+
+def test_who_takes_over_from_a_dead_redis_has_what_it_had(cluster: Processes) -> None:
+    cluster.redis.add_standby()
+    pid = cluster.redis.pid
+    command(cluster.redis.port, "SET remembered yes")
+    command(cluster.redis.port, "WAIT 1 5000")
+    strike(cluster, FailOver())
+    assert cluster.redis.pid != pid
+    assert "yes" in command(cluster.redis.port, "GET remembered")
+    assert "role:master" in command(cluster.redis.port, "INFO replication")
+    cluster.wait_until_serving()
+
+
+def test_a_partition_is_noticed_by_the_two_alone(cluster: Processes) -> None:
+    steps = Strikes(cluster).strike(Part("gateway-0", "replica-0", 60.0))
+    next(steps)
+    other = wait_for(
+        lambda: sees(cluster) if sees(cluster)["gateway-0"] == {"replica-1"} else None,
+        within_s=WITHIN_S,
+        what="the gateway has lost the replica",
+    )["gateway-1"]
+    assert other == {"replica-0", "replica-1"}
+    with suppress(StopIteration):
+        next(steps)
+    cluster.wait_until_serving()
+
+
+def sees(cluster: Processes) -> dict[str, set[str]]:
+    return {name: replicas_up(text) for name, text in cluster.metrics().items()}
+
+
+@pytest.mark.parametrize(
+    "fault",
+    [
+        Delay("gateway-0", "redis", 0.01, 0.1),
+        Loss("leader", "replica-0", 0.5, 0.1),
+        Break("gateway-0", "replica-0"),
+        Part("control-0", "leader", 0.1),  # who may be the same
+    ],
+)
+def test_what_disturbs_a_way_is_over_when_it_says_so(cluster: Processes, fault: Fault) -> None:
+    before = pids(cluster)
+    strike(cluster, fault)
+    cluster.wait_until_serving()
+    assert not changed(cluster, before)
+
+
+def test_the_last_replica_leaves_in_order_and_new_ones_come(cluster: Processes) -> None:
+    strike(cluster, Scale(1))
+    assert set(cluster.replicas) == {"replica-0"}
+    wait_for(
+        lambda: sees(cluster) == {"gateway-0": {"replica-0"}, "gateway-1": {"replica-0"}},
+        within_s=WITHIN_S,
+        what="everybody has forgotten who left",
+    )
+    strike(cluster, Scale(2))
+    assert set(cluster.replicas) == {"replica-0", "replica-1"}
+    cluster.wait_until_serving()
+
+
+def test_a_replica_dies_of_poison(cluster: Processes) -> None:
+    body = {"model": "tiny", "prompt": poison.TEXT, "max_tokens": 5}
+    lives = {name: replica.lives for name, replica in cluster.replicas.items()}
+    strikes = Strikes(cluster)
+    with suppress(httpx.HTTPError):
+        httpx.post(f"{cluster.gateways[0].address}/v1/completions", json=body, timeout=1.0)
+    dead = wait_for(
+        lambda: [name for name, replica in cluster.replicas.items() if not replica.is_alive],
+        within_s=WITHIN_S,
+        what="it has died",
+    )
+    strikes.supervise()
+    cluster.wait_until_serving()
+    assert all(cluster.replicas[name].lives > lives[name] for name in dead)
+
+
+def test_leaving_ends_also_who_is_stopped() -> None:
+    with Processes() as processes:
+        processes.add_control_plane("control-0")
+        member = processes.members["control-0"]
+        member.launch()
+        member.wait_until_listening()
+        member.signal(signal.SIGSTOP)
+    assert not member.is_alive
