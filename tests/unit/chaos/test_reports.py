@@ -1,0 +1,142 @@
+"""What is written about runs: plain JSON, a page that escapes everything, a table."""
+
+from __future__ import annotations
+
+import json
+import re
+from dataclasses import replace
+from html.parser import HTMLParser
+from pathlib import Path
+
+import pytest
+
+from orchestrator.chaos.again import Again
+from orchestrator.chaos.gathering import WHOLE_MAX, Gathering
+from orchestrator.chaos.page import page
+from orchestrator.chaos.run import Run, Skipped
+from orchestrator.chaos.table import cells
+from orchestrator.chaos.verdict import judge
+from orchestrator.chaos.worlds import Local, Simulated, Target
+from tests.unit.chaos.made_up import SCENARIO, observed, refused, struck
+from tests.unit.chaos.test_verdict import as_due
+
+NASTY = "<script>alert('&')</script>"
+
+
+def run_of(seed: int = 0, leaks: tuple[str, ...] = ()) -> Run:
+    records = as_due(SCENARIO, seed)
+    records[0] = refused(0, records[0].due_s, code=NASTY)
+    world = observed(records, leaks=leaks, struck=(struck(4.0, 5.0),))
+    return Run(SCENARIO, seed, world, judge(SCENARIO, seed, world))
+
+
+def gathered(*runs: Run | Skipped) -> Gathering:
+    gathering = Gathering(has_aims=True)
+    for run in runs:
+        gathering.add(run)
+    return gathering
+
+
+class Tags(HTMLParser):
+    """All that a page would load or run."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.found: set[str] = set()
+        self.links: list[str] = []
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.found.add(tag)
+        self.links += [value or "" for name, value in attrs if name in ("src", "href")]
+
+
+def test_a_page_needs_nothing_else_and_escapes_what_servers_said() -> None:
+    gathering = gathered(run_of(leaks=(NASTY,)))
+    text = page(gathering.results, gathering.shown, "blockyard chaos run x")
+    tags = Tags()
+    tags.feed(text)
+    assert tags.found.isdisjoint({"script", "link", "img", "iframe"})
+    assert tags.links == []
+    assert "&lt;script&gt;" in text
+
+
+def test_a_page_shows_a_dot_for_each_request_and_a_band_for_each_fault() -> None:
+    gathering = gathered(run_of())
+    text = page(gathering.results, gathering.shown, "again")
+    assert text.count("<circle") == len(as_due(SCENARIO, 0))
+    assert len(re.findall(r'<rect class="band"', text)) == 1
+    assert "refused" in text and "FAILED" not in text
+
+
+def test_the_same_runs_are_written_as_the_same_bytes(tmp_path: Path) -> None:
+    for name in ("one", "two"):
+        gathering = gathered(run_of(), run_of(1, leaks=("a block",)))
+        gathering.write_json(tmp_path / f"{name}.json")
+        gathering.write_page(tmp_path / f"{name}.html", "again")
+    for suffix in ("json", "html"):
+        one, two = (tmp_path / f"{name}.{suffix}" for name in ("one", "two"))
+        assert one.read_bytes() == two.read_bytes()
+
+
+def test_the_record_has_figures_and_requests(tmp_path: Path) -> None:
+    gathered(run_of()).write_json(tmp_path / "out.json")
+    record = json.loads((tmp_path / "out.json").read_text())
+    (result,) = record["results"]
+    assert (record["runs"], record["passed"], result["passed"]) == (1, 1, True)
+    assert result["ends"]["refused"] == 1
+    assert result["faults"][0]["kind"] == "kill"
+    assert result["heard"][0]["code"] == NASTY
+    assert {group["phase"] for group in result["phases"]} == {"before", "during", "after"}
+
+
+def test_a_failure_is_kept_with_all_that_its_replay_needs(tmp_path: Path) -> None:
+    gathering = gathered(run_of(), run_of(3, leaks=("a block",)))
+    (path,) = gathering.keep_failures(tmp_path, {"logs": "there"})
+    kept = json.loads(path.read_text())
+    assert path.name == "chaos-made-up-3.json"
+    assert kept["breaches"] == ["leak: a block"]
+    assert kept["logs"] == "there"
+    assert len(kept["due"]) == len(kept["heard"]) == len(kept["expected"])
+    assert kept["played"]["name"] == "made-up"
+
+
+def test_of_many_runs_only_failures_are_kept_whole() -> None:
+    runs = [run_of(seed) for seed in range(WHOLE_MAX + 5)]
+    late_failure = run_of(99, leaks=("a block",))
+    gathering = gathered(*runs, late_failure)
+    assert len(gathering.results) == len(runs) + 1
+    assert len(gathering.shown) == WHOLE_MAX + 1
+    assert gathering.shown[-1] is late_failure
+
+
+def test_what_a_world_cannot_do_is_shown_and_no_failure() -> None:
+    gathering = gathered(Skipped(SCENARIO, 0, "no such clock"))
+    assert gathering.failures == []
+    assert cells(gathering.results)[-1] == "skipped: no such clock"
+
+
+def test_a_missed_aim_fails_where_time_is_simulated_only() -> None:
+    run = run_of()
+    expecting = replace(run.scenario, expect=replace(run.scenario.expect, refused_max=0))
+    missing = Run(expecting, 0, run.observed, judge(expecting, 0, run.observed))
+    assert [
+        bool(Gathering(has_aims=has_aims).is_failure(missing)) for has_aims in (True, False)
+    ] == [True, False]
+
+
+@pytest.mark.parametrize(
+    ("again", "line"),
+    [
+        (Again(Simulated(), None, {}), "blockyard chaos run x --sim --seed 4"),
+        (
+            Again(Local("tiny", Path("logs")), 5.0, {}),
+            "blockyard chaos run x --local --model tiny --seed 4 --duration 5",
+        ),
+        (
+            Again(Target("http://a", None, None, None), None, {"x": "my own/x.toml"}),
+            "blockyard chaos run 'my own/x.toml' --target http://a --seed 4",
+        ),
+    ],
+)
+def test_the_line_that_plays_it_again_names_world_and_seed(again: Again, line: str) -> None:
+    assert again.line("x", 4) == line

@@ -1,0 +1,107 @@
+"""Each sentence that a verdict can say, and what it must not say anything about."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from orchestrator.chaos.compare import Difference
+from orchestrator.chaos.rules import breaches, wrong_streams
+from orchestrator.workload.heard import End, Heard
+from tests.unit.chaos.made_up import WORDS, due, heard, observed, refused
+
+DEADLINE_S = 10.0
+
+
+def said_of(record: Heard, **behaviour: Any) -> str:
+    """What is wrong with one request that was due with this behaviour."""
+    dues = (due(1, **behaviour),)
+    return "\n".join(breaches(dues, observed([record]), deadline_s=DEADLINE_S))
+
+
+def test_an_answer_as_it_should_be_breaks_nothing() -> None:
+    assert said_of(heard(1)) == ""
+
+
+@pytest.mark.parametrize(
+    ("record", "behaviour"),
+    [
+        (refused(1), {}),
+        (heard(1, end=End.LEFT, said=(WORDS[:3],)), {"leaves_after_s": 0.2}),
+        (heard(1, end=End.LEFT, said=()), {"leaves_after_s": 0.2}),
+        (heard(1), {"leaves_after_s": 5.0}),  # it was over before
+        (refused(1, code="poison_request", status=422), {"is_poison": True}),
+        (
+            heard(1, end=End.BROKEN, code="poison_request", said=(WORDS[:3],)),
+            {"is_poison": True},
+        ),
+        (refused(1, code="replica_lost", status=502), {"is_poison": True}),
+    ],
+)
+def test_these_ends_are_as_they_may_be(record: Heard, behaviour: dict[str, Any]) -> None:
+    assert said_of(record, **behaviour) == ""
+
+
+@pytest.mark.parametrize(
+    ("record", "behaviour", "sentence"),
+    [
+        (heard(1, end=End.UNANSWERED), {}, "got neither an answer nor a reason in 10 s"),
+        (heard(1, end=End.UNANSWERED, code="late"), {}, "nor a reason in 10 s: late"),
+        (
+            heard(1, end=End.BROKEN, code="replica_lost", tokens=4, said=(WORDS[:4],)),
+            {},
+            "was broken off after 4 tokens: replica_lost",
+        ),
+        (heard(1, end=End.BROKEN, said=(WORDS[:4],)), {}, "an end that is none"),
+        (refused(1, code=""), {}, "was refused without a reason"),
+        (heard(1, end=End.LEFT), {}, "is said to have left, and did not mean to"),
+        (heard(1), {"is_poison": True}, "is one that replicas die of, and was answered"),
+        (heard(1, ended_s=16.0), {}, "ended after 16.0 s, beyond its deadline of 10 s"),
+        (refused(1, code="poison_request"), {}, "was refused as poison, and is none"),
+        (refused(1, code="stream_broken"), {}, "was given tokens that do not add up"),
+        (heard(1, said=(WORDS[:-2],)), {}, "lost, 19 characters where 21 are right"),
+        (heard(1, said=(WORDS + "ys",)), {}, "duplicated, 23 characters where 21"),
+        (heard(1, said=("what tha" + WORDS[8:],)), {}, "altered, 21 characters"),
+        (heard(1, said=("what tha" + WORDS[8:],)), {}, "the first 7 agree"),
+        (heard(1, said=()), {}, "lost, 0 characters"),
+        (
+            heard(1, end=End.LEFT, said=("whet",)),
+            {"leaves_after_s": 0.1},
+            "choice 0: altered",
+        ),
+    ],
+)
+def test_every_other_end_is_a_sentence(
+    record: Heard, behaviour: dict[str, Any], sentence: str
+) -> None:
+    assert sentence in said_of(record, **behaviour)
+
+
+def test_a_request_without_a_record_or_with_two_is_told() -> None:
+    records = [heard(2), heard(2), heard(9)]
+    sentences = list(breaches((due(1), due(2)), observed(records), deadline_s=DEADLINE_S))
+    assert sentences == [
+        "request 1 was due once and has 0 records",
+        "request 2 was due once and has 2 records",
+        "request 9 has a record and was never due",
+    ]
+
+
+def test_leaks_and_what_servers_found_themselves_are_told() -> None:
+    world = observed([heard(1)], leaks=("a holds 3 blocks",), broken=("b asserts",))
+    assert list(breaches((due(1),), world, deadline_s=DEADLINE_S)) == [
+        "leak: a holds 3 blocks",
+        "the servers broke a rule of their own: b asserts",
+    ]
+
+
+def test_what_is_not_repeatable_undisturbed_is_not_compared() -> None:
+    world = observed([heard(1, said=("anything",))], expected={})
+    assert list(breaches((due(1),), world, deadline_s=DEADLINE_S)) == []
+
+
+def test_each_choice_is_compared_by_itself() -> None:
+    records = [heard(1, said=(WORDS, WORDS[:2], WORDS + "!"))]
+    world = observed(records, expected={1: (WORDS,) * 3})
+    assert wrong_streams(world) == {Difference.LOST: 1, Difference.ALTERED: 1}
