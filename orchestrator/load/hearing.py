@@ -29,7 +29,7 @@ class Hearing:
     first_s: float | None = None
     last_s: float | None = None
     gaps_s: list[float] = field(default_factory=list)
-    texts: dict[int, list[str]] = field(default_factory=dict)
+    texts: dict[int, str] = field(default_factory=dict)
     finished: set[int] = field(default_factory=set)
     usage: dict[str, Any] = field(default_factory=dict)
 
@@ -40,22 +40,22 @@ class Hearing:
     @property
     def tokens(self) -> int:
         """As the server counted them; else the events that brought text."""
-        told = self.usage.get("completion_tokens")
-        return told if isinstance(told, int) else len(self.gaps_s) + (self.first_s is not None)
+        heard = len(self.gaps_s) + (self.first_s is not None)
+        return _count(self.usage.get("completion_tokens")) or heard
 
     @property
     def prompt_tokens(self) -> int:
-        return int(self.usage.get("prompt_tokens") or 0)
+        return _count(self.usage.get("prompt_tokens"))
 
     @property
     def hit_tokens(self) -> int:
-        details = self.usage.get("prompt_tokens_details") or {}
-        return int(details.get("cached_tokens") or 0)
+        details = self.usage.get("prompt_tokens_details")
+        return _count(details.get("cached_tokens")) if isinstance(details, dict) else 0
 
     @property
     def said(self) -> tuple[str, ...]:
         """The text of each choice."""
-        return tuple("".join(self.texts.get(choice, ())) for choice in range(self.choices))
+        return tuple(self.texts.get(choice, "") for choice in range(self.choices))
 
     def take(self, event: Event, now_s: float) -> None:
         """One complete event that arrived now. Raises NotEvents for what is none of OpenAI's."""
@@ -69,15 +69,17 @@ class Hearing:
         self.last_event_id = event.id
 
     def _take_chunk(self, chunk: dict[str, Any], now_s: float) -> None:
-        if "error" in chunk:
-            self.error_code = error_code(chunk, 0)
+        if chunk.get("error") is not None:
+            self.error_code = error_code(chunk, 0) or "error"
             return
-        self.usage = chunk.get("usage") or self.usage
+        usage = chunk.get("usage")
+        if isinstance(usage, dict):
+            self.usage = usage
         for choice in chunk.get("choices") or ():
             index = choice.get("index", 0)
             text = choice.get("text") or _delta_text(choice.get("delta"))
             if text:
-                self.texts.setdefault(index, []).append(text)
+                self.texts[index] = self.texts.get(index, "") + text
                 self._time(now_s)
             if choice.get("finish_reason") is not None:
                 self.finished.add(index)
@@ -88,6 +90,11 @@ class Hearing:
         else:
             self.gaps_s.append(now_s - self.last_s)
         self.last_s = now_s
+
+
+def _count(value: object) -> int:
+    """A number of tokens, from whoever says it."""
+    return value if isinstance(value, int) else 0
 
 
 def error_code(body: object, status: int) -> str:

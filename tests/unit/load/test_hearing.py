@@ -6,8 +6,10 @@ import json
 from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
-from orchestrator.load.events import Event
+from orchestrator.load.events import Event, NotEvents
 from orchestrator.load.hearing import Hearing, error_code
 
 
@@ -71,3 +73,27 @@ def test_the_number_of_tokens_is_the_servers_where_it_tells_it() -> None:
 )
 def test_an_error_is_known_by_its_code_or_else_its_type(body: object, code: str) -> None:
     assert error_code(body, 400) == code
+
+
+NAMES = st.sampled_from(
+    ["choices", "index", "text", "delta", "content", "finish_reason", "usage", "prompt_tokens"]
+    + ["prompt_tokens_details", "cached_tokens", "completion_tokens", "error"]
+)
+SCALARS = st.none() | st.booleans() | st.integers() | st.text(max_size=3)
+JSON = st.recursive(
+    SCALARS,
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(NAMES, inner, max_size=4),
+    max_leaves=12,
+)
+
+
+@given(JSON)
+def test_whatever_a_stranger_sends_is_heard_or_refused(chunk: object) -> None:
+    hearing = Hearing(1)
+    try:
+        hearing.take(Event("", json.dumps(chunk).encode()), 1.0)
+    except NotEvents:
+        return
+    assert isinstance(hearing.tokens + hearing.prompt_tokens + hearing.hit_tokens, int)
+    assert all(isinstance(text, str) for text in hearing.said)
+    assert isinstance(hearing.error_code, str)
