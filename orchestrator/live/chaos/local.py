@@ -24,10 +24,10 @@ from orchestrator.chaos.scenario import Scenario, Shape
 from orchestrator.chaos.world import CannotDo, Observed, Struck
 from orchestrator.live.chaos import told
 from orchestrator.live.chaos.bodies import Catalogue, asks_of
+from orchestrator.live.chaos.forks import DidNotStart
 from orchestrator.live.chaos.leaks import leaks
 from orchestrator.live.chaos.loop_thread import LoopThread
 from orchestrator.live.chaos.peace import Peace
-from orchestrator.live.chaos.process import DidNotStart
 from orchestrator.live.chaos.processes import REDIS, NotHealthy, Processes
 from orchestrator.live.chaos.strikes import Strikes
 from orchestrator.live.chaos.timeline import play

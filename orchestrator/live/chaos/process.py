@@ -1,30 +1,27 @@
 """One member of the cluster: a process that may end in any way and start again as itself.
 
 Its ports and its name outlive it, and so does its log: what it says goes to
-files, which nobody must read for it to go on. It ends with the thread that
-started it (launcher.py), in a session that the terminal's Ctrl-C does not
+files, which nobody must read for it to go on. It ends with the launcher that
+forked it (launcher.py), in a session that the terminal's Ctrl-C does not
 reach; whoever starts it stops it in order.
 """
 
 from __future__ import annotations
 
-import os
 import signal
-import subprocess
-import sys
 import time
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
-LAUNCHER = "orchestrator.live.chaos.launcher"
+import psutil
+
+from orchestrator.live.chaos.forks import DidNotStart, Forks
+
 START_S_MAX = 120.0  # a loaded machine takes its time
 STOP_S_MAX = 60.0
 POLL_S = 0.02
 LOG_CHARACTERS_MAX = 2000  # of it, in an error
-
-
-class DidNotStart(Exception):
-    """A member ended or stayed silent instead of saying where it listens."""
 
 
 @dataclass(slots=True)
@@ -34,20 +31,21 @@ class Process:
     name: str
     words: tuple[str, ...]
     folder: Path  # for its log
+    forks: Forks
     lives: int = 0
     skew_s: float = 0.0  # of its wall clock, in this life
-    _popen: subprocess.Popen[bytes] | None = None
+    _process: psutil.Process | None = None
     _out: Path = field(init=False)
 
     @property
     def is_alive(self) -> bool:
-        return self._popen is not None and self._popen.poll() is None
+        return self._process is not None and is_running(self._process)
 
     @property
     def pid(self) -> int:
         """Of the last life."""
-        assert self._popen is not None, f"{self.name} was never started"
-        return self._popen.pid
+        assert self._process is not None, f"{self.name} was never started"
+        return self._process.pid
 
     @property
     def log(self) -> Path:
@@ -66,15 +64,7 @@ class Process:
         self.lives += 1
         self.skew_s = skew_s
         self._out = self.folder / f"{self.name}.{self.lives}.out"
-        launcher = (sys.executable, "-m", LAUNCHER, str(os.getpid()), str(skew_s))
-        with self._out.open("wb") as out, self.log.open("ab") as log:
-            self._popen = subprocess.Popen(
-                (*launcher, *self.words),
-                stdin=subprocess.DEVNULL,
-                stdout=out,
-                stderr=log,
-                start_new_session=True,
-            )
+        self._process = self.forks.fork(self.words, out=self._out, log=self.log, skew_s=skew_s)
 
     def ensure_launched(self, *, skew_s: float = 0.0) -> None:
         """Nothing where somebody else was faster."""
@@ -99,14 +89,15 @@ class Process:
 
     def signal(self, number: signal.Signals) -> None:
         """Nothing when it has ended."""
-        if self._popen is not None:
-            self._popen.send_signal(number)
+        if self._process is not None:
+            with suppress(psutil.NoSuchProcess):
+                self._process.send_signal(number)
 
     def kill(self) -> None:
         """As the kernel does it; returns when it is gone."""
-        if self._popen is not None:
-            self._popen.kill()
-            self._popen.wait()
+        self.signal(signal.SIGKILL)
+        while self.is_alive:
+            time.sleep(POLL_S)
 
     def ask_to_stop(self) -> None:
         """In order; wakes it where it is stopped."""
@@ -115,12 +106,19 @@ class Process:
 
     def wait_until_ended(self) -> None:
         """Of one that hangs the kernel makes an end."""
-        if self._popen is None:
-            return
-        try:
-            self._popen.wait(STOP_S_MAX)
-        except subprocess.TimeoutExpired:
-            self.kill()
+        deadline = time.monotonic() + STOP_S_MAX
+        while self.is_alive:
+            if time.monotonic() > deadline:
+                self.kill()
+            time.sleep(POLL_S)
 
     def _last_words(self) -> str:
         return self.log.read_text(errors="replace")[-LOG_CHARACTERS_MAX:]
+
+
+def is_running(process: psutil.Process) -> bool:
+    """One that has ended and was not waited for is a zombie, and runs no more."""
+    try:
+        return process.is_running() and process.status() != psutil.STATUS_ZOMBIE
+    except psutil.NoSuchProcess:
+        return False

@@ -26,6 +26,7 @@ from typing import Self
 
 import httpx
 
+from orchestrator.live.chaos.forks import Forks
 from orchestrator.live.chaos.network import Network
 from orchestrator.live.chaos.owners import owner
 from orchestrator.live.chaos.process import POLL_S, Process
@@ -63,6 +64,7 @@ class Processes:
         with ExitStack() as undo:
             self.logs = self.folder or Path(undo.enter_context(TemporaryDirectory()))
             self.redis = undo.enter_context(ChaosRedis())
+            self.forks = undo.enter_context(Forks())
             self.network = undo.enter_context(Network(self.member_at))
             self._undo = undo.pop_all()
         return self
@@ -234,7 +236,9 @@ class Processes:
         if name not in self._redis_ports:
             self._redis_ports[name] = self.network.open(REDIS, self.redis.port, caller=name)
         redis = f"--redis=redis://{HOST}:{self._redis_ports[name]}/0"
-        self.members[name] = Process(name, (*words, redis, "--log-level=info"), self.logs)
+        self.members[name] = Process(
+            name, (*words, redis, "--log-level=info"), self.logs, self.forks
+        )
         return name
 
 

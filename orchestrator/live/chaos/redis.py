@@ -16,6 +16,7 @@ from urllib.parse import urlsplit
 
 import psutil
 
+from orchestrator.live.chaos.process import is_running
 from orchestrator.live.valkey import EmbeddedValkey
 
 ANSWER_S_MAX = 5.0
@@ -58,7 +59,7 @@ class ChaosRedis:
 
     @property
     def is_alive(self) -> bool:
-        return is_running(self._primary)
+        return runs(self._primary)
 
     def signal(self, number: signal.Signals) -> None:
         if self.is_alive:
@@ -115,17 +116,16 @@ def port_of(server: EmbeddedValkey) -> int:
     return port
 
 
-def is_running(server: EmbeddedValkey) -> bool:
-    """A server that was killed and not waited for is a zombie, and runs no more."""
+def runs(server: EmbeddedValkey) -> bool:
     try:
-        return psutil.Process(server.pid).status() != psutil.STATUS_ZOMBIE
+        return is_running(psutil.Process(server.pid))
     except psutil.NoSuchProcess:
         return False
 
 
 def end(server: EmbeddedValkey) -> None:
     """Also one that is stopped by a signal."""
-    if is_running(server):
+    if runs(server):
         psutil.Process(server.pid).send_signal(signal.SIGCONT)
     server.stop()
 
