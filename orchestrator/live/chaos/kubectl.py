@@ -70,7 +70,8 @@ class Kubectl:
         """What it printed. Raises KubectlFailed."""
         status, output, errors = await self._call(command)
         if status or command.last_word not in output:
-            raise KubectlFailed(f"{PROGRAM} {command.words[0]}: {_sentence(errors or output)}")
+            said = errors if status else output or errors
+            raise KubectlFailed(f"{PROGRAM} {command.words[0]}: {_sentence(said)}")
         return output
 
     async def may(self, permission: Permission) -> bool:
