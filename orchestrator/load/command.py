@@ -27,7 +27,13 @@ INTERRUPTED = 130
 
 
 @click.command(name="load")
-@click.option("--url", "urls", multiple=True, required=True, help="A server; several take turns.")
+@click.option(
+    "--url",
+    "urls",
+    multiple=True,
+    required=True,
+    help="A server; several may be given and take turns.",
+)
 @click.option(
     "--workload",
     default="chat",
@@ -37,7 +43,13 @@ INTERRUPTED = 130
 )
 @click.option("--rate", type=POSITIVE, help="Requests a second of a named workload; default: 1.")
 @click.option("--speed", type=POSITIVE, help="A trace so many times as fast; default: 1.")
-@click.option("--spike", "spikes", multiple=True, metavar="AT:TIMESx[:SECONDS]", help="60:10x:30")
+@click.option(
+    "--spike",
+    "spikes",
+    multiple=True,
+    metavar="AT:TIMESx[:SECONDS]",
+    help="So many times as fast from second AT on, for 10 seconds or so many; repeatable.",
+)
 @click.option("--seconds", type=POSITIVE, help=f"Default: {SECONDS:.0f}, or all of a trace.")
 @click.option("--model", help="Default: the first that the server lists.")
 @click.option("--api", type=click.Choice(["chat", "completions"]), help="Default: chat.")

@@ -29,6 +29,7 @@ from orchestrator.workload.heard import End, Heard
 
 # What a server in trouble answers; it may take a resumed stream later, or another one may.
 RETRIED = frozenset({429, 500, 502, 503, 504})
+STOPPING = "gateway_stopping"  # its streams go on at another one, where there is one
 PAUSE_S_MAX = 1.0
 # Who does not know Last-Event-ID begins anew, and would be heard twice.
 RESUMED = "x-blockyard-resumed"
@@ -153,6 +154,7 @@ class Listener:
 
     async def _one_connection(self, url: str) -> Closing:
         self._connections += 1
+        self._hearing.error_code = ""
         try:
             async with (
                 asyncio.timeout(self._patience.first_s if self._may_hurry else None) as silence,
@@ -189,7 +191,7 @@ class Listener:
         if self._hearing.first_s is not None:
             return Closing(End.BROKEN, code or f"http_{status}", status, is_retried)
         if code:
-            return Closing(End.REFUSED, code, status)
+            return Closing(End.REFUSED, code, status, code == STOPPING)
         return Closing(End.UNANSWERED, f"http_{status}", status, is_retried)
 
     async def _hear(self, content: aiohttp.StreamReader, silence: asyncio.Timeout) -> Closing:
@@ -218,7 +220,7 @@ class Listener:
         hearing = self._hearing
         if hearing.error_code:
             end = End.REFUSED if hearing.first_s is None else End.BROKEN
-            return Closing(end, hearing.error_code, 200)
+            return Closing(end, hearing.error_code, 200, hearing.error_code == STOPPING)
         if not hearing.is_whole:
             return Closing(End.BROKEN, "no_finish_reason", 200)
         return Closing(End.ANSWERED, status=200)

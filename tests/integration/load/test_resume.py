@@ -8,7 +8,7 @@ from contextlib import ExitStack
 import pytest
 
 from orchestrator.workload.heard import End, Heard
-from tests.integration.load.fake_server import Exchange, FakeServer, Script, token
+from tests.integration.load.fake_server import Exchange, FakeServer, Script, event, token
 from tests.integration.load.test_stream import heard_from
 from tests.ports import free_ports
 
@@ -117,6 +117,26 @@ async def test_a_server_in_trouble_is_asked_again_for_the_rest_of_a_stream() -> 
     heard, _ = await heard_through(is_down, is_starting)
     assert (heard.end, heard.said) == (End.ANSWERED, ("One two three four",))
     assert heard.connections == 6
+
+
+@pytest.mark.parametrize("said", [WORDS[:2], ()])
+async def test_a_gateway_that_stops_is_left_for_the_next_one(said: tuple[str, ...]) -> None:
+    async def stops(exchange: Exchange) -> None:
+        if not said:
+            return exchange.refuse(503, "gateway_stopping")
+        await exchange.tokens(*said, ids=True)
+        error = {"message": "this gateway is stopping", "code": "gateway_stopping"}
+        return await exchange.say(event({"error": error}))
+
+    async def answers(exchange: Exchange) -> None:
+        if said:
+            return await goes_on(exchange)
+        await exchange.tokens(*WORDS)
+        return await exchange.end()
+
+    heard, _ = await heard_through(stops, answers)
+    assert (heard.end, heard.said) == (End.ANSWERED, ("One two three four",))
+    assert heard.connections == 2
 
 
 async def test_a_refusal_to_go_on_is_the_reason_why_it_broke() -> None:
