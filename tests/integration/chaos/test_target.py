@@ -18,12 +18,13 @@ from orchestrator.chaos.faults import Fault, Flush, Kill, Part, Scale, Skew, Tim
 from orchestrator.chaos.scenario import Load, Scenario, Shape
 from orchestrator.chaos.world import CannotDo, Observed
 from orchestrator.live.chaos import target
-from orchestrator.live.chaos.kubectl import KubectlOptions
+from orchestrator.live.chaos.kubectl import Kubectl, KubectlOptions
+from orchestrator.live.chaos.kubernetes import Kubernetes
 from orchestrator.live.chaos.target import target_cluster
 from orchestrator.workload.heard import End
 from tests.integration.chaos.cluster_of_paper import Paper, paper_cluster
 from tests.integration.load.fake_server import Exchange, FakeServer, event
-from tests.unit.live.chaos.pods import SERVE_CONFIG
+from tests.unit.live.chaos.pods import SERVE_CONFIG, WITHOUT_NETEM
 
 CHAT = Load("chat", "interactive", 15.0, 64, (10, 40), (3, 6), variety=4)
 
@@ -101,6 +102,14 @@ def test_a_scaled_cluster_is_scaled_back(server: FakeServer, paper: Paper) -> No
     (application,) = yaml.safe_load(asked[0])["applications"]
     assert [one["num_replicas"] for one in application["deployments"]] == [2, 4]
     assert asked[1] == SERVE_CONFIG
+
+
+async def test_policies_that_a_broken_fault_left_are_dropped(paper: Paper) -> None:
+    kubernetes = Kubernetes(Kubectl(WITHOUT_NETEM.options), WITHOUT_NETEM)
+    await kubernetes.prepare([Part("gateway-0", "replica-1", 0.1)])
+    paper.say(names="networkpolicy.networking.k8s.io/left")
+    assert await kubernetes.heal() == ()
+    assert paper.changes() == [["delete", "networkpolicies", "--selector", "blockyard/chaos"]]
 
 
 def test_blocks_that_stay_in_use_are_a_leak(
