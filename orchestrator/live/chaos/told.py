@@ -22,6 +22,16 @@ HELD: Mapping[str, str] = {
     "sequences_running": "sequences running",
     "sequences_waiting": "sequences waiting",
 }
+# What gateways count, in the words of a report.
+COUNTED: Mapping[str, str] = {
+    "requests_placed": "placements",
+    "requests_retried": "retries",
+    "registry_missed": "lookups_missed",
+    "streams_resumed": "resumptions",
+    "streams_taken_over": "takeovers",
+    "handoffs": "handoffs",
+    "adoptions": "adoptions",
+}
 REPLICA = "kv_blocks_free"  # every replica that a gateway knows has this gauge
 
 
@@ -60,10 +70,9 @@ def counted(before: Mapping[str, str], after: Mapping[str, str]) -> Mapping[str,
 def _counters(text: str) -> Counter[str]:
     total: Counter[str] = Counter()
     for family in text_string_to_metric_families(text):
-        if family.type == "counter":
+        if family.name in COUNTED:
             for sample in family.samples:
-                if sample.name.endswith("_total"):
-                    total[family.name] += int(sample.value)
+                total[COUNTED[family.name]] += int(sample.value)
     return total
 
 

@@ -77,7 +77,7 @@ def test_every_request_is_compared_with_what_its_body_said_in_peace(
     assert len(calm) == 8
     assert len(server.seen) == 8 + len(observed.heard)
     assert observed.totals["requests_not_compared"] == 0
-    assert observed.totals["streams_resumed"] == 0, "counted before the run began"
+    assert observed.totals["resumptions"] == 0, "counted before the run began"
 
 
 def test_faults_are_struck_and_undone(server: FakeServer, paper: Paper) -> None:

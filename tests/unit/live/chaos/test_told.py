@@ -45,12 +45,12 @@ def test_what_is_held_is_said() -> None:
 def test_labels_and_gateways_are_added_up() -> None:
     before = {"g0": counters(1, 10), "g1": counters(0, 5)}
     after = {"g0": counters(2, 14), "g1": counters(3, 5)}
-    assert counted(before, after) == {"streams_resumed": 4, "requests_placed": 8}
+    assert counted(before, after) == {"resumptions": 4, "placements": 8}
 
 
 def test_a_gateway_that_began_anew_counts_from_zero() -> None:
-    assert counted({"g0": counters(7, 9)}, {"g0": counters(2, 1)})["streams_resumed"] == 2
-    assert counted({}, {"g2": counters(2, 1)})["streams_resumed"] == 2
+    assert counted({"g0": counters(7, 9)}, {"g0": counters(2, 1)})["resumptions"] == 2
+    assert counted({}, {"g2": counters(2, 1)})["resumptions"] == 2
 
 
 def test_an_engine_of_a_new_epoch_counts_from_zero() -> None:
