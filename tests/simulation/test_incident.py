@@ -18,9 +18,15 @@ import pytest
 from orchestrator.sim.command import uncollected
 from orchestrator.sim.cost_model import CostModel
 from orchestrator.sim.incident.contiguous import ContiguousMemory, Run
-from orchestrator.sim.incident.incident import Incident, incident
+from orchestrator.sim.incident.incident import (
+    Case,
+    Incident,
+    agreement,
+    simulated_incident,
+    simulated_replay,
+)
 from orchestrator.sim.incident.models import MODELS, PoolConfig
-from orchestrator.sim.incident.replay import replay
+from orchestrator.sim.incident.replay import Replay
 from orchestrator.sim.incident.story import story
 from orchestrator.sim.incident.workload import Load, workload
 
@@ -33,7 +39,12 @@ CONTIGUOUS = ("contiguous", "contiguous+prefix")
 @cache
 def quick(seed: int) -> Incident:
     with uncollected():
-        return incident(seed, QUICK, PoolConfig())
+        return simulated_incident(seed, Case(QUICK))
+
+
+def tiny(model: str, seed: int, check_every_steps: int) -> Replay:
+    case = Case(TINY, PoolConfig(check_every_steps=check_every_steps))
+    return simulated_replay(model, seed=seed, case=case, costs=CostModel())
 
 
 @pytest.mark.parametrize("seed", SEEDS)
@@ -63,6 +74,19 @@ def test_every_request_is_answered_or_has_failed(seed: int) -> None:
         assert sorted(answered + failed) == numbers, one.model
 
 
+@pytest.mark.parametrize("seed", SEEDS)
+def test_every_request_of_every_phase_is_accounted_for(seed: int) -> None:
+    for one in quick(seed).figures.values():
+        for phase in (one.before, one.spike, one.after):
+            assert phase.requests == phase.admitted + phase.agent_failures + phase.chat_failures
+
+
+def test_all_memory_models_give_the_same_answers() -> None:
+    same = agreement(quick(0).replays)
+    assert same.answers > 1000
+    assert same.different == ()
+
+
 def test_paged_memory_wastes_less_than_a_block_for_each_sequence() -> None:
     for model in ("paged", "paged+sharing"):
         assert quick(0).figures[model].spike.internal_fragmentation < 0.03
@@ -74,7 +98,7 @@ def test_the_text_says_of_each_symptom_whether_it_is_there() -> None:
     text = story(quick(0))
     for finding in quick(0).findings:
         assert f"[yes] {finding.name}" in text
-    calm = story(incident(0, replace(TINY, chat_spike=1.0), PoolConfig()))
+    calm = story(simulated_incident(0, Case(replace(TINY, chat_spike=1.0))))
     assert "[NO ] agents fail to allocate" in calm
     assert "no agent failed" in calm
 
@@ -82,11 +106,11 @@ def test_the_text_says_of_each_symptom_whether_it_is_there() -> None:
 def test_one_seed_makes_one_record_whatever_python_hashes_strings_to() -> None:
     code = (
         "import json, sys; from dataclasses import replace\n"
-        "from orchestrator.sim.incident.incident import incident, record\n"
-        "from orchestrator.sim.incident.models import PoolConfig\n"
+        "from orchestrator.sim.incident.incident import Case, simulated_incident\n"
+        "from orchestrator.sim.incident.record import record\n"
         "from orchestrator.sim.incident.story import story\n"
-        "from orchestrator.sim.incident.workload import Load\n"
-        f"result = incident(3, {TINY!r}, PoolConfig())\n"
+        "from orchestrator.sim.incident.workload import Load, Sizes\n"
+        f"result = simulated_incident(3, Case({TINY!r}))\n"
         "print(json.dumps(record(result))); print(story(result))\n"
         "assert not {'ray', 'torch', 'redis', 'grpc'} & sys.modules.keys()\n"
     )
@@ -117,7 +141,7 @@ def test_a_run_that_is_not_given_back_is_caught(
 
     monkeypatch.setattr(ContiguousMemory, "release", leak)
     with pytest.raises(AssertionError, match="a run without its sequence"):
-        replay(model, workload(TINY, 0), PoolConfig(), CostModel())
+        tiny(model, 0, check_every_steps=1000)
 
 
 def forget_to_take(memory: ContiguousMemory, index: int, run: Run) -> Run:
@@ -134,12 +158,11 @@ def test_two_sequences_on_the_same_slots_are_caught(
         "_take",
         forget_to_take,
     )
-    pool = PoolConfig(check_every_steps=1)
     with pytest.raises(AssertionError):
-        replay(model, workload(TINY, 0), pool, CostModel())
+        tiny(model, 0, check_every_steps=1)
 
 
 @pytest.mark.parametrize("model", MODELS)
 def test_each_model_gives_all_its_memory_back(model: str) -> None:
-    ended = replay(model, workload(TINY, 1), PoolConfig(check_every_steps=50), CostModel())
+    ended = tiny(model, 1, check_every_steps=50)
     assert len(ended.answers) + len(ended.failures) == len(workload(TINY, 1))

@@ -105,6 +105,19 @@ RULES = {
         ),
         frozenset({"redis"}),
     ),
+    # The one foot in both: a baseline of the simulator that drives a real runner. Nothing of the
+    # live world imports it, and of the simulator it sees the incident alone.
+    "orchestrator.live.incident": Rule(
+        (
+            "protos",
+            "replicas",
+            "orchestrator.live.incident",
+            "orchestrator.sim.incident",
+            "orchestrator.sim.loop",
+            "orchestrator.workload",
+        ),
+        IO_LIBRARIES - {"torch"} | {"grpc"},
+    ),
     "orchestrator.sim": Rule(
         (
             "protos",
@@ -178,6 +191,7 @@ def test_every_import_respects_the_layers() -> None:
         ("orchestrator/gateway/planted.py", "import redis"),
         ("orchestrator/load/planted.py", "from orchestrator.live import clock"),
         ("orchestrator/live/planted.py", "from orchestrator.sim import world"),
+        ("orchestrator/live/incident/planted.py", "from orchestrator.sim import world"),
         ("orchestrator/sim/planted.py", "from orchestrator.live import clock"),
         ("orchestrator/sim/planted.py", "from replicas.model import runner"),
     ],

@@ -10,15 +10,20 @@ The rule when the head finds no hole: it keeps its place and is tried again
 before each step. After `patience_ns` from its first try it fails with the
 allocator's out-of-memory error. Those behind it wait meanwhile.
 
-Reuse: the KV of the shared prefix lies pinned in the middle of memory, from
-the start. A run is contiguous, so a sequence cannot refer to it: the prefix is
-copied into each run. That saves its computation and no memory. The copy itself
-(600 tokens, some 50 microseconds) is not charged, as block copies are not.
+Reuse: the KV of the shared prefix lies pinned in the middle of memory, computed
+by `prepare` before anybody comes. A run is contiguous, so a sequence cannot
+refer to it: the prefix is copied into each run. That saves its computation and
+no memory.
+
+A run is whole blocks with consecutive ids, of a pool like any other. So the
+plans are plans like any other, copies included, and whatever computes those of
+the production engine computes these.
 """
 
 from __future__ import annotations
 
 from collections import deque
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 
 from orchestrator.sim.incident.contiguous import ContiguousMemory, Run
@@ -26,7 +31,7 @@ from orchestrator.sim.incident.memory import SHARED, Area, MemoryState, draw
 from orchestrator.sim.incident.workload import kind_of
 from protos.hashing import BlockHash
 from protos.messages import Delta, Request, RequestId, SampledToken
-from replicas.engine.plan import Row, StepOutcome, StepPlan
+from replicas.engine.plan import BlockCopy, BlockId, Row, StepOutcome, StepPlan
 from replicas.engine.sequence import Sequence, SequenceState
 
 NO_ROOT = BlockHash(b"")  # no block is ever named here
@@ -36,11 +41,26 @@ NO_ROOT = BlockHash(b"")  # no block is ever named here
 class ContiguousConfig:
     """Bounds of the engine. `prefix` is what is pinned and reused; empty means no reuse."""
 
-    slots_total: int
+    blocks_total: int
+    block_size: int
     step_tokens_max: int
     sequences_max: int
     patience_ns: int
     prefix: tuple[int, ...] = ()
+
+    @property
+    def slots_total(self) -> int:
+        """The memory, in token slots."""
+        return self.blocks_total * self.block_size
+
+    def whole_blocks(self, slots: int) -> int:
+        """The slots of as many blocks as so many slots need."""
+        return -(-slots // self.block_size) * self.block_size
+
+    def blocks_of(self, run: Run) -> tuple[BlockId, ...]:
+        """Where it lies."""
+        blocks = range(run.start // self.block_size, run.stop // self.block_size)
+        return tuple(map(BlockId, blocks))
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,9 +89,22 @@ class ContiguousEngine:
         self._arrivals = 0
         self._pinned: Run | None = None
         if config.prefix:
-            start = (config.slots_total - len(config.prefix)) // 2
-            self._pinned = Run(start, start + len(config.prefix))
+            slots = config.whole_blocks(len(config.prefix))
+            middle = (config.blocks_total * config.block_size - slots) // 2
+            start = middle - middle % config.block_size
+            self._pinned = Run(start, start + slots)
             self._memory.pin(self._pinned)
+
+    def prepare(self) -> Iterator[StepPlan]:
+        """Steps that compute the pinned prefix, before any other; their outcomes hold nothing."""
+        if self._pinned is None:
+            return
+        prefix, budget = self._config.prefix, self._config.step_tokens_max
+        table = self._config.blocks_of(self._pinned)
+        for start in range(0, len(prefix), budget):
+            tokens = prefix[start : start + budget]
+            row = Row(tokens=tokens, start=start, block_table=table, samples=())
+            yield StepPlan(copies=(), rows=(row,), prefill_tokens=len(tokens))
 
     def submit(self, request: Request) -> None:
         """Put a request at the end of the line."""
@@ -79,7 +112,7 @@ class ContiguousEngine:
             Sequence(
                 request=request,
                 root=NO_ROOT,
-                block_size=1,
+                block_size=self._config.block_size,
                 arrival=self._arrivals,
                 output_max=request.sampling.tokens_max,
             )
@@ -95,12 +128,13 @@ class ContiguousEngine:
         for sequence in (*decodes, *prefills):
             draft.add(sequence)
         while draft.budget and self._waiting and self._admit_head(now_ns):
+            draft.copies.extend(self._copies(self._running[-1]))
             draft.add(self._running[-1])
         if not draft.rows:
             assert not self._waiting, "somebody waits for an empty memory"
             return None
         self._in_flight = draft
-        return StepPlan(copies=(), rows=tuple(draft.rows))
+        return StepPlan(copies=tuple(draft.copies), rows=tuple(draft.rows))
 
     def apply(self, outcome: StepOutcome) -> tuple[Delta, ...]:
         """Take the outcome of the plan in flight."""
@@ -133,6 +167,7 @@ class ContiguousEngine:
             slots_free=self._memory.slots_free,
             slots_written=written + len(self._config.prefix),
             largest_hole=self._memory.largest_hole,
+            sequences=len(self._running),
             cells=draw(areas, self._memory.slots_total),
         )
 
@@ -151,7 +186,7 @@ class ContiguousEngine:
             return False
         while self._waiting:
             head = self._waiting[0]
-            slots = len(head.request.prompt) + head.output_max
+            slots = self._config.whole_blocks(len(head.request.prompt) + head.output_max)
             run = self._memory.allocate(slots)
             if run is not None:
                 self._start(self._waiting.popleft(), run)
@@ -165,6 +200,7 @@ class ContiguousEngine:
     def _start(self, sequence: Sequence, run: Run) -> None:
         self._tried_ns = None
         self._runs[sequence.request.request_id] = run
+        sequence.block_table = list(self._config.blocks_of(run))
         sequence.admit()
         prefix = self._config.prefix
         if prefix and sequence.request.prompt[: len(prefix)] == prefix:
@@ -172,6 +208,18 @@ class ContiguousEngine:
             sequence.hit_tokens = min(len(prefix), len(sequence.request.prompt) - 1)
             sequence.computed = sequence.hit_tokens
         self._running.append(sequence)
+
+    def _copies(self, sequence: Sequence) -> Iterator[BlockCopy]:
+        """The prefix that was found, block by block into its run."""
+        size = self._config.block_size
+        if self._pinned is not None:
+            for source, target, begin in zip(
+                self._config.blocks_of(self._pinned),
+                sequence.block_table,
+                range(0, sequence.hit_tokens, size),
+                strict=False,
+            ):
+                yield BlockCopy(source, target, min(size, sequence.hit_tokens - begin))
 
     def _fail(self, sequence: Sequence, slots: int, now_ns: int) -> None:
         self._tried_ns = None
@@ -193,6 +241,7 @@ class ContiguousEngine:
         if finish is not None:
             self._running.remove(sequence)
             sequence.move_to(SequenceState.FINISHED)
+            sequence.block_table.clear()
             self._memory.release(self._runs.pop(request_id))
         return Delta(
             request_id=request_id,
@@ -211,6 +260,7 @@ class _Draft:
     budget: int
     sequences: list[Sequence] = field(default_factory=list)
     rows: list[Row] = field(default_factory=list)
+    copies: list[BlockCopy] = field(default_factory=list)
 
     def add(self, sequence: Sequence) -> None:
         """Feed as much of the sequence as the budget allows, if it allows any."""
@@ -222,7 +272,7 @@ class _Draft:
         row = Row(
             tokens=sequence.tokens(start, stop),
             start=start,
-            block_table=(),
+            block_table=tuple(sequence.block_table),
             samples=sequence.samples(stop),
         )
         self.rows.append(row)

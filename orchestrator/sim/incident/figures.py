@@ -2,7 +2,7 @@
 
 A request belongs to the phase in which it arrived. A failed request has no
 TTFT and is never hidden in one: failures stand beside the latencies, and count
-against goodput. Everything here is a function of workload, pool and seed.
+against goodput.
 """
 
 from __future__ import annotations
@@ -13,14 +13,22 @@ from dataclasses import dataclass
 from orchestrator.sim.incident.contiguous_engine import Failure
 from orchestrator.sim.incident.memory import MemoryState
 from orchestrator.sim.incident.replay import Answer, Look, Replay
-from orchestrator.sim.incident.workload import AGENT, CHAT, Load
+from orchestrator.sim.incident.workload import AGENT, CHAT, Load, request_id_of
 from orchestrator.sim.loop import NS_PER_S
 from orchestrator.workload.quantiles import Figures, percentile
 from orchestrator.workload.traffic import Arrival
 
-# Objectives that a request must meet to count as goodput.
-TTFT_S_MAX = 1.0
-TPOT_S_MAX = 0.030
+
+@dataclass(frozen=True, slots=True)
+class Objectives:
+    """What a request must meet to count as goodput."""
+
+    ttft_s: float = 1.0
+    tpot_s: float = 0.030
+
+    def met_by(self, answer: Answer) -> bool:
+        """Whether it met both."""
+        return answer.ttft_s <= self.ttft_s and answer.tpot_s <= self.tpot_s
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,11 +49,14 @@ class Phase:
         return self.stop_s - self.start_s
 
 
-def phases(load: Load) -> tuple[Phase, Phase]:
-    """Steady load once memory has filled, and the spike."""
+def phases(load: Load) -> tuple[Phase, Phase, Phase, Phase]:
+    """All the time in which requests arrive; memory fills during the first."""
+    warm_s = load.steady_s / 3
     return (
-        Phase("before", load.steady_s / 3, load.steady_s),
+        Phase("warm-up", 0, warm_s),
+        Phase("before", warm_s, load.steady_s),
         Phase("spike", load.steady_s, load.spike_end_s),
+        Phase("after", load.spike_end_s, load.end_s),
     )
 
 
@@ -66,6 +77,7 @@ class PhaseFigures:
     free: float  # mean share of the memory
     internal_fragmentation: float  # mean share of the memory
     external_fragmentation: float  # mean share of what is free
+    sequences: float  # mean number that hold memory
 
     @property
     def agent_failure_ratio(self) -> float:
@@ -95,6 +107,7 @@ class ModelFigures:
     model: str
     before: PhaseFigures
     spike: PhaseFigures
+    after: PhaseFigures
     failures: tuple[FailureFigures, ...]
     free_share_at_agent_failures: Figures
     preemptions: int
@@ -102,17 +115,21 @@ class ModelFigures:
     ended_s: float
 
 
-def model_figures(replay: Replay, arrivals: Sequence[Arrival], load: Load) -> ModelFigures:
+def model_figures(
+    replay: Replay, arrivals: Sequence[Arrival], load: Load, objectives: Objectives
+) -> ModelFigures:
     """Fold a replay."""
-    before, spike = phases(load)
+    _, *told = phases(load)
+    before, spike, after = (phase_figures(phase, replay, arrivals, objectives) for phase in told)
     slots_total = replay.looks[0].memory.slots_total
     failures = tuple(
         failure_figures(arrival, failure, load, slots_total) for arrival, failure in replay.failures
     )
     return ModelFigures(
         model=replay.model,
-        before=phase_figures(before, replay, arrivals),
-        spike=phase_figures(spike, replay, arrivals),
+        before=before,
+        spike=spike,
+        after=after,
         failures=failures,
         free_share_at_agent_failures=spread(
             (f.free_share for f in failures if f.kind == AGENT), (0, 10, 50, 90, 100)
@@ -123,7 +140,9 @@ def model_figures(replay: Replay, arrivals: Sequence[Arrival], load: Load) -> Mo
     )
 
 
-def phase_figures(phase: Phase, replay: Replay, arrivals: Sequence[Arrival]) -> PhaseFigures:
+def phase_figures(
+    phase: Phase, replay: Replay, arrivals: Sequence[Arrival], objectives: Objectives
+) -> PhaseFigures:
     """What the requests of a phase saw, and the memory in that time."""
     here = [arrival for arrival in arrivals if phase.has(arrival.arrival_ns)]
     answers = [answer for answer in replay.answers if phase.has(answer.arrival.arrival_ns)]
@@ -139,10 +158,11 @@ def phase_figures(phase: Phase, replay: Replay, arrivals: Sequence[Arrival]) -> 
         ttft_s_chat=ttft([answer for answer in answers if answer.arrival.tag == CHAT]),
         ttft_s_agents=ttft([answer for answer in answers if answer.arrival.tag == AGENT]),
         tpot_s=spread((answer.tpot_s for answer in answers), (50, 99)),
-        goodput=sum(map(is_good, answers)) / phase.seconds,
+        goodput=sum(map(objectives.met_by, answers)) / phase.seconds,
         free=mean(looks, lambda memory: memory.free),
         internal_fragmentation=mean(looks, lambda memory: memory.internal_fragmentation),
         external_fragmentation=mean(looks, lambda memory: memory.external_fragmentation),
+        sequences=mean(looks, lambda memory: memory.sequences),
     )
 
 
@@ -150,11 +170,10 @@ def failure_figures(
     arrival: Arrival, failure: Failure, load: Load, slots_total: int
 ) -> FailureFigures:
     """The evidence of one failure."""
-    named = [phase.name for phase in phases(load) if phase.has(arrival.arrival_ns)]
     return FailureFigures(
-        request=f"r{arrival.number}",
+        request=request_id_of(arrival),
         kind=arrival.tag,
-        phase=named[0] if named else "else",
+        phase=next(phase.name for phase in phases(load) if phase.has(arrival.arrival_ns)),
         at_s=failure.now_ns / NS_PER_S,
         asked=failure.slots_asked,
         free=failure.slots_free,
@@ -162,11 +181,6 @@ def failure_figures(
         largest_hole=failure.largest_hole,
         enough_was_free=failure.slots_free >= failure.slots_asked,
     )
-
-
-def is_good(answer: Answer) -> bool:
-    """Whether it met both objectives."""
-    return answer.ttft_s <= TTFT_S_MAX and answer.tpot_s <= TPOT_S_MAX
 
 
 def ttft(answers: Iterable[Answer]) -> Figures:

@@ -26,6 +26,7 @@ class MemoryState:
     slots_free: int
     slots_written: int
     largest_hole: int
+    sequences: int  # that hold any of it
     cells: str
 
     @property

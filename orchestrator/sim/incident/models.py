@@ -5,7 +5,7 @@ They differ in nothing but where a sequence's KV lies and who may read it.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -16,16 +16,12 @@ from orchestrator.sim.incident.contiguous_engine import (
 )
 from orchestrator.sim.incident.memory import MemoryState
 from orchestrator.sim.incident.paged import PagedEngine
-from orchestrator.sim.incident.workload import ID_TOKENS, PREFIX_IDS, STOP_TOKEN, request_of
+from orchestrator.sim.incident.workload import Asking
 from orchestrator.sim.loop import NS_PER_S
-from orchestrator.workload.tokens import block_tokens
 from orchestrator.workload.traffic import Arrival
 from protos.messages import Delta, ModelCard
 from replicas.engine.config import EngineConfig
 from replicas.engine.plan import StepOutcome, StepPlan
-
-PREFIX = tuple(token for block_id in PREFIX_IDS for token in block_tokens(block_id, ID_TOKENS))
-CONTEXT_TOKENS_MAX = 8192  # more than any request of the workload
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,9 +36,18 @@ class PoolConfig:
     patience_ns: int = NS_PER_S // 4
     check_every_steps: int = 1000
 
+    @property
+    def slots(self) -> int:
+        """The memory, in token slots."""
+        return self.blocks * self.block_size
+
 
 class MemoryModel(Protocol):
     """An engine over one kind of memory."""
+
+    def prepare(self) -> Iterator[StepPlan]:
+        """Steps to compute before anybody comes."""
+        ...
 
     def submit(self, arrival: Arrival) -> None: ...
 
@@ -62,10 +67,12 @@ class MemoryModel(Protocol):
 class Contiguous:
     """Models 1 and 2."""
 
-    def __init__(self, pool: PoolConfig, *, prefix: tuple[int, ...]) -> None:
+    def __init__(self, pool: PoolConfig, asking: Asking, *, prefix: tuple[int, ...]) -> None:
+        self._asking = asking
         self._engine = ContiguousEngine(
             ContiguousConfig(
-                slots_total=pool.blocks * pool.block_size,
+                blocks_total=pool.blocks,
+                block_size=pool.block_size,
                 step_tokens_max=pool.step_tokens_max,
                 sequences_max=pool.sequences_max,
                 patience_ns=pool.patience_ns,
@@ -73,8 +80,11 @@ class Contiguous:
             )
         )
 
+    def prepare(self) -> Iterator[StepPlan]:
+        return self._engine.prepare()
+
     def submit(self, arrival: Arrival) -> None:
-        self._engine.submit(request_of(arrival, salt=b""))
+        self._engine.submit(self._asking.request(arrival))
 
     def schedule(self, now_ns: int) -> StepPlan | None:
         return self._engine.schedule(now_ns)
@@ -98,15 +108,18 @@ class Contiguous:
 class Paged:
     """Models 3 and 4: the production engine."""
 
-    def __init__(self, pool: PoolConfig, *, salt_of: Callable[[Arrival], bytes]) -> None:
+    def __init__(
+        self, pool: PoolConfig, asking: Asking, *, salt_of: Callable[[Arrival], bytes]
+    ) -> None:
+        self._asking = asking
         self._salt_of = salt_of
         card = ModelCard(
-            name="simulated",
+            name="incident",
             revision="",
-            dtype="bfloat16",
+            dtype="",
             block_size=pool.block_size,
-            context_tokens_max=CONTEXT_TOKENS_MAX,
-            vocab_size=STOP_TOKEN + 1,
+            context_tokens_max=asking.sizes.sequence_max,
+            vocab_size=asking.stop_token + 1,
         )
         self._engine = PagedEngine(
             EngineConfig(
@@ -118,8 +131,12 @@ class Paged:
             )
         )
 
+    def prepare(self) -> Iterator[StepPlan]:
+        return iter(())  # a prefix is computed by whoever comes first
+
     def submit(self, arrival: Arrival) -> None:
-        refusal = self._engine.submit(request_of(arrival, salt=self._salt_of(arrival)))
+        request = self._asking.request(arrival, salt=self._salt_of(arrival))
+        refusal = self._engine.submit(request)
         assert refusal is None, f"r{arrival.number} was refused: {refusal}"
 
     def schedule(self, now_ns: int) -> StepPlan | None:
@@ -145,9 +162,13 @@ class Paged:
         self._engine.check()
 
 
-MODELS: Mapping[str, Callable[[PoolConfig], MemoryModel]] = {
-    "contiguous": lambda pool: Contiguous(pool, prefix=()),
-    "contiguous+prefix": lambda pool: Contiguous(pool, prefix=PREFIX),
-    "paged": lambda pool: Paged(pool, salt_of=lambda arrival: b"%d" % arrival.number),
-    "paged+sharing": lambda pool: Paged(pool, salt_of=lambda arrival: b""),
+MODELS: Mapping[str, Callable[[PoolConfig, Asking], MemoryModel]] = {
+    "contiguous": lambda pool, asking: Contiguous(pool, asking, prefix=()),
+    "contiguous+prefix": lambda pool, asking: Contiguous(
+        pool, asking, prefix=asking.wording.prefix
+    ),
+    "paged": lambda pool, asking: Paged(
+        pool, asking, salt_of=lambda arrival: b"%d" % arrival.number
+    ),
+    "paged+sharing": lambda pool, asking: Paged(pool, asking, salt_of=lambda arrival: b""),
 }

@@ -41,6 +41,7 @@ class PagedEngine(Engine):
             slots_free=free,
             slots_written=sum(written.values()),
             largest_hole=free,  # any block serves: all that is free can go to one sequence
+            sequences=len(self._scheduler.running),
             cells=draw(
                 (Area(b * size, (b + 1) * size, kind) for b, kind in kinds.items()),
                 self._pool.blocks_total * size,

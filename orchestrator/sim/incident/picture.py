@@ -34,7 +34,7 @@ def draw_incident(result: Incident, path: Path) -> None:
         draw_answers(panels[1], panels[2], replay)
         draw_failures(panels[3], replay)
         for panel in panels:
-            shade(panel, result.load)
+            shade(panel, result.case.load)
         panels[0].set_title(replay.model)
         panels[3].set_xlabel("time (s)")
     for row, label in enumerate(

@@ -9,8 +9,7 @@ import pytest
 from click.testing import CliRunner
 
 from orchestrator.sim.incident.command import command
-from orchestrator.sim.incident.incident import incident
-from orchestrator.sim.incident.models import PoolConfig
+from orchestrator.sim.incident.incident import Case, simulated_incident
 from orchestrator.sim.incident.picture import draw_incident
 from orchestrator.sim.incident.workload import Load
 
@@ -26,6 +25,6 @@ def test_without_matplotlib_it_says_what_to_install_before_it_runs(
 
 def test_it_draws_a_picture(tmp_path: Path) -> None:
     pytest.importorskip("matplotlib")
-    result = incident(0, Load(steady_s=4.0, spike_s=3.0, after_s=1.0), PoolConfig())
+    result = simulated_incident(0, Case(Load(steady_s=4.0, spike_s=3.0, after_s=1.0)))
     draw_incident(result, tmp_path / "out.png")
     assert (tmp_path / "out.png").read_bytes().startswith(b"\x89PNG")

@@ -7,18 +7,26 @@ from hypothesis import strategies as st
 
 from orchestrator.sim.executor import choose
 from orchestrator.sim.incident.contiguous_engine import ContiguousConfig, ContiguousEngine
+from orchestrator.sim.incident.workload import AGENT
 from protos.messages import Delta, Request, RequestId, SamplingParams
-from replicas.engine.plan import StepOutcome, StepPlan
+from replicas.engine.plan import BlockCopy, BlockId, StepOutcome, StepPlan
 
 PREFIX = (7, 8, 9)
 PATIENCE_NS = 3
 
 
-def engine(*, prefix: tuple[int, ...] = (), slots_total: int = 40) -> ContiguousEngine:
+def engine(
+    *,
+    prefix: tuple[int, ...] = (),
+    blocks_total: int = 40,
+    block_size: int = 1,
+    step_tokens_max: int = 8,
+) -> ContiguousEngine:
     return ContiguousEngine(
         ContiguousConfig(
-            slots_total=slots_total,
-            step_tokens_max=8,
+            blocks_total=blocks_total,
+            block_size=block_size,
+            step_tokens_max=step_tokens_max,
             sequences_max=4,
             patience_ns=PATIENCE_NS,
             prefix=prefix,
@@ -27,7 +35,8 @@ def engine(*, prefix: tuple[int, ...] = (), slots_total: int = 40) -> Contiguous
 
 
 def request(name: str, *, prompt: tuple[int, ...], output: int) -> Request:
-    return Request(RequestId(name), prompt, SamplingParams(tokens_max=output, temperature=0.0))
+    sampling = SamplingParams(tokens_max=output, temperature=0.0)
+    return Request(RequestId(name), prompt, sampling, tenant=AGENT)
 
 
 def outcome(plan: StepPlan) -> StepOutcome:
@@ -54,7 +63,7 @@ def test_what_is_admitted_finishes_and_all_its_memory_comes_back(
     sizes: list[tuple[int, int]], prefix: tuple[int, ...]
 ) -> None:
     # 80 slots and a pin in their middle: each request fits an empty memory.
-    served = engine(prefix=prefix, slots_total=80)
+    served = engine(prefix=prefix, blocks_total=80)
     for number, (prompt, output) in enumerate(sizes):
         tokens = (*PREFIX, *range(100, 100 + prompt))
         served.submit(request(f"r{number}", prompt=tokens, output=output))
@@ -76,6 +85,39 @@ def test_a_prefix_is_copied_which_saves_its_computation_and_no_memory() -> None:
     assert (plan.rows[0].start, plan.rows[0].tokens) == (3, (1, 2))
     assert (whole.rows[0].start, whole.rows[0].tokens) == (0, (*PREFIX, 1, 2))
     assert served.memory_state().slots_free == bare.memory_state().slots_free - len(PREFIX)
+
+
+def test_a_run_is_blocks_in_a_row_and_holds_whole_ones() -> None:
+    served = engine(block_size=4, blocks_total=10)
+    served.submit(request("r", prompt=tuple(range(6)), output=3))
+    plan = served.schedule(0)
+    assert plan is not None
+    assert plan.rows[0].block_table == (0, 1, 2)
+    assert served.memory_state().slots_free == 28
+
+
+def test_the_prefix_is_computed_in_steps_and_copied_block_by_block() -> None:
+    prefix = tuple(range(50, 56))
+    served = engine(prefix=prefix, block_size=4, blocks_total=10, step_tokens_max=4)
+    first, second = (step.rows[0] for step in served.prepare())
+    assert (first.tokens, first.start, first.samples) == (prefix[:4], 0, ())
+    assert (second.tokens, second.start) == (prefix[4:], 4)
+    assert first.block_table == second.block_table == (4, 5)  # in the middle of the memory
+    served.submit(request("r", prompt=(*prefix, 1), output=2))
+    plan = served.schedule(0)
+    assert plan is not None
+    assert plan.copies == (
+        BlockCopy(BlockId(4), BlockId(0), 4),
+        BlockCopy(BlockId(5), BlockId(1), 2),
+    )
+    assert (plan.rows[0].start, plan.rows[0].tokens) == (6, (1,))
+
+
+def test_who_does_not_begin_with_the_prefix_gets_no_copy() -> None:
+    served = engine(prefix=PREFIX)
+    served.submit(request("r", prompt=(1, *PREFIX), output=1))
+    plan = served.schedule(0)
+    assert plan is not None and plan.copies == ()
 
 
 def test_a_prompt_that_is_the_prefix_still_computes_its_last_token() -> None:

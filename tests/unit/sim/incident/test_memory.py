@@ -6,14 +6,18 @@ from orchestrator.sim.incident.memory import CELLS, FREE, Area, MemoryState, dra
 
 
 def test_held_and_empty_is_internal_and_beyond_the_largest_hole_is_external() -> None:
-    state = MemoryState(slots_total=100, slots_free=40, slots_written=45, largest_hole=10, cells="")
+    state = MemoryState(
+        slots_total=100, slots_free=40, slots_written=45, largest_hole=10, sequences=3, cells=""
+    )
     assert state.free == 0.4
     assert state.internal_fragmentation == 0.15
     assert state.external_fragmentation == 0.75
 
 
 def test_a_full_memory_has_no_external_fragmentation() -> None:
-    state = MemoryState(slots_total=8, slots_free=0, slots_written=8, largest_hole=0, cells="")
+    state = MemoryState(
+        slots_total=8, slots_free=0, slots_written=8, largest_hole=0, sequences=1, cells=""
+    )
     assert state.external_fragmentation == 0
 
 

@@ -21,6 +21,7 @@ CALM = PhaseFigures(
     free=0.5,
     internal_fragmentation=0.1,
     external_fragmentation=0.5,
+    sequences=9.0,
 )
 FAILURE = FailureFigures(
     request="r1",
@@ -43,6 +44,7 @@ def model(
         model="m",
         before=CALM,
         spike=spike,
+        after=CALM,
         failures=(FAILURE,) * failed,
         free_share_at_agent_failures={"p0": free, "p50": free, "p100": free} if failed else {},
         preemptions=0,
@@ -75,3 +77,10 @@ def test_a_cure_needs_no_failure_and_a_ttft_five_times_shorter() -> None:
     assert cure(sick, model(ttft=0.06)).appears
     assert not cure(sick, model(ttft=0.12)).appears
     assert not cure(sick, model(ttft=0.06, failed=1)).appears
+
+
+def test_a_phase_in_which_nobody_was_answered_shows_nothing() -> None:
+    silent = replace(model(ttft=9.0), spike=replace(CALM, ttft_s={}, tpot_s={}))
+    assert not slow_start(silent).appears
+    assert not trade(model(), silent).appears
+    assert not cure(model(ttft=9.0), silent).appears

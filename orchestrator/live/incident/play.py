@@ -1,0 +1,84 @@
+"""`blockyard incident --live`: four memory models over one real model.
+
+The composition root of the one thing that has a foot in both worlds: the
+baseline and the replay of the simulator, the runner and executor of a replica.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import click
+import torch
+from rich.console import Console
+from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
+
+from orchestrator.live.incident.machine import LiveMachine
+from orchestrator.live.incident.scale import REFERENCE, case_for, measured_step_ns
+from orchestrator.live.incident.wording import Drawn
+from orchestrator.sim.incident.incident import Case, Incident, folded
+from orchestrator.sim.incident.models import MODELS, PoolConfig
+from orchestrator.sim.incident.replay import Progress as Report
+from orchestrator.sim.incident.replay import Replay, replay
+from orchestrator.sim.incident.workload import Asking, workload
+from orchestrator.sim.loop import NS_PER_S
+from replicas.bench.machine import cpu_name
+from replicas.bench.start import load_for_bench
+from replicas.model.errors import ModelError
+from replicas.model.loading import LoadedModel
+from replicas.model.runner import TorchRunner
+
+
+def play(seed: int, model: str) -> Incident:
+    """The incident in small on this machine. A model that cannot be loaded ends the command."""
+    try:
+        loaded = load_for_bench(model, dtype="float32")
+    except ModelError as error:
+        raise click.ClickException(str(error)) from error
+    step_ns = measured_step_ns(runner_of(loaded, REFERENCE.pool), loaded.config.vocab_size)
+    return live_incident(seed, case_for(step_ns), loaded, where(loaded, step_ns))
+
+
+def live_incident(seed: int, case: Case, loaded: LoadedModel, where: str) -> Incident:
+    """This case, one memory model after another."""
+    with shown(case) as report:
+        replays = [live_replay(name, seed, case, loaded, report) for name in MODELS]
+    return folded(seed, case, where, replays)
+
+
+def live_replay(name: str, seed: int, case: Case, loaded: LoadedModel, report: Report) -> Replay:
+    """One memory model, with KV of its own."""
+    sizes, vocab_size = case.load.sizes, loaded.config.vocab_size
+    asking = Asking(sizes, Drawn(vocab_size=vocab_size, prefix_tokens=sizes.prefix, seed=seed))
+    with LiveMachine(runner_of(loaded, case.pool)) as machine:
+        return replay(name, workload(case.load, seed), case.pool, asking, machine, report)
+
+
+def runner_of(loaded: LoadedModel, pool: PoolConfig) -> TorchRunner:
+    return TorchRunner(loaded, blocks_total=pool.blocks, block_size=pool.block_size)
+
+
+def where(loaded: LoadedModel, step_ns: int) -> str:
+    """The conditions, in words."""
+    return (
+        f"{loaded.name}, float32, {loaded.kernels.name} kernels, {torch.get_num_threads()} thread"
+        f" of {cpu_name()}, by the time that it computes; a full step takes"
+        f" {step_ns / 1_000_000:.1f} ms, and the load is scaled to that"
+    )
+
+
+@contextmanager
+def shown(case: Case) -> Iterator[Report]:
+    """A bar on stderr with the time left: how far the arrivals of all four have come."""
+    end_s = case.load.end_s
+    columns = (TextColumn("{task.description:18}"), BarColumn(), TimeRemainingColumn())
+    with Progress(*columns, console=Console(stderr=True)) as bars:
+        task = bars.add_task("", total=end_s * len(MODELS))
+        order = list(MODELS)
+
+        def report(name: str, now_ns: int) -> None:
+            done = order.index(name) * end_s + min(now_ns / NS_PER_S, end_s)
+            bars.update(task, description=name, completed=done)
+
+        yield report
