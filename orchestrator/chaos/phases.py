@@ -56,9 +56,9 @@ class Fared:
 
 
 def trouble(scenario: Scenario, struck: Sequence[Struck]) -> Trouble:
-    """Faults as they struck, spikes as they were meant, poison as it came."""
+    """Faults as they struck, spikes as they were meant, and loads of nothing but moments."""
     spikes = [(s.at_s, s.at_s + s.seconds) for load in scenario.loads for s in load.spikes]
-    moments = [(at_s, at_s) for load in scenario.loads for at_s in load.at_s]
+    moments = [(at_s, at_s) for load in scenario.loads if not load.rate for at_s in load.at_s]
     times = [*((s.began_s, s.ended_s) for s in struck), *spikes, *moments]
     if not times:
         return Trouble(scenario.seconds, scenario.seconds)

@@ -40,7 +40,7 @@ def _load(load: Load, scale: float) -> Load:
     spikes = (
         Spike(spike.at_s * scale, spike.seconds * scale, spike.times) for spike in load.spikes
     )
-    return replace(load, spikes=tuple(spikes))
+    return replace(load, spikes=tuple(spikes), at_s=tuple(at_s * scale for at_s in load.at_s))
 
 
 def _fault(fault: Fault, scale: float) -> Fault:

@@ -26,6 +26,7 @@ from orchestrator.sim.cost_model import CostModel
 from orchestrator.sim.exact_executor import completion
 from orchestrator.sim.loop import NS_PER_S, VirtualTimeLoop
 from orchestrator.sim.silence import silence
+from orchestrator.sim.swarm.scenario import EAGER
 from orchestrator.sim.world import SHELL, World, WorldConfig
 
 # `blockyard bench engine --model tiny` on one of two cores: steps of 1.8, 3.1 and 6.4 ms for 1,
@@ -39,7 +40,7 @@ LAPTOP = CostModel(
     step_tokens_max=256,
 )
 BLOCK_NS = 200_000  # of the tiny model, from process to process
-CHECK_EVERY_STEPS = 5
+CHECK_EVERY_STEPS = 20
 
 
 class SimulatedCluster:
@@ -91,6 +92,7 @@ def config_of(scenario: Scenario, seed: int, dues: Sequence[Due]) -> WorldConfig
         exact=True,
         deadly=frozenset(due.number for due in dues if due.is_poison),
         rebalance=True,
+        rebalancing=EAGER,
         block_ns=BLOCK_NS,
         sequences_max=64,
         waiting_max=512,
