@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 # The marker makes a second `make` skip the installation until a pin changes.
 READY := $(VENV)/.ready
 
-.PHONY: setup up demo test check format protos clean
+.PHONY: setup up demo chaos test check format protos clean
 .DEFAULT_GOAL := help
 
 help:  ## list the words
@@ -30,6 +30,10 @@ up: setup  ## the whole system on this machine, until Ctrl-C
 demo: setup  ## start it, send two workloads, print what happened, stop it
 	$(BIN)/blockyard demo
 
+chaos: setup  ## hurt a local cluster in every way there is, print a table (under ten minutes)
+	mkdir -p chaos-report
+	$(BIN)/blockyard chaos run all --local --json chaos-report/chaos.json --report chaos-report/chaos.html
+
 check: setup  ## format, lint, types
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
@@ -47,4 +51,4 @@ protos: setup  ## generate the stubs from protos/*.proto
 	$(BIN)/python -m grpc_tools.protoc -I. --python_out=. --pyi_out=. --grpc_python_out=. protos/inference.proto protos/control.proto
 
 clean:  ## remove the environment and caches
-	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis
+	rm -rf $(VENV) chaos-report .mypy_cache .ruff_cache .pytest_cache .hypothesis

@@ -23,7 +23,7 @@ from rich.table import Table
 from orchestrator.live import operator_client
 from protos.messages import ReplicaId
 from tests.integration.cluster.clients import Reader, body
-from orchestrator.live.chaos.processes import Processes
+from tests.integration.cluster.watched import Watched
 from tests.waiting import wait_for
 
 BLOCKS = 300  # of 16 tokens: three agents fit in the end
@@ -45,7 +45,7 @@ class Outcome:
 
 def run(*, rebalancing: bool, agents: int) -> Outcome:
     outcome = Outcome(rebalancing)
-    with Processes(blocks=BLOCKS) as cluster, ThreadPoolExecutor(agents + 32) as pool:
+    with Watched(blocks=BLOCKS) as cluster, ThreadPoolExecutor(agents + 32) as pool:
         cluster.start(replicas=("a", "b"))
         control, url = cluster.control_address, cluster.gateways[0].address
         operator_client.set_policy(control, "enabled", "on" if rebalancing else "off")

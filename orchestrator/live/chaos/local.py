@@ -18,6 +18,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import Self
 
 from orchestrator.chaos.faults import FailOver
 from orchestrator.chaos.scenario import Scenario, Shape
@@ -68,11 +69,12 @@ class Local:
     model: str
     keep: Path | None
     clients: LoopThread
+    quiet_s_max: float = QUIET_S_MAX
     _cluster: Processes | None = None
     _undo: ExitStack = field(default_factory=ExitStack)
     _peace: Peace = field(default_factory=Peace)
 
-    def __enter__(self) -> Local:
+    def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -82,6 +84,10 @@ class Local:
     def cluster(self) -> Processes:
         assert self._cluster is not None, "started by the first scenario"
         return self._cluster
+
+    def doors(self) -> list[str]:
+        """Where clients ask while things go wrong: at the gateways, by name."""
+        return [gateway.address for gateway in self.cluster.gateways]
 
     def play(self, scenario: Scenario, seed: int, tell: Tell) -> Observed:
         """Raises CannotDo before anything is asked or broken; the main thread's to call."""
@@ -121,7 +127,8 @@ class Local:
         return self.keep
 
     def _learn(self, asks: Sequence[Ask], tell: Tell) -> None:
-        urls, clock = urls_of(self.cluster), clock_from_now()
+        clock = clock_from_now()
+        urls = [gateway.address for gateway in self.cluster.gateways]
 
         async def hear(ask: Ask) -> Heard:
             return await listen(urls, replace(ask, due_s=clock()), clock, resume=False)
@@ -158,7 +165,7 @@ class Local:
         self, scenario: Scenario, asks: Sequence[Ask], clock: Clock, tell: Tell
     ) -> tuple[tuple[Heard, ...], tuple[Struck, ...]]:
         """Requests and faults, each at its time, until all is said and done."""
-        asking = self.clients.begin(open_loop(asks, urls_of(self.cluster), clock, resume=True))
+        asking = self.clients.begin(open_loop(asks, self.doors(), clock, resume=True))
         try:
             strikes = Strikes(self.cluster)
             struck = play(
@@ -185,7 +192,7 @@ class Local:
 
     def _settle(self) -> tuple[str, ...]:
         """Wait until all is quiet; what is held still after a good while."""
-        deadline = time.monotonic() + QUIET_S_MAX
+        deadline = time.monotonic() + self.quiet_s_max
         while left := leaks(self.cluster):
             if time.monotonic() > deadline:
                 break
@@ -217,11 +224,6 @@ def heal(cluster: Processes, shape: Shape) -> None:
         member.signal(signal.SIGCONT)
     cluster.stop(*(name for name, member in cluster.members.items() if member.skew_s))
     fit(cluster, shape)
-
-
-def urls_of(cluster: Processes) -> list[str]:
-    """Where clients ask, in the order of names."""
-    return [gateway.address for gateway in cluster.gateways]
 
 
 def snapshots(cluster: Processes) -> list[Snapshot]:
