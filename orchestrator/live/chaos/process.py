@@ -33,6 +33,7 @@ class Process:
     folder: Path  # for its log
     forks: Forks
     lives: int = 0
+    born_s: float = 0.0  # this life, by the monotonic clock
     skew_s: float = 0.0  # of its wall clock, in this life
     _process: psutil.Process | None = None
     _out: Path = field(init=False)
@@ -62,6 +63,7 @@ class Process:
         """Begin a life; `address` tells when it listens."""
         assert not self.is_alive, f"{self.name} is running"
         self.lives += 1
+        self.born_s = time.monotonic()
         self.skew_s = skew_s
         self._out = self.folder / f"{self.name}.{self.lives}.out"
         self._process = self.forks.fork(self.words, out=self._out, log=self.log, skew_s=skew_s)

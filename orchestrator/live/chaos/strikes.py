@@ -45,6 +45,7 @@ from protos.registry import RegistryUnavailable
 
 LEAST_S = 0.001  # of one turn of a process that is slowed; the kernel's own turns are no shorter
 TURN_S = 0.05  # of a stopped and a running part together, where that is enough
+RESTART_S = 1.0  # between two births of one that dies by himself again and again
 DRAIN_S_MAX = 30.0  # then it stops all the same, and hands back what it runs
 MEET_S_MAX = 8.0  # until others know who was restarted, before the next one is
 
@@ -59,7 +60,8 @@ class Strikes:
     def supervise(self) -> None:
         """Start again who died by himself, as whatever deploys a cluster would."""
         for name, member in self._cluster.members.items():
-            if not member.is_alive and name not in self._down:
+            is_due = time.monotonic() - member.born_s > RESTART_S
+            if is_due and not member.is_alive and name not in self._down:
                 member.launch(skew_s=member.skew_s)
 
     def leader(self) -> str:

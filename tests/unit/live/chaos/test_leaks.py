@@ -1,0 +1,87 @@
+"""What of a registry's holdings is a leak, and what of a gateway's gauges."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+
+from orchestrator.live.chaos.leaks import of_gateway, of_registry
+from orchestrator.live.operator_client import ReplicaState
+from orchestrator.registry.audit import SlotHoldings
+from orchestrator.registry.keys import Lease, LeaseState
+from protos.messages import ModelCard, ReplicaId, Snapshot
+from protos.registry import ReplicaRecord
+
+A = ReplicaId("replica-a")
+BLOCKS = frozenset({b"one", b"two"})
+SOUND = SlotHoldings(
+    slot=0,
+    lease=Lease(LeaseState.READY, 7, A),
+    record_epoch=7,
+    listed=BLOCKS,
+    marked=BLOCKS,
+)
+
+
+def state(*, epoch: int = 7, blocks_cached: int = 2) -> ReplicaState:
+    snapshot = Snapshot(
+        replica_id=A,
+        epoch=epoch,
+        number=1,
+        blocks_total=10,
+        blocks_free=10 - blocks_cached,
+        blocks_cached=blocks_cached,
+        blocks_used=0,
+        sequences_running=0,
+        sequences_waiting=0,
+        prefill_tokens_waiting=0,
+        blocks_waiting=0,
+        draining=False,
+        step_ns=1,
+    )
+    card = ModelCard("m", "1", "float32", block_size=16, context_tokens_max=100, vocab_size=256)
+    return ReplicaState(ReplicaRecord(A, "a:1", card, 10), snapshot, "active")
+
+
+def test_what_a_living_replica_keeps_is_no_leak() -> None:
+    assert list(of_registry([SOUND], [state()])) == []
+
+
+def test_a_slot_that_was_left_clean_is_no_leak() -> None:
+    left = SlotHoldings(3, None, None, frozenset(), frozenset())
+    assert list(of_registry([SOUND, left], [state()])) == []
+
+
+@pytest.mark.parametrize(
+    ("slot", "sentence"),
+    [
+        (replace(SOUND, lease=None), "keeps 2 blocks in slot 0, which nobody has"),
+        (replace(SOUND, lease=None), "describes a replica in slot 0, which nobody has"),
+        (replace(SOUND, record_epoch=6), "as of another epoch, 6"),
+        (replace(SOUND, marked=frozenset({b"one"})), "contradicts itself about 1 blocks"),
+        (
+            replace(SOUND, lease=Lease(LeaseState.READY, 7, ReplicaId("gone"))),
+            "has a lease of gone, which is gone",
+        ),
+        (replace(SOUND, lease=Lease(LeaseState.READY, 6, A)), "in epoch 6, it is in 7"),
+    ],
+)
+def test_what_outlives_its_epoch_is_a_leak(slot: SlotHoldings, sentence: str) -> None:
+    assert sentence in "; ".join(of_registry([slot], [state()]))
+
+
+def test_blocks_that_the_replica_no_longer_keeps_are_a_leak() -> None:
+    (leak,) = of_registry([SOUND], [state(blocks_cached=1)])
+    assert leak == "the registry names 2 blocks of replica-a, which keeps 1"
+
+
+def test_a_gateway_at_rest_counts_nothing() -> None:
+    text = """requests_in_flight 0.0
+requests_waiting{class="agent"} 0.0
+kv_blocks_promised{replica="replica-0"} 3.0
+kv_blocks_cached{replica="replica-0"} 30.0
+"""
+    assert list(of_gateway("gateway-0", text)) == [
+        'gateway-0 counts 3 kv_blocks_promised{replica="replica-0"}'
+    ]
