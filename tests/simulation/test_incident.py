@@ -27,7 +27,7 @@ from orchestrator.sim.incident.incident import (
 )
 from orchestrator.sim.incident.models import MODELS, PoolConfig
 from orchestrator.sim.incident.replay import Replay
-from orchestrator.sim.incident.story import story
+from orchestrator.sim.incident.story import story, trade
 from orchestrator.sim.incident.workload import Load, workload
 
 SEEDS = (0, 1, 2)
@@ -166,3 +166,10 @@ def test_two_sequences_on_the_same_slots_are_caught(
 def test_each_model_gives_all_its_memory_back(model: str) -> None:
     ended = tiny(model, 1, check_every_steps=50)
     assert len(ended.answers) + len(ended.failures) == len(workload(TINY, 1))
+
+
+def test_the_text_does_not_say_that_fewer_are_let_in_where_more_are() -> None:
+    spike = quick(0).figures["contiguous+prefix"].spike
+    few, many = replace(spike, sequences=8.0), replace(spike, sequences=9.0)
+    assert "It lets fewer in" in trade(many, few, 600)
+    assert "does not let fewer" in trade(few, many, 600)

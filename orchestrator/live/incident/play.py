@@ -62,7 +62,7 @@ def runner_of(loaded: LoadedModel, pool: PoolConfig) -> TorchRunner:
 def where(loaded: LoadedModel, step_ns: int) -> str:
     """The conditions, in words."""
     return (
-        f"{loaded.name}, float32, {loaded.kernels.name} kernels, {torch.get_num_threads()} thread"
+        f"{loaded.name}, float32, kernels: {loaded.kernels.name}, {torch.get_num_threads()} thread"
         f" of {cpu_name()}, by the time that it computes; a full step takes"
         f" {step_ns / 1_000_000:.1f} ms, and the load is scaled to that"
     )

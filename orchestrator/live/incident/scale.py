@@ -26,11 +26,11 @@ from replicas.engine.plan import BlockId, Row, Sample, StepPlan
 from replicas.serving.executor import Runner
 
 # Found in the simulator, with the tiny model's costs on one core (1 ms a step, 0.08 ms a token
-# of prefill, 0.18 ms a decode): the spike fills contiguous memory at two thirds of the chat
+# of prefill, 0.18 ms a decode): the spike fills contiguous memory at about half of the chat
 # that paged memory with sharing can serve.
 REFERENCE = Case(
     load=Load(
-        chat_rate=6.5,
+        chat_rate=6.0,
         chat_spike=5.0,
         agent_rate=2.0,
         steady_s=9.0,

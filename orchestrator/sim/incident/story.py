@@ -11,7 +11,7 @@ from textwrap import fill
 
 from orchestrator.sim.incident.figures import ModelFigures, PhaseFigures
 from orchestrator.sim.incident.incident import Incident, agreement
-from orchestrator.sim.incident.symptoms import answered, seconds, tpot_p50, ttft_p50
+from orchestrator.sim.incident.symptoms import answered, rise, seconds, tpot_p50, ttft_p50
 from orchestrator.sim.incident.workload import AGENT
 from orchestrator.sim.loop import NS_PER_S
 from orchestrator.workload.quantiles import Figures
@@ -137,16 +137,13 @@ def reading(result: Incident) -> Iterator[str]:
         f" sequence may become. In the spike {pinned.spike.internal_fragmentation:.0%} of memory"
         f" is held and empty, and of the {pinned.spike.free:.0%} that is free"
         f" {pinned.spike.external_fragmentation:.0%} lies outside the largest hole. A prefill"
-        " needs its whole run at once: it waits for a hole, which is TTFT, or fails. A decode"
-        " writes into a run that it owns to the end, so TPOT hardly feels it. Agents ask for the"
-        " longest runs, so agents fail."
+        " needs its whole run at once: it waits for a hole, which is TTFT, or fails. Agents ask"
+        " for the longest runs, so agents fail. A decode writes into a run that it owns to the"
+        f" end, so TPOT feels only who streams beside it: {rise(pinned, tpot_p50):.2f} times for"
+        f" {pinned.spike.sequences / pinned.before.sequences:.1f} times as many sequences."
     )
-    yield (
-        f"The trade. Without reuse each chat computes {result.case.load.sizes.prefix} tokens more:"
-        f" the line before prefill is longer (TTFT p50 {seconds(ttft_p50(bare.spike))} against"
-        f" {seconds(ttft_p50(pinned.spike))}) and lets fewer in at once"
-        f" ({bare.spike.sequences:.1f} sequences hold memory against"
-        f" {pinned.spike.sequences:.1f}). A copied prefix saves its computation and no memory."
+    yield "The trade. A copied prefix saves its computation and no memory. " + trade(
+        pinned.spike, bare.spike, result.case.load.sizes.prefix
     )
     yield (
         f"The one change. Blocks of {block_size} slots, from anywhere, shared where they are"
@@ -158,4 +155,20 @@ def reading(result: Incident) -> Iterator[str]:
         f" TTFT p50 in the spike is {seconds(ttft_p50(paged.spike))} without sharing and"
         f" {seconds(ttft_p50(shared.spike))} with it: blocks cure the failures, sharing cures"
         " the line before prefill."
+    )
+
+
+def trade(on: PhaseFigures, off: PhaseFigures, prefix_tokens: int) -> str:
+    """What computing the prefix each time did to the demand for memory."""
+    held = f"{off.sequences:.1f} sequences hold memory against {on.sequences:.1f}"
+    line = (
+        f"Without reuse each chat computes {prefix_tokens} tokens more, and the line before"
+        f" prefill is longer: TTFT p50 {seconds(ttft_p50(off))} against {seconds(ttft_p50(on))}."
+    )
+    if off.sequences < on.sequences:
+        return f"{line} It lets fewer in at once: {held}."
+    return (
+        f"{line} It does not let fewer in here: {held}, each for longer, since steps full of"
+        f" prefill slow every decode (TPOT p50 {seconds(tpot_p50(off))} against"
+        f" {seconds(tpot_p50(on))})."
     )

@@ -135,4 +135,4 @@ def change(model: ModelFigures, of: Callable[[PhaseFigures], float]) -> str:
 
 def seconds(value: float) -> str:
     """A time for a reader."""
-    return f"{value:.2f} s" if value >= 1 else f"{1000 * value:.3g} ms"
+    return f"{value:.3g} s" if value >= 1 else f"{1000 * value:.3g} ms"

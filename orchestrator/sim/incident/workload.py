@@ -56,8 +56,8 @@ class Load:
     chat_rate: float = 5.0
     chat_spike: float = 4.0  # times the steady rate
     agent_rate: float = 0.35
-    steady_s: float = 45.0
-    spike_s: float = 60.0
+    steady_s: float = 60.0
+    spike_s: float = 90.0
     after_s: float = 10.0
     sizes: Sizes = field(default_factory=Sizes)
 
