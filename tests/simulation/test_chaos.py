@@ -1,0 +1,142 @@
+"""The scenarios that go wrong on purpose, played in the simulator and judged by what clients heard.
+
+`blockyard chaos run` plays more seeds, and the same scenarios on processes.
+"""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from dataclasses import replace
+from functools import cache
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner
+
+from orchestrator.chaos.command import command
+from orchestrator.chaos.faults import Skew, Slow, TimedFault
+from orchestrator.chaos.library import load, names
+from orchestrator.chaos.run import Run, Skipped, play
+from orchestrator.chaos.scenario import Scenario
+from orchestrator.chaos.stretch import lasting
+from orchestrator.sim.chaos.world import simulated
+from orchestrator.workload.heard import End
+
+STORMS = 20
+SECONDS = 5.0  # half of what the files say
+OUTPUT_TOKENS_MAX = 250
+
+
+@cache
+def run(scenario: Scenario, seed: int = 0) -> Run:
+    """Several tests look at one play."""
+    with simulated() as world:
+        played = play(world, scenario, seed, lambda _: None)
+    assert isinstance(played, Run)
+    return played
+
+
+def said(played: Run) -> str:
+    return "\n".join((*played.verdict.breaches, *played.verdict.missed))
+
+
+def short(name: str) -> Scenario:
+    """In less time, with shorter answers, where it is not a matter of pace."""
+    whole = load(name)
+    if whole.expect.tpot_times is not None:
+        return whole
+    loads = (replace(one, output_tokens=cut(one.output_tokens)) for one in whole.loads)
+    return lasting(replace(whole, loads=tuple(loads)), SECONDS)
+
+
+def cut(tokens: tuple[int, int]) -> tuple[int, int]:
+    least, most = tokens
+    return min(least, OUTPUT_TOKENS_MAX // 2), min(most, OUTPUT_TOKENS_MAX)
+
+
+@pytest.mark.parametrize("name", [name for name in names() if name != "storm"])
+def test_a_scenario_keeps_every_rule_and_what_it_promises(name: str) -> None:
+    played = run(short(name))
+    assert said(played) == ""
+    assert len(played.observed.heard) > 5
+
+
+@pytest.mark.parametrize("seed", range(STORMS))
+def test_a_storm_keeps_every_rule(seed: int) -> None:
+    assert run(load("storm"), seed).verdict.breaches == ()
+
+
+def test_what_strikes_is_felt() -> None:
+    """Else a verdict would say nothing: streams go on elsewhere, are taken over, computed again."""
+    for name, figure in (
+        ("replica-kill", "resumptions"),
+        ("gateway-kill", "takeovers"),
+        ("scale", "moves"),
+        ("kv-exhaustion", "preemptions"),
+        ("partition-gateway-redis", "lookups_missed"),
+    ):
+        assert run(short(name)).observed.totals[figure] > 0, f"{name} has no {figure}"
+    assert run(short("mass-disconnect")).verdict.ends[End.LEFT] > 5
+
+
+def test_a_poison_request_is_given_up_and_others_are_not_blamed() -> None:
+    heard = run(short("poison")).observed.heard
+    assert {one.end for one in heard if one.tag == "P"} == {End.REFUSED}
+    assert sum(one.end is End.ANSWERED for one in heard if one.tag == "A") > 3
+
+
+@pytest.mark.parametrize("fault", [Skew("replica-0", 1.0), Slow("gateway-0", 2.0, 1.0)])
+def test_what_the_simulator_cannot_do_it_says(fault: Skew | Slow) -> None:
+    impossible = replace(load("redis-flush"), faults=(TimedFault(1.0, fault),))
+    with simulated() as world:
+        skipped = play(world, impossible, 0, lambda _: None)
+    assert isinstance(skipped, Skipped)
+    assert f"{type(fault).__name__.lower()} of {fault.who}" in skipped.why
+
+
+CHAOS = (sys.executable, "-m", "orchestrator", "chaos", "run", "storm", "--sim", "--seeds", "2")
+
+
+def test_the_same_seed_writes_the_same_bytes_whatever_the_hash_seed(tmp_path: Path) -> None:
+    written = []
+    for hash_seed in ("1", "2"):
+        out, page = tmp_path / f"{hash_seed}.json", tmp_path / f"{hash_seed}.html"
+        subprocess.run(
+            [*CHAOS, "--jobs", hash_seed, "--json", out, "--report", page],
+            env={"PYTHONHASHSEED": hash_seed, "PYTHONPATH": str(Path.cwd())},
+            check=True,
+            capture_output=True,
+        )
+        written.append((out.read_bytes(), page.read_bytes()))
+    assert written[0] == written[1]
+
+
+def test_the_command_lists_plays_and_writes(tmp_path: Path) -> None:
+    runner = CliRunner()
+    listed = runner.invoke(command, ["list"])
+    assert [line.split()[0] for line in listed.output.splitlines()] == list(names())
+    own = tmp_path / "own.toml"
+    own.write_text('about = "A short one."\nseconds = 1\n[[loads]]\nlike = "chat"\nrate = 5\n')
+    out = tmp_path / "out" / "figures.json"
+    words = ["run", str(own), "--sim", "--seed", "3", "--json", str(out)]
+    played = runner.invoke(command, [*words, "--report", str(tmp_path / "page.html")])
+    assert played.exit_code == 0, played.output
+    (result,) = json.loads(out.read_text())["results"]
+    assert (result["scenario"], result["seed"], result["passed"]) == ("own", 3, True)
+    assert "A short one." in (tmp_path / "page.html").read_text()
+    assert "1 runs" in played.output
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["run", "nonsense"], "nonsense: no such scenario"),
+        (["run", "storm", "--sim", "--local"], "choose one of --sim, --local and --target"),
+    ],
+)
+def test_the_command_says_what_is_wrong(words: list[str], message: str) -> None:
+    result = CliRunner().invoke(command, words)
+    assert result.exit_code != 0
+    assert message in result.output
