@@ -146,10 +146,10 @@ class Local:
             cluster.redis.add_standby()
         gateways, engines = cluster.metrics(), snapshots(cluster)
         clock = clock_from_now()
-        heard, struck = self._hear_disturbed(scenario, asks, clock, tell)
+        strikes = Strikes(cluster)
+        heard, struck = self._hear_disturbed(scenario, asks, strikes, clock, tell)
         seconds = clock()
-        scars = self._heal(scenario.shape)
-        left = scars or self._settle()
+        left = (*strikes.failures, *(self._heal(scenario.shape) or self._settle()))
         expected = self._peace.expected(asks)
         counted = told.counted(gateways, cluster.metrics())
         totals = {
@@ -162,12 +162,16 @@ class Local:
         return Observed(heard, expected, struck, left, totals, seconds)
 
     def _hear_disturbed(
-        self, scenario: Scenario, asks: Sequence[Ask], clock: Clock, tell: Tell
+        self,
+        scenario: Scenario,
+        asks: Sequence[Ask],
+        strikes: Strikes,
+        clock: Clock,
+        tell: Tell,
     ) -> tuple[tuple[Heard, ...], tuple[Struck, ...]]:
         """Requests and faults, each at its time, until all is said and done."""
         asking = self.clients.begin(open_loop(asks, self.doors(), clock, resume=True))
         try:
-            strikes = Strikes(self.cluster)
             struck = play(
                 scenario.faults,
                 strikes.strike,

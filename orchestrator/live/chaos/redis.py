@@ -61,6 +61,11 @@ class ChaosRedis:
     def is_alive(self) -> bool:
         return runs(self._primary)
 
+    @property
+    def is_stopped(self) -> bool:
+        """By a signal: it is there, and answers nobody."""
+        return self.is_alive and psutil.Process(self.pid).status() == psutil.STATUS_STOPPED
+
     def signal(self, number: signal.Signals) -> None:
         if self.is_alive:
             psutil.Process(self.pid).send_signal(number)
@@ -99,7 +104,7 @@ class ChaosRedis:
 
         Without a standby and with nobody to copy from, its successor begins with nothing.
         """
-        if self._standby is None and self.is_alive:
+        if self._standby is None and self.is_alive and not self.is_stopped:
             self.add_standby()
         self.kill()
         if self._standby is None:

@@ -36,8 +36,10 @@ from orchestrator.chaos.faults import (
     Slow,
 )
 from orchestrator.live import operator_client
+from orchestrator.live.chaos.forks import DidNotStart
 from orchestrator.live.chaos.process import STOP_S_MAX
-from orchestrator.live.chaos.processes import REDIS, Processes
+from orchestrator.live.chaos.processes import REDIS, NotHealthy, Processes
+from orchestrator.live.chaos.redis import RedisFailed
 from orchestrator.live.chaos.timeline import LOOK_S, Steps
 from orchestrator.live.registry_url import leader_at
 from protos.messages import ReplicaId
@@ -54,6 +56,7 @@ class Strikes:
     """Makes faults happen to one cluster."""
 
     def __init__(self, cluster: Processes) -> None:
+        self.failures: list[str] = []  # a sentence for each fault that failed to happen
         self._cluster = cluster
         self._down: set[str] = set()  # members that a strike has ended, and will start
 
@@ -74,7 +77,13 @@ class Strikes:
         return next((plane.name for plane in planes if plane.is_alive), planes[0].name)
 
     def strike(self, fault: Fault) -> Steps:
-        """From the moment that it strikes until it has healed."""
+        """From the moment that it strikes until it has healed; or one more of the failures."""
+        try:
+            yield from self._strike(fault)
+        except (DidNotStart, NotHealthy, RedisFailed) as error:
+            self.failures.append(f"{fault} could not be made to happen: {error}")
+
+    def _strike(self, fault: Fault) -> Steps:
         match fault:
             case Kill(who, seconds):
                 yield from self._kill(self._named(who), seconds)
@@ -89,7 +98,7 @@ class Strikes:
                 for name in self._named(who):
                     yield from self._restart(name, skew_s=seconds)
             case Flush():
-                self._cluster.redis.flush()
+                yield from self._flush()
             case FailOver():
                 self._cluster.redis.fail_over()
                 self._reach_redis()
@@ -128,6 +137,14 @@ class Strikes:
         member = self._cluster.members[name]
         while member.is_alive and not member.address:
             yield LOOK_S
+
+    def _flush(self) -> Steps:
+        """One that hangs forgets when it goes on; one that is dead has forgotten."""
+        redis = self._cluster.redis
+        while redis.is_stopped:
+            yield LOOK_S
+        if redis.is_alive:
+            redis.flush()
 
     def _signal(self, name: str, number: signal.Signals) -> None:
         (self._cluster.redis if name == REDIS else self._cluster.members[name]).signal(number)
