@@ -82,9 +82,9 @@ def test_what_strikes_is_felt() -> None:
 
 
 def test_a_poison_request_is_given_up_and_others_are_not_blamed() -> None:
-    heard = run(short("poison")).observed.heard
+    heard = run(load("poison")).observed.heard
     assert {one.end for one in heard if one.tag == "P"} == {End.REFUSED}
-    assert sum(one.end is End.ANSWERED for one in heard if one.tag == "A") > 3
+    assert sum(one.end is End.ANSWERED for one in heard if one.tag == "A") > 8
 
 
 @pytest.mark.parametrize("fault", [Skew("replica-0", 1.0), Slow("gateway-0", 2.0, 1.0)])
