@@ -70,11 +70,13 @@ class Strikes:
     def leader(self) -> str:
         """By what Redis says; where it says nothing, the first control plane that lives."""
         planes = self._cluster.control_planes
-        with suppress(RegistryUnavailable):
-            leader = asyncio.run(leader_at(self._cluster.redis_url))
-            if leader is not None:
-                return next(plane.name for plane in planes if plane.address == leader.address)
-        return next((plane.name for plane in planes if plane.is_alive), planes[0].name)
+        leader = None
+        if not self._cluster.redis.is_stopped:  # it would be waited for
+            with suppress(RegistryUnavailable):
+                leader = asyncio.run(leader_at(self._cluster.redis_url))
+        leading = [p.name for p in planes if leader is not None and p.address == leader.address]
+        alive = [plane.name for plane in planes if plane.is_alive]
+        return next(iter((*leading, *alive, planes[0].name)))
 
     def strike(self, fault: Fault) -> Steps:
         """From the moment that it strikes until it has healed; or one more of the failures."""
