@@ -25,8 +25,9 @@ from orchestrator.sim.chaos.world import simulated
 from orchestrator.workload.heard import End
 
 STORMS = 20
-SECONDS = 5.0  # half of what the files say
-OUTPUT_TOKENS_MAX = 250
+SECONDS = 4.0  # less than half of what the files say
+STORM_SECONDS = 2.0
+OUTPUT_TOKENS_MAX = 150
 
 
 @cache
@@ -65,7 +66,7 @@ def test_a_scenario_keeps_every_rule_and_what_it_promises(name: str) -> None:
 
 @pytest.mark.parametrize("seed", range(STORMS))
 def test_a_storm_keeps_every_rule(seed: int) -> None:
-    assert run(load("storm"), seed).verdict.breaches == ()
+    assert run(lasting(load("storm"), STORM_SECONDS), seed).verdict.breaches == ()
 
 
 def test_what_strikes_is_felt() -> None:
@@ -73,11 +74,11 @@ def test_what_strikes_is_felt() -> None:
     for name, figure in (
         ("replica-kill", "resumptions"),
         ("gateway-kill", "takeovers"),
-        ("scale", "moves"),
         ("kv-exhaustion", "preemptions"),
         ("partition-gateway-redis", "lookups_missed"),
     ):
         assert run(short(name)).observed.totals[figure] > 0, f"{name} has no {figure}"
+    assert run(load("scale")).observed.totals["moves"] > 0
     assert run(short("mass-disconnect")).verdict.ends[End.LEFT] > 5
 
 
