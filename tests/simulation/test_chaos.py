@@ -74,12 +74,13 @@ def test_what_strikes_is_felt() -> None:
     for name, figure in (
         ("replica-kill", "resumptions"),
         ("gateway-kill", "takeovers"),
-        ("kv-exhaustion", "preemptions"),
         ("partition-gateway-redis", "lookups_missed"),
     ):
         assert run(short(name)).observed.totals[figure] > 0, f"{name} has no {figure}"
+    exhausted = run(lasting(load("kv-exhaustion"), 3.0))
+    assert exhausted.observed.totals["preemptions"] > 0
     assert run(load("scale")).observed.totals["moves"] > 0
-    assert run(short("mass-disconnect")).verdict.ends[End.LEFT] > 5
+    assert run(lasting(load("mass-disconnect"), 3.0)).verdict.ends[End.LEFT] > 5
 
 
 def test_a_poison_request_is_given_up_and_others_are_not_blamed() -> None:
