@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from statistics import median
 
 import click
 import torch
@@ -15,10 +16,10 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
 from orchestrator.live.incident.machine import LiveMachine
-from orchestrator.live.incident.scale import REFERENCE, case_for, measured_step_ns
+from orchestrator.live.incident.scale import BURST, REFERENCE, burst, case_for
 from orchestrator.live.incident.wording import Drawn
 from orchestrator.sim.incident.incident import Case, Incident, folded
-from orchestrator.sim.incident.models import MODELS, PoolConfig
+from orchestrator.sim.incident.models import MODELS
 from orchestrator.sim.incident.replay import Progress as Report
 from orchestrator.sim.incident.replay import Replay, replay
 from orchestrator.sim.incident.workload import Asking, workload
@@ -29,6 +30,8 @@ from replicas.model.errors import ModelError
 from replicas.model.loading import LoadedModel
 from replicas.model.runner import TorchRunner
 
+MEASUREMENTS = 3  # of how fast this machine is
+
 
 def play(seed: int, model: str) -> Incident:
     """The incident in small on this machine. A model that cannot be loaded ends the command."""
@@ -36,8 +39,19 @@ def play(seed: int, model: str) -> Incident:
         loaded = load_for_bench(model, dtype="float32")
     except ModelError as error:
         raise click.ClickException(str(error)) from error
-    step_ns = measured_step_ns(runner_of(loaded, REFERENCE.pool), loaded.config.vocab_size)
-    return live_incident(seed, case_for(step_ns), loaded, where(loaded, step_ns))
+    chats_per_s = measured_chats_per_s(loaded)
+    return live_incident(seed, case_for(chats_per_s), loaded, where(loaded, chats_per_s))
+
+
+def measured_chats_per_s(loaded: LoadedModel) -> float:
+    """How many chats paged memory with sharing serves here, when they come all at once."""
+
+    def ended_ns() -> int:
+        asking, machine = asking_of(loaded, REFERENCE, 0), machine_of(loaded, REFERENCE)
+        with machine:
+            return replay("paged+sharing", burst(), REFERENCE.pool, asking, machine).ended_ns
+
+    return BURST * NS_PER_S / median(ended_ns() for _ in range(MEASUREMENTS))
 
 
 def live_incident(seed: int, case: Case, loaded: LoadedModel, where: str) -> Incident:
@@ -49,22 +63,29 @@ def live_incident(seed: int, case: Case, loaded: LoadedModel, where: str) -> Inc
 
 def live_replay(name: str, seed: int, case: Case, loaded: LoadedModel, report: Report) -> Replay:
     """One memory model, with KV of its own."""
+    asking, arrivals = asking_of(loaded, case, seed), workload(case.load, seed)
+    with machine_of(loaded, case) as machine:
+        return replay(name, arrivals, case.pool, asking, machine, report)
+
+
+def asking_of(loaded: LoadedModel, case: Case, seed: int) -> Asking:
+    """Requests in tokens of this model."""
     sizes, vocab_size = case.load.sizes, loaded.config.vocab_size
-    asking = Asking(sizes, Drawn(vocab_size=vocab_size, prefix_tokens=sizes.prefix, seed=seed))
-    with LiveMachine(runner_of(loaded, case.pool)) as machine:
-        return replay(name, workload(case.load, seed), case.pool, asking, machine, report)
+    return Asking(sizes, Drawn(vocab_size=vocab_size, prefix_tokens=sizes.prefix, seed=seed))
 
 
-def runner_of(loaded: LoadedModel, pool: PoolConfig) -> TorchRunner:
-    return TorchRunner(loaded, blocks_total=pool.blocks, block_size=pool.block_size)
+def machine_of(loaded: LoadedModel, case: Case) -> LiveMachine:
+    """This model, with KV of its own."""
+    pool = case.pool
+    return LiveMachine(TorchRunner(loaded, blocks_total=pool.blocks, block_size=pool.block_size))
 
 
-def where(loaded: LoadedModel, step_ns: int) -> str:
+def where(loaded: LoadedModel, chats_per_s: float) -> str:
     """The conditions, in words."""
     return (
         f"{loaded.name}, float32, kernels: {loaded.kernels.name}, {torch.get_num_threads()} thread"
-        f" of {cpu_name()}, by the time that it computes; a full step takes"
-        f" {step_ns / 1_000_000:.1f} ms, and the load is scaled to that"
+        f" of {cpu_name()}, by the time that it computes; it serves {chats_per_s:.3g} chats/s at"
+        " most, and the load is scaled to that"
     )
 
 

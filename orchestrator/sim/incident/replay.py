@@ -24,7 +24,9 @@ from orchestrator.workload.traffic import Arrival
 from protos.messages import Delta, RequestId, SampledToken
 from replicas.engine.plan import StepOutcome, StepPlan
 
-LOOKS = 160  # at the memory, evenly over the time in which requests arrive
+# Looks at the memory, evenly over the time in which requests arrive; but not so often that
+# looking, which draws a map, would take a noticeable share of a live run.
+LOOKS, LOOK_NS_MIN = 160, NS_PER_S // 20
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,7 +105,7 @@ class _Loop:
         self._due = iter(arrivals)
         self._next = next(self._due, None)
         self._lengths = {arrival.number: arrival.output_tokens for arrival in arrivals}
-        self._between_looks_ns = arrivals[-1].arrival_ns // LOOKS
+        self._between_looks_ns = max(LOOK_NS_MIN, arrivals[-1].arrival_ns // LOOKS)
         self._look_ns = 0
         self._open: dict[RequestId, Arrival] = {}
         self._begun: dict[RequestId, int] = {}  # when each got its first token

@@ -9,8 +9,8 @@ import pytest
 import torch
 from click.testing import CliRunner
 
-from orchestrator.live.incident.play import live_incident
-from orchestrator.live.incident.scale import REFERENCE, REFERENCE_STEP_NS, case_for
+from orchestrator.live.incident.play import live_incident, measured_chats_per_s
+from orchestrator.live.incident.scale import REFERENCE, REFERENCE_CHATS_PER_S, case_for
 from orchestrator.sim.incident.command import command
 from orchestrator.sim.incident.contiguous_engine import ContiguousEngine
 from orchestrator.sim.incident.incident import Incident, agreement
@@ -65,13 +65,17 @@ def test_a_prefix_that_is_not_copied_is_noticed(monkeypatch: pytest.MonkeyPatch)
 
 
 def test_a_machine_half_as_fast_gets_half_the_load() -> None:
-    slow = case_for(2 * REFERENCE_STEP_NS)
+    slow = case_for(REFERENCE_CHATS_PER_S / 2)
     assert slow.load.chat_rate == REFERENCE.load.chat_rate / 2
     assert slow.load.end_s == REFERENCE.load.end_s * 2
     assert slow.pool.patience_ns == REFERENCE.pool.patience_ns * 2
     assert slow.objectives.ttft_s == REFERENCE.objectives.ttft_s * 2
     assert slow.load.sizes == REFERENCE.load.sizes
-    assert case_for(REFERENCE_STEP_NS) == REFERENCE
+    assert case_for(REFERENCE_CHATS_PER_S) == REFERENCE
+
+
+def test_how_fast_this_machine_is_can_be_measured() -> None:
+    assert measured_chats_per_s(load_for_bench("tiny", dtype="float32")) > 0
 
 
 def test_a_model_that_is_not_there_ends_with_a_sentence() -> None:
