@@ -10,6 +10,10 @@ changes than saying everything anew would cost) the next batch is complete:
 it opens with what the engine holds now, and the rest of a long inventory
 follows in ordinary batches, so that no write is ever longer than
 `hashes_max`.
+
+A registry that failed over may have lost the last batches although it had
+acknowledged them. The next batch's number shows it; where nothing happens any
+more, an empty one does (`probe`).
 """
 
 from __future__ import annotations
@@ -42,11 +46,12 @@ class BlockFeed:
         self._pending: dict[BlockHash, bool] = {}  # name -> is it stored; oldest change first
         self._is_stale = True  # what is pending does not tell the whole story
         self._offered: BlockBatch | None = None
+        self._is_probing = False
         self._number = 0
 
     @property
     def is_empty(self) -> bool:
-        return not (self._is_stale or self._pending or self._offered)
+        return not (self._is_stale or self._pending or self._offered or self._is_probing)
 
     @property
     def is_full(self) -> bool:
@@ -73,6 +78,10 @@ class BlockFeed:
         self._is_stale = True
         self._pending.clear()
 
+    def probe(self) -> None:
+        """Offer a batch even if nothing has changed: its answer tells whether all have arrived."""
+        self._is_probing = True
+
     def offer(self) -> BlockBatch | None:
         """The batch to send next: the same one until `settle`. None: nothing to tell."""
         if self._offered is None and not self.is_empty:
@@ -86,6 +95,7 @@ class BlockFeed:
 
     def _form(self) -> BlockBatch:
         is_complete = self._is_stale
+        self._is_probing = False
         if is_complete:
             self._pending = dict.fromkeys(self._inventory(), True)
             self._is_stale = False

@@ -5,7 +5,9 @@ batches of block events in turn. Whatever happens to the registry, serving goes
 on: while it cannot be reached the task waits, longer each time, and tries
 again for ever. When the registry answers that it does not know this epoch any
 more, the replica joins again under a new one and tells its whole inventory;
-when it only reports a gap in the batches, the inventory alone is enough.
+when it only reports a gap in the batches, the inventory alone is enough. With
+each renewal goes a batch, if only an empty one, so that a gap is noticed where
+nothing else happens.
 """
 
 from __future__ import annotations
@@ -105,6 +107,7 @@ class MembershipKeeper:
                 renew_at = loop.time() + self._renew_s
                 if not await self._renew(membership):
                     return
+                self._feed.probe()
             if not await self._publish(membership):
                 return
             await self._pause(until=renew_at)

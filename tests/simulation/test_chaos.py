@@ -64,6 +64,17 @@ def test_a_scenario_keeps_every_rule_and_what_it_promises(name: str) -> None:
     assert len(played.observed.heard) > 5
 
 
+# Storms that broke a rule once. They stay for ever.
+STORMS_OF_OLD = (
+    1182,  # Redis failed over without the last batch, and an idle replica never told it again
+)
+
+
+@pytest.mark.parametrize("seed", STORMS_OF_OLD)
+def test_a_storm_of_old_keeps_every_rule(seed: int) -> None:
+    assert run(load("storm"), seed).verdict.breaches == ()
+
+
 @pytest.mark.parametrize("seed", range(STORMS))
 def test_a_storm_keeps_every_rule(seed: int) -> None:
     assert run(lasting(load("storm"), STORM_SECONDS), seed).verdict.breaches == ()

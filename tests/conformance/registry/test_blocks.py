@@ -93,6 +93,15 @@ async def test_a_gap_right_after_joining_is_seen(
     assert await held(registry) == (0, 0)
 
 
+async def test_an_empty_batch_shows_that_the_one_before_it_was_lost(
+    registry: PrefixRegistry, membership: Membership
+) -> None:
+    assert await registry.publish(membership, BlockBatch(0, PROMPT))
+    assert await registry.publish(membership, BlockBatch(1))
+    assert not await registry.publish(membership, BlockBatch(3))
+    assert await held(registry) == (40, 0)
+
+
 async def test_a_complete_inventory_sets_the_number_to_count_from(
     registry: PrefixRegistry, membership: Membership
 ) -> None:
