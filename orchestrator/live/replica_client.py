@@ -10,6 +10,11 @@ The unit is the choice of a request: choices of one request may have come here
 by different ways, each with an inbox of its own, and a choice that was handed
 off may come back while its siblings are still here.
 
+A choice that was given up may be asked for again on the same stream, while
+what the replica said before it heard of that is still on its way. Messages come
+in order, so that is told apart: every claim is answered once, also when nobody
+waits for it any more, and what was asked for begins at an index that is known.
+
 A hung peer is noticed by its silence: replicas report several times a second
 even when idle, so a stream without a message for `silence_s_max` is broken,
 whatever the transport believes.
@@ -24,6 +29,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from collections import Counter
 from collections.abc import AsyncGenerator, Callable, Sequence
 from dataclasses import dataclass
 from typing import TypeAlias
@@ -87,6 +93,8 @@ class Attachment:
 
     def __init__(self, outbox_messages_max: int) -> None:
         self.inboxes: dict[Key, Inbox] = {}
+        # Claims that were given up before their answer, each of which still comes.
+        self.unheard: Counter[Key] = Counter()
         self.outbox: asyncio.Queue[control_pb2.GatewayMessage] = asyncio.Queue(outbox_messages_max)
         self.is_overfull = False
 
@@ -100,14 +108,23 @@ class Attachment:
     def deal(self, events: StepEvents) -> None:
         """Hand what came to whom it concerns; strangers have been cancelled."""
         for delta in events.deltas:
-            if (inbox := self.inboxes.get((delta.request_id, delta.choice))) is not None:
+            key = (delta.request_id, delta.choice)
+            if not self._is_unheard(key) and (inbox := self.inboxes.get(key)) is not None:
                 inbox.put(delta)
         for handoff in events.handoffs:
             if (inbox := self.inboxes.get((handoff.request_id, handoff.choice))) is not None:
                 inbox.put(handoff)
         for refusal in events.refusals:
-            if (inbox := self.inboxes.get((refusal.request_id, refusal.choice))) is not None:
+            key = (refusal.request_id, refusal.choice)
+            if not self._is_unheard(key) and (inbox := self.inboxes.get(key)) is not None:
                 inbox.end(ReplicaRefused(refusal))
+
+    def _is_unheard(self, key: Key) -> bool:
+        """Whether this is the answer to a claim that was given up."""
+        if key not in self.unheard:
+            return False
+        self.unheard -= Counter((key,))
+        return True
 
     def forget(self, request_id: RequestId, choices: Sequence[int]) -> None:
         """Nothing more of them concerns anybody."""
@@ -143,7 +160,8 @@ class GrpcReplicaClient:
     def submit(self, request: Request) -> AsyncGenerator[Delta | Handoff, None]:
         """Run the request here. Closing the generator early cancels it at the replica."""
         choices = range(request.first_choice, request.first_choice + request.choices)
-        return self._follow(request.request_id, choices, submission(request))
+        message = submission(request)
+        return self._follow(request.request_id, choices, message, first_index=len(request.output))
 
     def adopt(
         self, request: Request, *, choice: int, next_index: int
@@ -151,10 +169,16 @@ class GrpcReplicaClient:
         """Go on with a choice that waits here; otherwise as `submit`."""
         claim = Claim(request.request_id, choice, request_digest(request), next_index)
         message = control_pb2.GatewayMessage(adopt=claim_to_proto(claim))
-        return self._follow(request.request_id, range(choice, choice + 1), message)
+        choices = range(choice, choice + 1)
+        return self._follow(request.request_id, choices, message, first_index=next_index)
 
     async def _follow(
-        self, request_id: RequestId, choices: range, message: control_pb2.GatewayMessage
+        self,
+        request_id: RequestId,
+        choices: range,
+        message: control_pb2.GatewayMessage,
+        *,
+        first_index: int,
     ) -> AsyncGenerator[Delta | Handoff, None]:
         """What comes of the choices after this message, until all have ended or gone."""
         attachment = self._attachment
@@ -169,9 +193,14 @@ class GrpcReplicaClient:
         attachment.inboxes |= dict.fromkeys(keys, inbox)
         attachment.post(message)
         left = list(choices)
+        unbegun = set(choices)
         try:
             while left:
                 event = await inbox.take()
+                if event.choice in unbegun and isinstance(event, Delta):
+                    if event.first_index != first_index:
+                        continue  # said before the replica knew that it was given up
+                    unbegun.remove(event.choice)
                 if over := ended(event):
                     attachment.forget(request_id, [choice for choice in left if choice in over])
                     left = [choice for choice in left if choice not in over]
@@ -182,6 +211,8 @@ class GrpcReplicaClient:
             raise
         finally:
             attachment.forget(request_id, left)
+            if message.HasField("adopt"):
+                attachment.unheard.update((request_id, each) for each in left if each in unbegun)
             # Each by itself: the replica may have ended or moved any one of them by now.
             for choice in left:
                 cancel = control_pb2.Cancel(request_id=request_id, choice=choice)

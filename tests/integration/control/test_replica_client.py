@@ -329,3 +329,42 @@ async def test_leaving_early_cancels_every_choice_that_is_still_here() -> None:
         await events.aclose()
         await until(lambda: len(server.cancelled) == 2, "the cancellations arrived")
         assert server.cancelled == [("r", 0), ("r", 2)]
+
+
+async def given_up_claim(client: GrpcReplicaClient, server: DataServer, what: Request) -> None:
+    """Its client leaves before the replica has answered."""
+    claims = len(server.claimed)
+    claim = asyncio.ensure_future(anext(client.adopt(what, choice=0, next_index=0)))
+    await until(lambda: len(server.claimed) > claims, "the claim arrived")
+    claim.cancel()
+    await asyncio.gather(claim, return_exceptions=True)
+
+
+async def test_the_answer_to_a_claim_that_was_given_up_is_not_taken_for_that_of_the_next() -> None:
+    """Claims are given up when a search takes too long; then the request is sent anew."""
+    async with serving(DataServer()) as server, linked(server) as client:
+        await given_up_claim(client, server, request("one"))
+        await given_up_claim(client, server, request("one"))
+        running = asyncio.create_task(read(client, request("one")))
+        await until(lambda: len(server.submitted) == 1, "the request arrived")
+        gone = Refusal(RequestId("one"), RefusalReason.GONE, "not here", 0)
+        server.send(refusals=(gone,))
+        server.send(delta("one", 0))  # the second claim has found it
+        server.send(delta("one", 1), delta("one", 2))  # before it was told to stop
+        server.send(delta("one", 0), delta("one", 1, last=True))
+        assert await running == [delta("one", 0), delta("one", 1, last=True)]
+
+
+async def test_a_claim_that_was_answered_leaves_nothing_to_wait_for() -> None:
+    async with serving(DataServer()) as server, linked(server) as client:
+        claimed = client.adopt(request("one"), choice=0, next_index=0)
+        first = asyncio.ensure_future(anext(claimed))
+        await until(lambda: len(server.claimed) == 1, "the claim arrived")
+        server.send(delta("one", 0))
+        assert await first == delta("one", 0)
+        await claimed.aclose()
+        running = asyncio.create_task(read(client, request("one")))
+        await until(lambda: len(server.submitted) == 1, "the request arrived")
+        server.send(delta("one", 1))  # of the claim still
+        server.send(delta("one", 0, last=True))
+        assert await running == [delta("one", 0, last=True)]
