@@ -97,8 +97,8 @@ async def test_an_empty_batch_shows_that_the_one_before_it_was_lost(
     registry: PrefixRegistry, membership: Membership
 ) -> None:
     assert await registry.publish(membership, BlockBatch(0, PROMPT))
-    assert await registry.publish(membership, BlockBatch(1))
-    assert not await registry.publish(membership, BlockBatch(3))
+    assert await registry.publish(membership, BlockBatch(1, ()))
+    assert not await registry.publish(membership, BlockBatch(3, ()))
     assert await held(registry) == (40, 0)
 
 
