@@ -98,7 +98,7 @@ class Local:
             )
         asks = asks_of(scenario, seed, catalogue)
         try:
-            self._start(scenario.shape, tell)
+            self.start(scenario.shape, tell)
             self._learn(asks, tell)
             return self._disturb(scenario, asks, tell)
         except BaseException:
@@ -107,7 +107,7 @@ class Local:
 
     # ---- before
 
-    def _start(self, shape: Shape, tell: Tell) -> None:
+    def start(self, shape: Shape, tell: Tell) -> None:
         """A healthy cluster of this shape."""
         if self._cluster is not None and self._cluster.blocks != shape.blocks:
             self._cluster.blocks = shape.blocks
