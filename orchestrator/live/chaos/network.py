@@ -19,9 +19,9 @@ from orchestrator.live.chaos.way import Way
 
 
 class Network:
-    """A context manager; `member_at` tells which member, if any, owns a source port."""
+    """A context manager; `member_at`: which member, if any, connected one port to the other."""
 
-    def __init__(self, member_at: Callable[[int], str | None]) -> None:
+    def __init__(self, member_at: Callable[[int, int], str | None]) -> None:
         self._member_at = member_at
         self._ways: dict[frozenset[str], Way] = {}
         self._proxies: dict[str, list[Proxy]] = {}
@@ -85,9 +85,9 @@ class Network:
         return self._ways.setdefault(frozenset((one, other)), Way())
 
     async def _open(self, member: str, target_port: int, caller: str | None) -> int:
-        async def way_of(port: int) -> Way:
+        async def way_of(port: int, to_port: int) -> Way:
             # Looking through the tables of several processes takes milliseconds.
-            name = caller or await asyncio.to_thread(self._member_at, port)
+            name = caller or await asyncio.to_thread(self._member_at, port, to_port)
             return Way() if name is None else self._way(name, member)
 
         proxy = Proxy(target_port, way_of)

@@ -92,10 +92,10 @@ class Processes:
     def control_planes(self) -> list[Process]:
         return list(self._of("control-plane").values())
 
-    def member_at(self, port: int) -> str | None:
-        """Who has a socket at this source port."""
+    def member_at(self, port: int, to_port: int) -> str | None:
+        """Who has connected the one port to the other."""
         pids = {name: member.pid for name, member in tuple(self.members.items()) if member.is_alive}
-        return owner(port, pids)
+        return owner(port, to_port, pids)
 
     # ---- coming and going
 

@@ -17,8 +17,8 @@ from orchestrator.live.chaos.way import Connection, End, Way
 
 HOST = "127.0.0.1"
 
-# The way that a connection from this source port takes.
-WayOf = Callable[[int], Awaitable[Way]]
+# The way that a connection from one port to another takes.
+WayOf = Callable[[int, int], Awaitable[Way]]
 
 
 class Proxy:
@@ -52,7 +52,8 @@ class Proxy:
 
     async def _serve(self, caller: End) -> None:
         try:
-            way = await self._way_of(caller.writer.get_extra_info("peername")[1])
+            ends = (caller.writer.get_extra_info(name)[1] for name in ("peername", "sockname"))
+            way = await self._way_of(*ends)
             await way.joined()
             called = End(*await asyncio.open_connection(HOST, self.target_port))
         except OSError:

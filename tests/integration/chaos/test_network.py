@@ -24,7 +24,7 @@ class Callers:
 
     names: dict[int, str] = field(default_factory=dict)
 
-    def at(self, port: int) -> str | None:
+    def at(self, port: int, _: int) -> str | None:
         return self.names.get(port)
 
     def call(self, port: int, name: str | None = None) -> socket.socket:
