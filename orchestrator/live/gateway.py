@@ -12,6 +12,7 @@ from orchestrator.control.cluster import Cluster, ClusterConfig
 from orchestrator.gateway.dispatch import Dispatch, DispatchConfig
 from orchestrator.gateway.fleet import Fleet, FleetConfig
 from orchestrator.gateway.fleet_metrics import FleetCollector
+from orchestrator.gateway.link_config import LinkConfig
 from orchestrator.gateway.metrics import GatewayMetrics
 from orchestrator.gateway.own_model import OwnModel
 from orchestrator.gateway.server import GatewayServer
@@ -19,7 +20,7 @@ from orchestrator.gateway.service import Gateway
 from orchestrator.gateway.tokenizer import load_tokenizer
 from orchestrator.live.clock import OsClock
 from orchestrator.live.registry_url import connect_registry
-from orchestrator.live.replica_client import GrpcReplicaClient, LinkConfig
+from orchestrator.live.replica_client import GrpcReplicaClient
 from orchestrator.registry.redis import RedisRegistry
 from replicas.model.source import resolve_model
 

@@ -12,11 +12,11 @@ import asyncio
 from dataclasses import dataclass
 from typing import Protocol
 
+from orchestrator.gateway.wire import Adopt, Cancel, GatewayMessage, Submit
 from orchestrator.sim.control_link import ControlExchange, Reported, SimControlLink
 from orchestrator.sim.link import DataExchange
 from orchestrator.sim.network import End
 from orchestrator.sim.peers import Channel, PeerExchange, SimPeers
-from orchestrator.sim.wire import Adopt, Cancel, GatewayMessage, Submit
 from protos.messages import Delta, Snapshot, Standing, StepEvents
 from protos.moves import ToSource, ToTarget
 from protos.registry import PrefixRegistry, ReplicaRecord

@@ -8,8 +8,8 @@ from itertools import chain
 
 import pytest
 
+from orchestrator.gateway.attachment import Attachment
 from orchestrator.sim import executor
-from orchestrator.sim.link import Attachment
 from protos.messages import BlockEvent, BlockStored, Delta, SampledToken, StepEvents
 from replicas.engine.block_pool import BlockPool
 from replicas.engine.plan import BlockId, Sample

@@ -21,8 +21,9 @@ from orchestrator.control.cluster import Cluster, ClusterConfig
 from orchestrator.control.seams import LossReason
 from orchestrator.gateway.dispatch import Dispatch, DispatchConfig
 from orchestrator.gateway.fleet import Fleet, FleetConfig
+from orchestrator.gateway.link_config import LinkConfig
 from orchestrator.live.clock import OsClock
-from orchestrator.live.replica_client import GrpcReplicaClient, LinkConfig
+from orchestrator.live.replica_client import GrpcReplicaClient
 from protos.hashing import BlockHash
 from protos.messages import (
     FinishReason,

@@ -21,10 +21,11 @@ from orchestrator.control.seams import LossReason
 from orchestrator.gateway.dispatch import Dispatch, DispatchConfig
 from orchestrator.gateway.errors import NoReplica, ReplicaFailed
 from orchestrator.gateway.fleet import Fleet, FleetConfig
+from orchestrator.gateway.link_config import LinkConfig
 from orchestrator.gateway.totals import AdoptionEnd, HandoffKind
 from orchestrator.live.clock import OsClock
 from orchestrator.live.control_plane import ControlPlaneConfig, ControlPlaneServer
-from orchestrator.live.replica_client import GrpcReplicaClient, LinkConfig
+from orchestrator.live.replica_client import GrpcReplicaClient
 from orchestrator.registry.config import RegistryConfig
 from orchestrator.registry.memory import MemoryRegistry
 from protos import control_pb2, control_pb2_grpc
