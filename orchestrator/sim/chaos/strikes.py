@@ -27,9 +27,10 @@ from orchestrator.chaos.faults import (
     Slow,
     TimedFault,
 )
+from orchestrator.chaos.holds import Holds
 from orchestrator.chaos.strict import kind_of
 from orchestrator.chaos.world import CannotDo, Struck
-from orchestrator.sim.chaos.holds import Holds, Lags
+from orchestrator.sim.chaos.lags import Lags
 from orchestrator.sim.chaos.members import Host, Members
 from orchestrator.sim.hosts import ControlHost, GatewayHost, ReplicaHost
 from orchestrator.sim.loop import NS_PER_S

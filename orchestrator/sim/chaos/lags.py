@@ -1,31 +1,14 @@
-"""Conditions that several faults may cause at once, and that end with the last of them."""
+"""The ways between simulated nodes that several faults may make slow at once."""
 
 from __future__ import annotations
 
-from collections import Counter, defaultdict
-from collections.abc import Callable, Hashable
+from collections import defaultdict
+from collections.abc import Callable
 from random import Random
 
 from orchestrator.sim.network import Network
 
 RESENT_S = 0.2  # after which a packet that was lost is sent again: TCP's least
-
-
-class Holds:
-    """Counts who wants a condition; the first one brings it about, the last one ends it."""
-
-    def __init__(self) -> None:
-        self._wanted: Counter[Hashable] = Counter()
-
-    def begin(self, what: Hashable, bring_about: Callable[[], None]) -> None:
-        self._wanted[what] += 1
-        if self._wanted[what] == 1:
-            bring_about()
-
-    def end(self, what: Hashable, undo: Callable[[], None]) -> None:
-        self._wanted[what] -= 1
-        if not self._wanted[what]:
-            undo()
 
 
 class Lags:
