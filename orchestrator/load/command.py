@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -15,15 +16,16 @@ from orchestrator.load.record import write_record
 from orchestrator.load.report import Objectives, report
 from orchestrator.load.run import meet_server, run
 from orchestrator.load.server import CannotMeet, Server
-from orchestrator.load.spikes import in_order, parse_spike
+from orchestrator.load.spikes import Spike, in_order, parse_spike
 from orchestrator.load.table import show
-from orchestrator.load.workloads import SECONDS, SYNTHETIC
+from orchestrator.load.workloads import AFTERMATH_S, SECONDS, SYNTHETIC
 from orchestrator.workload.trace_file import BadTrace
 
 POSITIVE = click.FloatRange(0, min_open=True)
 PATH = click.Path(path_type=Path)
 KEY = "OPENAI_API_KEY"
 INTERRUPTED = 130
+LASTS = f"Default: {SECONDS:.0f} or {AFTERMATH_S:.0f} after the last spike; all of a trace."
 
 
 @click.command(name="load")
@@ -50,7 +52,7 @@ INTERRUPTED = 130
     metavar="AT:TIMESx[:SECONDS]",
     help="So many times as fast from second AT on, for 10 seconds or so many; repeatable.",
 )
-@click.option("--seconds", type=POSITIVE, help=f"Default: {SECONDS:.0f}, or all of a trace.")
+@click.option("--seconds", type=POSITIVE, help=LASTS)
 @click.option("--model", help="Default: the first that the server lists.")
 @click.option("--api", type=click.Choice(["chat", "completions"]), help="Default: chat.")
 @click.option(
@@ -138,6 +140,7 @@ def plan_of(
     api: str | None,
     prompts: str,
     resume: bool,
+    seconds: float | None,
     **same: Any,
 ) -> Plan:
     """From the options. UsageError where two of them do not go together."""
@@ -151,6 +154,7 @@ def plan_of(
         ordered = in_order(map(parse_spike, spikes))
     except ValueError as error:
         raise click.UsageError(str(error)) from error
+    check_within(ordered, seconds)
     return Plan(
         urls=tuple(url.rstrip("/").removesuffix("/v1") for url in urls),
         workload=workload,
@@ -159,8 +163,19 @@ def plan_of(
         speed=speed or 1.0,
         spikes=ordered,
         is_resuming=resume,
+        seconds=seconds,
         **same,
     )
+
+
+def check_within(spikes: Sequence[Spike], seconds: float | None) -> None:
+    """UsageError where a spike would begin when all is over."""
+    for spike in spikes:
+        if seconds is not None and spike.at_s >= seconds:
+            raise click.UsageError(
+                f"the spike at {spike.at_s:g} s begins when the load is over: it takes"
+                f" --seconds {seconds:g}"
+            )
 
 
 def form_of(api: str | None, prompts: str) -> Prompts:

@@ -13,7 +13,7 @@ from orchestrator.load.server import Server
 from orchestrator.load.spikes import Spike
 from orchestrator.load.token_ids import TokenIds
 from orchestrator.load.words import Words
-from orchestrator.load.workloads import SECONDS, SYNTHETIC, replayed, synthesize
+from orchestrator.load.workloads import AFTERMATH_S, SECONDS, SYNTHETIC, replayed, synthesize
 from orchestrator.workload.traffic import NS_PER_S, Traffic
 
 
@@ -56,7 +56,7 @@ class Plan:
         return synthesize(
             self.workload,
             rate=self.rate,
-            seconds=self.seconds or SECONDS,
+            seconds=self._default_s if self.seconds is None else self.seconds,
             spikes=self.spikes,
             seed=self.seed,
         )
@@ -65,7 +65,12 @@ class Plan:
         """How long requests are sent."""
         if self.seconds is not None:
             return self.seconds
-        return SECONDS if self.workload in SYNTHETIC else traffic.seconds
+        return self._default_s if self.workload in SYNTHETIC else traffic.seconds
+
+    @property
+    def _default_s(self) -> float:
+        """Of a named workload: its spikes, and what becomes of the last one."""
+        return max([SECONDS, *(spike.ends_s + AFTERMATH_S for spike in self.spikes)])
 
     def asks(self, traffic: Traffic, server: Server, *, run_name: str) -> Iterator[Ask]:
         """The requests, each made when it is asked for: a trace's prompts would fill the memory."""

@@ -23,6 +23,7 @@ CHAT, AGENT, MIX = "chat", "agent", "mix"
 SYNTHETIC = (CHAT, AGENT, MIX)
 CHAT_SHARE = 5 / 6  # of a mix
 SECONDS = 60.0
+AFTERMATH_S = 30.0  # that a load goes on after its last spike, unless it is told for how long
 
 
 def synthesize(

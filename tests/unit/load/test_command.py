@@ -17,6 +17,7 @@ from orchestrator.load.plot import CannotPlot, require_matplotlib
         (["--prompts=tokens", "--api=chat"], "a chat has no token ids"),
         (["--spike=60"], "such as 60:10x:30"),
         (["--spike=1:2x:5", "--spike=3:2x"], "overlap"),
+        (["--spike=5:2x", "--spike=60:10x", "--seconds=60"], "spike at 60 s begins when"),
         (["--key=sk-123"], "--key env:NAME"),
         (["--workload=no-such-file.jsonl"], "no-such-file.jsonl"),
     ],

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from orchestrator.load.plan import Plan, Prompts
 from orchestrator.load.server import LONG_CHARACTERS, SHORT_CHARACTERS, laid
 from orchestrator.load.spikes import Spike, in_order, parse_spike, real_s
 from orchestrator.load.workloads import replayed, synthesize
@@ -28,6 +29,17 @@ def test_a_spike_multiplies_the_rate_while_it_lasts(name: str, tag: str) -> None
     traffic = synthesize(name, rate=20, seconds=300, spikes=[SPIKE], seed=1)
     assert rates(traffic, tag) == pytest.approx((20, 200, 20), rel=0.1)
     assert traffic.seconds < 300
+
+
+def test_a_load_goes_on_after_its_last_spike() -> None:
+    late = Plan(("",), "chat", Prompts.CHAT, rate=20, spikes=(Spike(60, 10, 10),))
+    traffic = late.traffic()
+    assert late.seconds_of(traffic) == 100
+    dues = [arrival.arrival_ns / NS_PER_S for arrival in traffic.arrivals]
+    assert sum(60 <= due < 70 for due in dues) == pytest.approx(2000, rel=0.1)
+    assert 95 < dues[-1] < 100
+    early = Plan(("",), "chat", Prompts.CHAT, spikes=(Spike(5, 10, 10),))
+    assert early.seconds_of(early.traffic()) == 60
 
 
 def test_in_a_mix_the_chat_surges_and_the_agents_do_not() -> None:
