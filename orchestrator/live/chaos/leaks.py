@@ -33,7 +33,7 @@ def leaks(cluster: Processes) -> tuple[str, ...]:
     except RegistryUnavailable as error:
         return (f"the registry cannot be looked into: {error}",)
     return (
-        *_of_fleet(fleet, cluster.replicas),
+        *of_fleet(fleet, cluster.replicas),
         *(each for name, text in cluster.metrics().items() for each in of_gateway(name, text)),
         *of_registry(slots, fleet.replicas),
     )
@@ -79,13 +79,16 @@ def _of_slot(
         )
 
 
-def _of_fleet(fleet: FleetState, replicas: Iterable[str]) -> Iterator[str]:
+def of_fleet(fleet: FleetState, replicas: Iterable[str]) -> Iterator[str]:
+    """What is in use by what the leader knows, and where it does not know `replicas`."""
     states = {str(state.record.replica_id): state for state in fleet.replicas}
     for name in sorted(set(replicas) - set(states)):
         yield f"the leader does not know {name}"
     for name in sorted(set(states) - set(replicas)):
         yield f"the leader knows {name}, which is gone"
     for name, state in states.items():
+        if not state.is_fresh:
+            yield f"{name} has not reported lately"
         snapshot = state.snapshot
         for count, what in (
             (snapshot.blocks_used, "blocks in use"),

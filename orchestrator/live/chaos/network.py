@@ -68,6 +68,14 @@ class Network:
         """Reset what is open between the two, once."""
         self._change(one, other, Way.sever)
 
+    def way(self, one: str, other: str) -> Way:
+        """The one that connections between the two take, to look at."""
+
+        async def find() -> Way:
+            return self._way(one, other)
+
+        return self._loop.run(find())
+
     def heal_all(self) -> None:
         for pair in tuple(self._ways):
             self.heal(*sorted(pair))

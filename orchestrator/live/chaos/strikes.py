@@ -3,8 +3,8 @@
 A strike is a generator: it does something, yields for how many seconds it has
 nothing to do, and does the next thing. So one thread makes many faults happen
 at once (timeline.py), and it is the main thread, with which members live and
-die. Faults may overlap in any way: who is killed twice is dead once, and what
-one strike has started another may kill before it serves.
+die. Faults may overlap in any way: what two of them hold ends with the later one, and
+what one strike has started another may kill before it serves.
 
 `leader` and `node-N` mean whom they name at the moment of the strike. What a
 skew covers is told in launcher.py; since no process has a clock of its own, a
@@ -18,6 +18,7 @@ import signal
 import threading
 import time
 from contextlib import suppress
+from functools import partial
 from itertools import product
 
 from orchestrator.chaos.faults import (
@@ -35,7 +36,9 @@ from orchestrator.chaos.faults import (
     Skew,
     Slow,
 )
+from orchestrator.chaos.holds import Holds
 from orchestrator.live import operator_client
+from orchestrator.live.chaos.disturbances import Disturbances
 from orchestrator.live.chaos.forks import DidNotStart
 from orchestrator.live.chaos.process import STOP_S_MAX
 from orchestrator.live.chaos.processes import REDIS, NotHealthy, Processes
@@ -58,13 +61,15 @@ class Strikes:
     def __init__(self, cluster: Processes) -> None:
         self.failures: list[str] = []  # a sentence for each fault that failed to happen
         self._cluster = cluster
-        self._down: set[str] = set()  # members that a strike has ended, and will start
+        self._down = Holds()  # members that a strike has ended, and will start
+        self._stopped = Holds()  # lives, by name and pid: who begins anew is not stopped
+        self._disturbances = Disturbances(cluster.network)
 
     def supervise(self) -> None:
         """Start again who died by himself, as whatever deploys a cluster would."""
         for name, member in self._cluster.members.items():
             is_due = time.monotonic() - member.born_s > RESTART_S
-            if is_due and not member.is_alive and name not in self._down:
+            if is_due and not member.is_alive and not self._down.wants(name):
                 member.launch(skew_s=member.skew_s)
 
     def leader(self) -> str:
@@ -119,25 +124,27 @@ class Strikes:
         return (who,)
 
     def _kill(self, names: tuple[str, ...], seconds: float) -> Steps:
-        self._down.update(names)
         for name in names:
             (self._cluster.redis if name == REDIS else self._cluster.members[name]).kill()
+            self._down.begin(name, nothing)  # who is down already may be stopping in order
         yield seconds
-        self._down.difference_update(names)
-        if REDIS in names:
+        for name in names:
+            self._down.end(name, partial(self._begin, name))
+        for name in names:
+            yield from self._started(name)
+
+    def _begin(self, name: str, *, skew_s: float = 0.0) -> None:
+        """Start who was ended; nobody where it has left for good meanwhile."""
+        if name == REDIS:
             self._cluster.redis.revive()
             self._reach_redis()
-        for name in names:
-            if name != REDIS:
-                self._cluster.members[name].ensure_launched()
-        for name in names:
-            if name != REDIS:
-                yield from self._started(name)
+        elif name in self._cluster.members:
+            self._cluster.members[name].ensure_launched(skew_s=skew_s)
 
     def _started(self, name: str) -> Steps:
-        """Until it listens, or another strike has killed it."""
-        member = self._cluster.members[name]
-        while member.is_alive and not member.address:
+        """Until it listens, or another strike has ended it."""
+        member = self._cluster.members.get(name)
+        while member is not None and member.is_alive and not member.address:
             yield LOOK_S
 
     def _flush(self) -> Steps:
@@ -148,15 +155,21 @@ class Strikes:
         if redis.is_alive:
             redis.flush()
 
-    def _signal(self, name: str, number: signal.Signals) -> None:
-        (self._cluster.redis if name == REDIS else self._cluster.members[name]).signal(number)
-
     def _pause(self, names: tuple[str, ...], seconds: float) -> Steps:
-        for name in names:
-            self._signal(name, signal.SIGSTOP)
+        lives = [(name, self._pid(name)) for name in names]
+        for life in lives:
+            self._stopped.begin(life, partial(self._signal, *life, signal.SIGSTOP))
         yield seconds
-        for name in names:
-            self._signal(name, signal.SIGCONT)
+        for life in lives:
+            self._stopped.end(life, partial(self._signal, *life, signal.SIGCONT))
+
+    def _pid(self, name: str) -> int:
+        return (self._cluster.redis if name == REDIS else self._cluster.members[name]).pid
+
+    def _signal(self, name: str, pid: int, number: signal.Signals) -> None:
+        """Nothing where that life is over."""
+        if (name == REDIS or name in self._cluster.members) and self._pid(name) == pid:
+            (self._cluster.redis if name == REDIS else self._cluster.members[name]).signal(number)
 
     def _slow(self, names: tuple[str, ...], times: float, seconds: float) -> Steps:
         """It runs for one part in so many, in turns too short to be taken for death."""
@@ -167,24 +180,22 @@ class Strikes:
             yield running_s
 
     def _restart(self, name: str, *, skew_s: float) -> Steps:
-        yield from self._ended(name)
-        self._cluster.members[name].ensure_launched(skew_s=skew_s)
+        yield from self._left(name)
+        self._down.end(name, partial(self._begin, name, skew_s=skew_s))
         yield from self._started(name)
         until = time.monotonic() + MEET_S_MAX
         while time.monotonic() < until and not self._cluster.is_serving():
             yield LOOK_S
 
-    def _ended(self, name: str) -> Steps:
-        """Whoever comes back from here starts it again, or forgets it, at once."""
-        self._down.add(name)
+    def _left(self, name: str) -> Steps:
+        """Stop it in order; it is held down until who comes back from here ends that."""
         member = self._cluster.members[name]
-        member.ask_to_stop()
+        self._down.begin(name, member.ask_to_stop)
         until = time.monotonic() + STOP_S_MAX
         while member.is_alive:
             yield LOOK_S
             if time.monotonic() > until:
                 member.kill()
-        self._down.discard(name)
 
     def _scale(self, replicas: int) -> Steps:
         there = sorted(self._cluster.replicas)
@@ -197,8 +208,9 @@ class Strikes:
         for name in reversed(there):
             if name not in wanted:
                 yield from self._drained(name)
-                yield from self._ended(name)
+                yield from self._left(name)
                 self._cluster.forget(name)
+                self._down.end(name, nothing)
 
     def _drained(self, name: str) -> Steps:
         """What it runs moves elsewhere first; where nobody leads, it stops without."""
@@ -215,35 +227,23 @@ class Strikes:
             yield LOOK_S
 
     def _disturb(self, fault: Delay | Loss | Part | Break) -> Steps:
-        network = self._cluster.network
         pairs = [
             pair
             for pair in product(self._named(fault.one), self._named(fault.other))
             if pair[0] != pair[1]
         ]  # `leader` may be the very member that it is parted from
-        match fault:
-            case Delay(_, _, delay_s, seconds):
-                for pair in pairs:
-                    network.delay(*pair, delay_s)
-                yield seconds
-                for pair in pairs:
-                    network.delay(*pair, 0.0)
-            case Loss(_, _, share, seconds):
-                for pair in pairs:
-                    network.lose(*pair, share)
-                yield seconds
-                for pair in pairs:
-                    network.lose(*pair, 0.0)
-            case Part(_, _, seconds):
-                for pair in pairs:
-                    network.part(*pair)
-                yield seconds
-                for pair in pairs:
-                    network.join(*pair)
-            case Break():
-                for pair in pairs:
-                    network.sever(*pair)
+        if isinstance(fault, Break):
+            for pair in pairs:
+                self._cluster.network.sever(*pair)
+        else:
+            self._disturbances.begin(fault, pairs)
+            yield fault.seconds
+            self._disturbances.end(fault, pairs)
 
     def _reach_redis(self) -> None:
         """Everybody's way to it leads to the server that is the primary now."""
         self._cluster.network.redirect(REDIS, self._cluster.redis.port)
+
+
+def nothing() -> None:
+    """Nobody needs to do anything."""

@@ -72,6 +72,10 @@ class Way:
         for connection in tuple(self.connections):
             connection.reset()
 
+    @property
+    def is_parted(self) -> bool:
+        return not self._is_joined.is_set()
+
     async def joined(self) -> None:
         """Returns while the two are not parted."""
         await self._is_joined.wait()

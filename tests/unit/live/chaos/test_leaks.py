@@ -6,10 +6,11 @@ from dataclasses import replace
 
 import pytest
 
-from orchestrator.live.chaos.leaks import of_gateway, of_registry
-from orchestrator.live.operator_client import ReplicaState
+from orchestrator.live.chaos.leaks import of_fleet, of_gateway, of_registry
+from orchestrator.live.operator_client import FleetState, ReplicaState
 from orchestrator.registry.audit import SlotHoldings
 from orchestrator.registry.keys import Lease, LeaseState
+from protos import control_pb2 as pb
 from protos.messages import ModelCard, ReplicaId, Snapshot
 from protos.registry import ReplicaRecord
 
@@ -85,3 +86,40 @@ kv_blocks_cached{replica="replica-0"} 30.0
     assert list(of_gateway("gateway-0", text)) == [
         'gateway-0 counts 3 kv_blocks_promised{replica="replica-0"}'
     ]
+
+
+def test_a_fleet_at_rest_holds_nothing() -> None:
+    assert list(of_fleet(FleetState((state(),), ()), [A])) == []
+
+
+def test_what_a_replica_still_works_on_is_a_leak() -> None:
+    idle = state().snapshot
+    for snapshot, sentence in (
+        (replace(idle, blocks_used=3), "replica-a has 3 blocks in use"),
+        (replace(idle, sequences_running=3), "replica-a has 3 sequences running"),
+        (replace(idle, sequences_waiting=3), "replica-a has 3 sequences waiting"),
+    ):
+        busy = replace(state(), snapshot=snapshot)
+        assert list(of_fleet(FleetState((busy,), ()), [A])) == [sentence]
+
+
+def test_a_replica_that_takes_no_work_is_not_as_before() -> None:
+    draining = replace(state(), snapshot=replace(state().snapshot, draining=True))
+    assert list(of_fleet(FleetState((draining,), ()), [A])) == ["replica-a takes no work"]
+
+
+def test_who_has_not_reported_lately_may_hold_anything() -> None:
+    stale = replace(state(), is_fresh=False)
+    assert list(of_fleet(FleetState((stale,), ()), [A])) == ["replica-a has not reported lately"]
+
+
+def test_a_move_under_way_is_a_leak() -> None:
+    moves = (pb.MoveStatus(sequence_id="s-1"),)
+    told = list(of_fleet(FleetState((state(),), moves), [A]))
+    assert told == ["a move of s-1 is under way"]
+
+
+def test_the_leader_knows_who_is_there_and_nobody_else() -> None:
+    fleet = FleetState((state(),), ())
+    assert list(of_fleet(fleet, [A, "replica-b"])) == ["the leader does not know replica-b"]
+    assert list(of_fleet(fleet, [])) == ["the leader knows replica-a, which is gone"]
