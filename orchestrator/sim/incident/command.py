@@ -3,7 +3,7 @@
 The same requests at the same times, one replica. Two models keep KV in
 contiguous runs, as the incident's stack did; two are the production engine.
 In virtual time it needs neither a GPU nor Ray, Redis or torch; `--live` lets a
-real model compute the same in small, by the wall clock.
+real model compute the same in small, and counts the time that it computes.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ LIVE = "orchestrator.live.incident.play"  # loaded by name: it needs torch, the 
 
 @click.command(name="incident")
 @click.option("--seed", type=click.IntRange(0), default=0, show_default=True)
-@click.option("--live", is_flag=True, help="A real model on this CPU, a quarter the size.")
+@click.option("--live", is_flag=True, help="A real model on this CPU, in small.")
 @click.option("--model", default="tiny", show_default=True, metavar="PATH|smollm2|tiny")
 @click.option("--json", "json_path", type=click.Path(path_type=Path), help="Write all figures.")
 @click.option("--plot", "plot_path", type=click.Path(path_type=Path), help="Draw a picture here.")

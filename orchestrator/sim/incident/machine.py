@@ -2,7 +2,7 @@
 
 The replay asks a machine what the time is and lets it compute. The simulated
 one computes nothing and says that it took as long as a GPU would; the live one
-(orchestrator/live/incident) runs a real model by the wall clock.
+(orchestrator/live/incident) runs a real model and counts what it computes.
 """
 
 from __future__ import annotations

@@ -66,6 +66,14 @@ def test_out_of_memory_needs_failures_at_about_a_quarter_free() -> None:
     assert not free_but_out_of_memory(model()).appears
 
 
+def test_out_of_memory_needs_most_failures_to_be_for_want_of_one_piece() -> None:
+    short = replace(FAILURE, free=4000, enough_was_free=False)
+    half = replace(model(failed=4), failures=(FAILURE, FAILURE, short, short))
+    most = replace(model(failed=3), failures=(FAILURE, FAILURE, short))
+    assert not free_but_out_of_memory(half).appears
+    assert free_but_out_of_memory(most).appears
+
+
 def test_a_trade_needs_both_sides() -> None:
     assert trade(model(ttft=2.0, failed=1), model(ttft=0.5, failed=3)).appears
     assert not trade(model(ttft=0.4, failed=1), model(ttft=0.5, failed=3)).appears
