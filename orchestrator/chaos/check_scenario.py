@@ -7,10 +7,11 @@ from collections.abc import Iterator
 from dataclasses import fields
 
 from orchestrator.chaos.bad_scenario import BadScenario
-from orchestrator.chaos.faults import Fault, Scale, Skew
+from orchestrator.chaos.faults import Break, Delay, Fault, Loss, Part, Restart, Scale, Skew
 from orchestrator.chaos.scenario import Load, Scenario
 
 CLASSES = ("interactive", "agent", "batch")
+REDIS, LEADER = "redis", "leader"
 MEMBER = re.compile(r"(replica|gateway|control|node)-(\d+)")
 
 
@@ -71,16 +72,48 @@ def _of_fault(fault: Fault, sizes: dict[str, int]) -> Iterator[str]:
             case "who" | "one" | "other":
                 for name in (value,) if isinstance(value, str) else value:
                     yield from _of_member(name, field.name, sizes)
+                    yield from _of_redis(name, fault)
             case "seconds" | "delay_s" if value < 0 and not isinstance(fault, Skew):
                 yield f"{field.name}: must not be negative"
             case "times" | "replicas" if value < 1:
                 yield f"{field.name}: must be at least 1"
             case "share" if not 0 <= value < 1:
                 yield "share: must be from 0 to less than 1"
+    yield from _of_pair(fault)
+
+
+def _of_redis(name: str, fault: Fault) -> Iterator[str]:
+    """What it has no way to suffer, in any world."""
+    match fault:
+        case Restart() if name == REDIS:
+            yield "who: redis has no orderly restart; kill it, or let it fail over"
+        case Skew() if name == REDIS:
+            yield "who: the clock of redis cannot be moved"
+        case _:
+            pass
+
+
+def _of_pair(fault: Fault) -> Iterator[str]:
+    """Between a member and itself there is no way on which anything could be wrong."""
+    match fault:
+        case Delay(one, other) | Loss(one, other) | Part(one, other) | Break(one, other):
+            if members(one) & members(other):
+                yield f"other: {other!r} has no way to itself, and is {one!r} or a part of it"
+        case _:
+            pass
+
+
+def members(name: str) -> set[str]:
+    """Who is meant: of a node its replica and its gateway."""
+    kind, _, number = name.partition("-")
+    return {f"replica-{number}", f"gateway-{number}"} if kind == "node" else {name}
 
 
 def _of_member(name: str, key: str, sizes: dict[str, int]) -> Iterator[str]:
-    if name in ("redis", "leader"):
+    if name == REDIS or (name == LEADER and sizes["control"]):
+        return
+    if name == LEADER:
+        yield f"{key}: without control planes there is no leader"
         return
     matched = MEMBER.fullmatch(name)
     if matched is None:

@@ -2,7 +2,7 @@
 
 In a simulated cluster, on processes of this machine, or against a cluster that
 runs somewhere. Exits with 1 if a rule broke, after the line that plays it
-again.
+again, and if nothing could be played at all.
 """
 
 from __future__ import annotations
@@ -106,12 +106,14 @@ def run(
     if json_path is not None:
         gathering.write_json(json_path)
     if report is not None:
-        gathering.write_page(report, again.line(" ".join(scenarios), seed, seeds=seeds))
+        gathering.write_page(report, again.line_of_all(scenarios, seed, seeds=seeds))
     show_table(gathering)
     show_failures(gathering, again)
     show_sum(gathering, time.perf_counter() - began)
     if not where.is_simulated:
-        show_kept(gathering.keep_failures(folder, {"logs": str(folder / LOGS)}))
+        show_kept(gathering.keep_failures(folder, again, {"logs": str(folder / LOGS)}))
+    if not gathering.played:
+        raise click.ClickException("nothing was played: this world can do none of it")
     if gathering.failures:
         raise SystemExit(1)
 

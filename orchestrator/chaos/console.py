@@ -69,8 +69,9 @@ def show_failures(gathering: Gathering, again: Again) -> None:
 def show_sum(gathering: Gathering, wall_s: float) -> None:
     totals = gathering.totals
     events = totals["steps"] + totals["messages"]
+    skipped = f", {len(gathering.skipped)} skipped" if gathering.skipped else ""
     click.echo(
-        f"{len(gathering.results)} runs, {totals['requests']} requests, {totals['moves']} moves,"
+        f"{gathering.played} runs{skipped}, {totals['requests']} requests, {totals['moves']} moves,"
         f" {totals['resumptions']} resumptions, {totals['takeovers']} takeovers,"
         f" {events} events in {wall_s:.0f} s"
     )

@@ -31,12 +31,16 @@ def summary(run: Run) -> Json:
         "seed": run.seed,
         "passed": verdict.is_passed,
         "breaches": list(verdict.breaches),
-        "aims": [{"met": aim.is_met, "aim": aim.sentence} for aim in verdict.aims],
+        "aims": [
+            {"met": aim.is_met, "hard": aim.is_hard, "aim": aim.sentence} for aim in verdict.aims
+        ],
         "requests": len(observed.heard),
         "ends": _by_name(verdict.ends),
         "wrong_streams": _by_name(verdict.wrong),
         "leaks": list(observed.leaks),
         "recovery_s": verdict.recovery_s,
+        "silence_s": verdict.silence_s,
+        "not_compared": verdict.not_compared,
         "faults": [
             {
                 **_fault(one.struck.fault),

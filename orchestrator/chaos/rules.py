@@ -2,7 +2,10 @@
 
 - Every request that was due has an end: an answer, or a reason before its
   first token, within its deadline; or its client left as it meant to.
+- A reason is one of those that servers may have (refusals.py); an error that only
+  stands where a refusal could is none.
 - What a client heard is what it would have heard undisturbed.
+- Where undisturbed answers repeat, nearly all that were given can be compared.
 - A request of which replicas die is refused; no other one is refused as such.
 - When all is quiet nobody holds anything, and the servers' own checks held.
 
@@ -16,6 +19,7 @@ from collections.abc import Iterator, Mapping
 
 from orchestrator.chaos.compare import Difference, common_prefix, difference, difference_of_part
 from orchestrator.chaos.demand import Due
+from orchestrator.chaos.refusals import is_typed
 from orchestrator.chaos.world import Observed
 from orchestrator.workload.heard import End, Heard
 
@@ -23,6 +27,7 @@ POISON = "poison_request"
 STREAM_BROKEN = "stream_broken"
 # After the deadline: a client on a busy machine notices late.
 LATE_S_MAX = 5.0
+NOT_COMPARED_MAX = 0.1  # share of the answers; with more, little was proved
 
 
 def breaches(dues: tuple[Due, ...], observed: Observed, *, deadline_s: float) -> Iterator[str]:
@@ -34,6 +39,7 @@ def breaches(dues: tuple[Due, ...], observed: Observed, *, deadline_s: float) ->
         if due is not None:
             yield from _of_one(due, heard, deadline_s)
             yield from _of_words(heard, observed.expected)
+    yield from _of_comparison(dues, observed)
     yield from (f"leak: {leak}" for leak in observed.leaks)
     yield from (f"the servers broke a rule of their own: {rule}" for rule in observed.broken)
 
@@ -43,6 +49,20 @@ def wrong_streams(observed: Observed) -> Counter[Difference]:
     return Counter(
         found for heard in observed.heard for _, found in _differences(heard, observed.expected)
     )
+
+
+def not_compared(dues: tuple[Due, ...], observed: Observed) -> tuple[int, int]:
+    """Of how many answers nobody knows what is right, and how many answers there are."""
+    poison = {due.number for due in dues if due.is_poison}
+    answered = [one.number for one in observed.heard if one.end is End.ANSWERED]
+    judged = [number for number in answered if number not in poison]
+    return sum(number not in observed.expected for number in judged), len(judged)
+
+
+def _of_comparison(dues: tuple[Due, ...], observed: Observed) -> Iterator[str]:
+    unknown, answers = not_compared(dues, observed)
+    if observed.is_repeatable and unknown > NOT_COMPARED_MAX * answers:
+        yield f"{unknown} of {answers} answers could not be compared"
 
 
 def _attendance(dues: tuple[Due, ...], observed: Observed) -> Iterator[str]:
@@ -69,6 +89,9 @@ def _of_one(due: Due, heard: Heard, deadline_s: float) -> Iterator[str]:
             yield f"{label} was broken off after {heard.tokens} tokens: {code}"
         case End.REFUSED if not heard.code:
             yield f"{label} was refused without a reason"
+        case End.REFUSED if heard.code != STREAM_BROKEN and not is_typed(heard):
+            status = f" and HTTP {heard.status}" if heard.status else ""
+            yield f"{label} was refused with {heard.code!r}{status}: that is a failure, no refusal"
         case End.LEFT if due.leaves_after_s is None:
             yield f"{label} is said to have left, and did not mean to"
         case End.ANSWERED if due.is_poison:

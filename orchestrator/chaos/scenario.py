@@ -65,10 +65,12 @@ class Expectations:
     """What this scenario is for, beyond the rules that hold in each. None: nothing is expected."""
 
     recovery_s: float | None = None  # after each fault
+    silence_s: float | None = None  # of any stream that was open while a fault was on
     refused_max: int | None = None  # requests, poison aside
     refused_classes: tuple[str, ...] | None = None  # of which requests may be refused
     ttft_p99_s: float | None = None  # of interactive requests that came while it was on
     tpot_times: float | None = None  # their median TPOT then, as a multiple of that before
+    crowding_min: int | None = None  # preemptions and refusals: without any there was room for all
 
 
 @dataclass(frozen=True, slots=True)

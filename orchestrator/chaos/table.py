@@ -18,7 +18,8 @@ COLUMNS = (
     "unanswered",
     "broken",
     "leaks",
-    "recovery s",
+    "not compared",
+    "recovery / silence s",
     "TTFT p99 s before/during/after",
     "verdict",
 )
@@ -49,16 +50,16 @@ def cells(runs: Sequence[Json]) -> list[str]:
     played = [run for run in runs if "skipped" not in run]
     if not played:
         return [*[""] * (len(COLUMNS) - 1), f"skipped: {runs[0]['skipped']}"]
-    recovery_s = worst([run["recovery_s"] for run in played])
     return [
         str(sum(run["requests"] for run in played)),
         *(str(ended(played, end)) for end in ("answered", "refused", "left")),
         "/".join(str(sum(run["wrong_streams"].get(k, 0) for run in played)) for k in KINDS),
         *(str(ended(played, end)) for end in ("unanswered", "broken")),
         str(sum(len(run["leaks"]) for run in played)),
-        "" if recovery_s is None else f"{recovery_s:.2f}",
+        str(sum(run["not_compared"] for run in played)),
+        felt(played),
         " / ".join(seconds(worst_ttft_p99(played, phase)) for phase in PHASES),
-        verdict(played),
+        verdict(played, skipped=len(runs) - len(played)),
     ]
 
 
@@ -85,8 +86,24 @@ def seconds(value: float | None) -> str:
     return "-" if value is None else f"{value:.3f}"
 
 
-def verdict(runs: Sequence[Json]) -> str:
+def felt(runs: Sequence[Json]) -> str:
+    """How long faults were felt; nothing where none struck."""
+    if all(run["silence_s"] is None for run in runs):
+        return ""
+    if any(run["faults"] and run["recovery_s"] is None for run in runs):
+        recovery = "not seen"
+    else:
+        recovery = hundredths(worst([run["recovery_s"] for run in runs]))
+    return f"{recovery} / {hundredths(worst([run['silence_s'] for run in runs]))}"
+
+
+def hundredths(value: float | None) -> str:
+    return "-" if value is None else f"{value:.2f}"
+
+
+def verdict(runs: Sequence[Json], *, skipped: int) -> str:
     failed = sum(not run["passed"] for run in runs)
     missed = sum(not aim["met"] for run in runs for aim in run["aims"])
     word = f"{failed} of {len(runs)} FAILED" if failed else "passed"
-    return f"{word}, {missed} aims missed" if missed else word
+    aims = f", {missed} aims missed" if missed else ""
+    return word + aims + (f", {skipped} skipped" if skipped else "")

@@ -10,7 +10,7 @@ from orchestrator.chaos.compare import Difference
 from orchestrator.chaos.demand import demand
 from orchestrator.chaos.phases import Fared, Trouble, fared, trouble
 from orchestrator.chaos.recovery import Recovery, recoveries
-from orchestrator.chaos.rules import breaches, wrong_streams
+from orchestrator.chaos.rules import breaches, not_compared, wrong_streams
 from orchestrator.chaos.scenario import Scenario
 from orchestrator.chaos.world import Observed
 from orchestrator.workload.heard import End
@@ -18,7 +18,7 @@ from orchestrator.workload.heard import End
 
 @dataclass(frozen=True, slots=True)
 class Verdict:
-    """A run passes if no rule was broken; what was expected of it stands beside."""
+    """A run passes if no rule was broken and no hard expectation missed; soft ones stand beside."""
 
     breaches: tuple[str, ...]
     aims: tuple[Aim, ...]
@@ -27,10 +27,11 @@ class Verdict:
     trouble: Trouble
     groups: tuple[Fared, ...]
     recoveries: tuple[Recovery, ...]
+    not_compared: int  # answers of which nobody knows what is right
 
     @property
     def is_passed(self) -> bool:
-        return not self.breaches
+        return not self.breaches and all(aim.is_met for aim in self.aims if aim.is_hard)
 
     @property
     def missed(self) -> tuple[str, ...]:
@@ -44,6 +45,11 @@ class Verdict:
         seen = [seconds for seconds in known if seconds is not None]
         return max(seen, default=None) if len(seen) == len(known) else None
 
+    @property
+    def silence_s(self) -> float | None:
+        """The longest of any stream while something was wrong; None: no fault struck."""
+        return max((one.silence_s for one in self.recoveries), default=None)
+
 
 def judge(scenario: Scenario, seed: int, observed: Observed) -> Verdict:
     """Pure: the same for the same."""
@@ -56,10 +62,11 @@ def judge(scenario: Scenario, seed: int, observed: Observed) -> Verdict:
     recovered = recoveries(dues, heard, observed.struck, when, objectives)
     return Verdict(
         breaches=tuple(breaches(dues, observed, deadline_s=objectives.deadline_s)),
-        aims=tuple(aims(scenario.expect, dues, heard, groups, recovered)),
+        aims=tuple(aims(scenario.expect, dues, heard, groups, recovered, observed.totals)),
         ends=dict(Counter(one.end for one in heard)),
         wrong=dict(wrong_streams(observed)),
         trouble=when,
         groups=groups,
         recoveries=recovered,
+        not_compared=not_compared(dues, observed)[0],
     )

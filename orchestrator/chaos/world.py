@@ -32,6 +32,8 @@ class Observed:
     totals: Mapping[str, int]  # what the servers counted: moves, resumptions, preemptions...
     seconds: float  # it took, on the world's own clock
     broken: tuple[str, ...] = ()  # rules that the servers themselves found broken, a sentence each
+    # Whether the same request says the same twice in this world, so that all can be compared.
+    is_repeatable: bool = True
 
 
 class CannotDo(Exception):

@@ -6,10 +6,12 @@ another one needs.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from importlib import import_module
 from pathlib import Path
+from shlex import quote
 from typing import Any, Protocol, cast
 
 from orchestrator.chaos.world import World
@@ -26,6 +28,11 @@ class Where(Protocol):
     @property
     def is_simulated(self) -> bool: ...
 
+    @property
+    def model(self) -> str | None:
+        """Whose words are heard; None: none's, or whatever is served there."""
+        ...
+
     def words(self) -> str:
         """The options that choose it again."""
         ...
@@ -36,6 +43,7 @@ class Where(Protocol):
 @dataclass(frozen=True, slots=True)
 class Simulated:
     is_simulated = True
+    model = None
 
     def words(self) -> str:
         return "--sim"
@@ -51,7 +59,7 @@ class Local:
     is_simulated = False
 
     def words(self) -> str:
-        return f"--local --model {self.model}"
+        return options({"--local": "", "--model": self.model})
 
     def open(self) -> AbstractContextManager[World]:
         return cast(AbstractContextManager[World], named(LOCAL)(self.model, self.keep))
@@ -65,6 +73,13 @@ class Cluster:
     context: str | None
     netem_image: str | None
 
+    def options(self) -> dict[str, str | None]:
+        return {
+            "--kubectl": self.namespace,
+            "--kubectl-context": self.context,
+            "--netem-image": self.netem_image,
+        }
+
 
 @dataclass(frozen=True, slots=True)
 class Target:
@@ -75,7 +90,8 @@ class Target:
     is_simulated = False
 
     def words(self) -> str:
-        return f"--target {self.url}"
+        own = {"--target": self.url, "--model": self.model, "--control": self.control}
+        return options(own | ({} if self.cluster is None else self.cluster.options()))
 
     def open(self) -> AbstractContextManager[World]:
         kubectl = None
@@ -87,6 +103,16 @@ class Target:
             )
         opened = named(TARGET)(self.url, model=self.model, control=self.control, kubectl=kubectl)
         return cast(AbstractContextManager[World], opened)
+
+
+def options(given: Mapping[str, str | None]) -> str:
+    """As a shell takes them: without those that were not given, and flags without a value."""
+    words = (
+        f"{name} {quote(value)}" if value else name
+        for name, value in given.items()
+        if value is not None
+    )
+    return " ".join(words)
 
 
 def named(place: str) -> Any:

@@ -104,7 +104,8 @@ class Target:
         }
         struck = tuple(one for one in strikes if isinstance(one, Struck))
         failed = tuple(one for one in strikes if isinstance(one, str))
-        return Observed(heard, expected, struck, (*failed, *scars, *leaks), totals, seconds)
+        left = (*failed, *scars, *leaks)
+        return Observed(heard, expected, struck, left, totals, seconds, is_repeatable=False)
 
     async def _prepare(self, scenario: Scenario) -> None:
         if any(load.is_poison for load in scenario.loads):

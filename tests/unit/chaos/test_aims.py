@@ -24,7 +24,7 @@ def judged(expect: Expectations, changes: dict[int, dict[str, Any]], *faults: St
     return judge(scenario, 0, replace(observed(records), struck=faults))
 
 
-REFUSED: dict[str, Any] = {"end": End.REFUSED, "code": "no_room", "first_s": None, "said": ()}
+REFUSED: dict[str, Any] = {"end": End.REFUSED, "code": "queue_full", "first_s": None, "said": ()}
 
 
 @pytest.mark.parametrize(
@@ -38,6 +38,10 @@ REFUSED: dict[str, Any] = {"end": End.REFUSED, "code": "no_room", "first_s": Non
         (Expectations(ttft_p99_s=0.05), {}, "at most 0.05 expected", False),
         (Expectations(tpot_times=1.2), {}, "TPOT p50 of interactive 1.00 times", True),
         (Expectations(recovery_s=5.0), {}, "recovery from kill in 0.00 s, 5 expected", True),
+        (Expectations(silence_s=0.02), {}, "silent for 0.02 s during kill, 0.02 expected", True),
+        (Expectations(silence_s=0.01), {}, "silent for 0.02 s during kill, 0.01 expected", False),
+        (Expectations(crowding_min=1), {}, "0 preemptions and 0 refused, at least 1", False),
+        (Expectations(crowding_min=1), {3: REFUSED}, "0 preemptions and 1 refused", True),
     ],
 )
 def test_an_expectation_is_met_or_missed(
@@ -61,6 +65,40 @@ def test_no_recovery_is_a_missed_one() -> None:
     late = {n: {"first_s": 30.0} for n, one in enumerate(as_due(SCENARIO, 0)) if one.due_s >= 4.0}
     (aim,) = judged(Expectations(recovery_s=5.0), late, struck(4.0, 5.0)).aims
     assert aim.sentence == "no recovery from kill was seen, 5 s expected"
+
+
+@pytest.mark.parametrize(
+    ("expect", "is_passed"),
+    [
+        (Expectations(refused_max=0), False),
+        (Expectations(refused_classes=("agent",)), False),
+        (Expectations(crowding_min=2), False),
+        (Expectations(ttft_p99_s=0.01), True),
+        (Expectations(recovery_s=0.0), True),
+        (Expectations(silence_s=0.01), True),
+    ],
+)
+def test_who_was_refused_is_judged_in_every_world_and_how_fast_in_the_simulator(
+    expect: Expectations, is_passed: bool
+) -> None:
+    refused = next(n for n, one in enumerate(as_due(SCENARIO, 0)) if one.due_s >= 4.0)
+    verdict = judged(expect, {refused: REFUSED}, struck(4.0, 8.0))
+    assert verdict.missed
+    assert verdict.breaches == ()
+    assert verdict.is_passed is is_passed
+
+
+def test_preemptions_are_a_sign_of_crowding() -> None:
+    scenario = replace(SCENARIO, expect=Expectations(crowding_min=1))
+    world = observed(as_due(scenario, 0), totals={"preemptions": 1})
+    assert judge(scenario, 0, world).is_passed
+
+
+def test_a_bad_calm_is_a_missed_recovery() -> None:
+    bad = {n: {"first_s": 30.0} for n, one in enumerate(as_due(SCENARIO, 0)) if one.due_s < 4.0}
+    (aim,) = judged(Expectations(recovery_s=5.0), bad, struck(4.0, 5.0)).aims
+    assert not aim.is_met
+    assert aim.sentence.startswith("recovery from kill is unknown: less than half")
 
 
 def test_nothing_is_said_of_what_was_not_expected() -> None:

@@ -95,7 +95,23 @@ def test_what_is_wrong_is_named_with_file_and_key(tmp_path: Path, text: str, mes
         ('kind = "kill"\nwho = "node-2"\nseconds = 1', "there is no node-2"),
         ('kind = "kill"\nwho = "redis"\nseconds = -1', "seconds: must not be negative"),
         ('kind = "slow"\nwho = "redis"\nseconds = 1\ntimes = 0.5', "times: must be at least 1"),
-        ('kind = "restart"\nwho = ["redis", "dog"]', "who: 'dog' is not"),
+        ('kind = "restart"\nwho = ["gateway-0", "dog"]', "who: 'dog' is not"),
+        ('kind = "restart"\nwho = ["gateway-0", "redis"]', "who: redis has no orderly restart"),
+        ('kind = "skew"\nwho = "redis"\nseconds = 1', "who: the clock of redis cannot be moved"),
+        (
+            'kind = "part"\none = "redis"\nother = "redis"\nseconds = 1',
+            "own.toml: faults[0]: other: 'redis' has no way to itself",
+        ),
+        ('kind = "break"\none = "node-0"\nother = "gateway-0"', "other: 'gateway-0' has no way"),
+        (
+            'kind = "delay"\none = "gateway-1"\nother = "gateway-1"\nseconds = 1\ndelay_s = 1',
+            "other: 'gateway-1' has no way to itself",
+        ),
+        (
+            'kind = "loss"\none = "leader"\nother = "leader"\nseconds = 1\nshare = 0.1',
+            "other: 'leader' has no way to itself",
+        ),
+        ('kind = "break"\none = "gateway-0"\nother = "gateway-x"', "other: 'gateway-x' is not"),
         ('kind = "scale"\nreplicas = 0', "replicas: must be at least 1"),
         (
             'kind = "loss"\none = "redis"\nother = "gateway-0"\nshare = 1\nseconds = 1',
@@ -107,6 +123,13 @@ def test_a_fault_that_makes_no_sense_is_named(tmp_path: Path, fault: str, messag
     with pytest.raises(BadScenario) as raised:
         load_file(written(tmp_path, f"{HEAD}[[faults]]\nat_s = 1\n{fault}\n"))
     assert message in str(raised.value)
+
+
+def test_without_control_planes_there_is_no_leader(tmp_path: Path) -> None:
+    shape = "[shape]\ncontrol_planes = 0\n"
+    fault = '[[faults]]\nat_s = 1\nkind = "kill"\nwho = "leader"\nseconds = 1\n'
+    with pytest.raises(BadScenario, match="who: without control planes there is no leader"):
+        load_file(written(tmp_path, HEAD + shape + fault))
 
 
 def test_an_unknown_name_is_told() -> None:
@@ -124,6 +147,13 @@ def test_half_the_time_has_everything_in_half_the_time() -> None:
     assert stretched("spike-x10-chat").loads[0].spikes[0].at_s == 2.0
     part = stretched("partition-replicas").faults[0].fault
     assert isinstance(part, Part) and part.seconds == 2.0
+
+
+def test_half_a_storm_has_faults_of_half_the_length() -> None:
+    storm = load("storm")
+    half = lasting(storm, storm.seconds / 2).storm
+    assert storm.storm is not None and half is not None
+    assert half.seconds == tuple(seconds / 2 for seconds in storm.storm.seconds)
 
 
 def test_a_clock_jumps_as_far_in_half_the_time() -> None:

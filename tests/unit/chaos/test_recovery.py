@@ -39,6 +39,37 @@ def test_recovery_lasts_until_the_first_request_after_the_last_bad_one() -> None
     assert recovery.seconds == 2.0
 
 
+def test_a_good_moment_before_a_bad_one_is_no_recovery() -> None:
+    """Right after the strike all is well, and later it is not."""
+    (recovery,) = recovered(one_each_half_second({7.0}), struck(4.0, 8.0))
+    assert recovery.seconds == 3.5
+
+
+def test_what_the_next_fault_does_is_no_delay_of_the_recovery_before() -> None:
+    records = one_each_half_second({4.0, 7.0, 7.5})
+    first, second = recovered(records, struck(4.0, 4.5), struck(6.5, 7.0))
+    assert (first.seconds, second.seconds) == (0.5, 1.5)
+
+
+def test_a_fault_that_is_felt_when_the_next_one_strikes_is_felt_until_both_are_over() -> None:
+    records = one_each_half_second({4.0, 6.0, 7.0})
+    first, second = recovered(records, struck(4.0, 4.5), struck(6.5, 7.0))
+    assert (first.seconds, second.seconds) == (3.5, 1.0)
+
+
+def test_the_order_in_which_faults_are_told_does_not_matter() -> None:
+    records, one, other = one_each_half_second({4.0, 7.0}), struck(4.0, 9.0), struck(6.5, 7.0)
+    assert recovered(records, one, other) == recovered(records, other, one)[::-1]
+
+
+def test_a_calm_in_which_most_was_bad_is_no_measure() -> None:
+    bad = {number / 2 for number in range(20) if number % 4}
+    (recovery,) = recovered(one_each_half_second(bad), struck(4.0, 5.0))
+    assert recovery.seconds is None
+    assert not recovery.is_known
+    assert "less than half" in recovery.unknown
+
+
 def test_a_refusal_is_not_goodput() -> None:
     records = one_each_half_second(set())
     records[9] = refused(9, 4.5)

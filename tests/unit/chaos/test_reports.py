@@ -4,28 +4,32 @@ from __future__ import annotations
 
 import json
 import re
+from collections.abc import Iterator
 from dataclasses import replace
 from html.parser import HTMLParser
 from pathlib import Path
 
 import pytest
+from click.testing import CliRunner
 
+from orchestrator.chaos import command
 from orchestrator.chaos.again import Again
+from orchestrator.chaos.console import show_sum
 from orchestrator.chaos.gathering import WHOLE_MAX, Gathering
 from orchestrator.chaos.page import page
 from orchestrator.chaos.run import Run, Skipped
-from orchestrator.chaos.table import cells
+from orchestrator.chaos.table import COLUMNS, cells
 from orchestrator.chaos.verdict import judge
-from orchestrator.chaos.worlds import Local, Simulated, Target
+from orchestrator.chaos.worlds import Cluster, Local, Simulated, Target
 from tests.unit.chaos.made_up import SCENARIO, observed, refused, struck
 from tests.unit.chaos.test_verdict import as_due
 
 NASTY = "<script>alert('&')</script>"
 
 
-def run_of(seed: int = 0, leaks: tuple[str, ...] = ()) -> Run:
+def run_of(seed: int = 0, leaks: tuple[str, ...] = (), code: str = "queue_full") -> Run:
     records = as_due(SCENARIO, seed)
-    records[0] = refused(0, records[0].due_s, code=NASTY)
+    records[0] = refused(0, records[0].due_s, code=code)
     world = observed(records, leaks=leaks, struck=(struck(4.0, 5.0),))
     return Run(SCENARIO, seed, world, judge(SCENARIO, seed, world))
 
@@ -51,7 +55,7 @@ class Tags(HTMLParser):
 
 
 def test_a_page_needs_nothing_else_and_escapes_what_servers_said() -> None:
-    gathering = gathered(run_of(leaks=(NASTY,)))
+    gathering = gathered(run_of(leaks=(NASTY,), code=NASTY))
     text = page(gathering.results, gathering.shown, "blockyard chaos run x")
     tags = Tags()
     tags.feed(text)
@@ -85,17 +89,22 @@ def test_the_record_has_figures_and_requests(tmp_path: Path) -> None:
     assert (record["runs"], record["passed"], result["passed"]) == (1, 1, True)
     assert result["ends"]["refused"] == 1
     assert result["faults"][0]["kind"] == "kill"
-    assert result["heard"][0]["code"] == NASTY
+    assert result["heard"][0]["code"] == "queue_full"
     assert {group["phase"] for group in result["phases"]} == {"before", "during", "after"}
 
 
 def test_a_failure_is_kept_with_all_that_its_replay_needs(tmp_path: Path) -> None:
     gathering = gathered(run_of(), run_of(3, leaks=("a block",)))
-    (path,) = gathering.keep_failures(tmp_path, {"logs": "there"})
+    (path,) = gathering.keep_failures(
+        tmp_path, Again(Local("tiny", Path("logs")), 5.0, {}), {"logs": "there"}
+    )
     kept = json.loads(path.read_text())
     assert path.name == "chaos-made-up-3.json"
     assert kept["breaches"] == ["leak: a block"]
     assert kept["logs"] == "there"
+    line = "blockyard chaos run made-up --local --model tiny --seed 3 --duration 5"
+    assert (kept["replay"], kept["world"]) == (line, "--local --model tiny")
+    assert (kept["model"], kept["duration_s"]) == ("tiny", 5.0)
     assert len(kept["due"]) == len(kept["heard"]) == len(kept["expected"])
     assert kept["played"]["name"] == "made-up"
 
@@ -115,9 +124,37 @@ def test_what_a_world_cannot_do_is_shown_and_no_failure() -> None:
     assert cells(gathering.results)[-1] == "skipped: no such clock"
 
 
+def test_what_was_skipped_is_counted_beside_what_was_played(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    gathering = gathered(run_of(), Skipped(SCENARIO, 1, "no such clock"))
+    assert cells(gathering.results)[-1] == "passed, 1 skipped"
+    show_sum(gathering, 1.0)
+    assert capsys.readouterr().out.startswith("1 runs, 1 skipped, ")
+
+
+def test_the_table_tells_how_long_faults_were_felt_and_what_was_not_compared() -> None:
+    run = run_of()
+    few = replace(run.observed, expected={}, is_repeatable=False)
+    unknown = Run(run.scenario, run.seed, few, judge(run.scenario, run.seed, few))
+    shown = dict(zip(COLUMNS, cells(gathered(unknown).results), strict=True))
+    assert shown["recovery / silence s"] == "0.00 / 0.02"
+    assert shown["not compared"] == shown["answered"] != "0"
+
+
+def test_to_play_nothing_at_all_is_a_failure(monkeypatch: pytest.MonkeyPatch) -> None:
+    def skip(*_: object) -> Iterator[Skipped]:
+        yield Skipped(SCENARIO, 0, "no such clock")
+
+    monkeypatch.setattr(command, "results", skip)
+    told = CliRunner().invoke(command.run, ["herd"])
+    assert told.exit_code == 1
+    assert "nothing was played" in told.output
+
+
 def test_a_missed_aim_fails_where_time_is_simulated_only() -> None:
     run = run_of()
-    expecting = replace(run.scenario, expect=replace(run.scenario.expect, refused_max=0))
+    expecting = replace(run.scenario, expect=replace(run.scenario.expect, silence_s=0.0))
     missing = Run(expecting, 0, run.observed, judge(expecting, 0, run.observed))
     assert [
         bool(Gathering(has_aims=has_aims).is_failure(missing)) for has_aims in (True, False)
@@ -136,7 +173,18 @@ def test_a_missed_aim_fails_where_time_is_simulated_only() -> None:
             Again(Target("http://a", None, None, None), None, {"x": "my own/x.toml"}),
             "blockyard chaos run 'my own/x.toml' --target http://a --seed 4",
         ),
+        (
+            Again(Target("http://a", "m y", "b:1", Cluster("yard", "k", "tc:1")), None, {}),
+            "blockyard chaos run x --target http://a --model 'm y' --control b:1"
+            " --kubectl yard --kubectl-context k --netem-image tc:1 --seed 4",
+        ),
     ],
 )
 def test_the_line_that_plays_it_again_names_world_and_seed(again: Again, line: str) -> None:
     assert again.line("x", 4) == line
+
+
+def test_all_scenarios_of_a_run_are_quoted_one_by_one() -> None:
+    again = Again(Simulated(), None, {})
+    line = again.line_of_all(["herd", "my own/x.toml"], 4, seeds=2)
+    assert line == "blockyard chaos run herd 'my own/x.toml' --sim --seed 4 --seeds 2"

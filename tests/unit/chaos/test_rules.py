@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 
 from orchestrator.chaos.compare import Difference
+from orchestrator.chaos.refusals import REFUSALS
 from orchestrator.chaos.rules import breaches, wrong_streams
 from orchestrator.workload.heard import End, Heard
 from tests.unit.chaos.made_up import WORDS, due, heard, observed, refused
@@ -55,6 +56,14 @@ def test_these_ends_are_as_they_may_be(record: Heard, behaviour: dict[str, Any])
         ),
         (heard(1, end=End.BROKEN, said=(WORDS[:4],)), {}, "an end that is none"),
         (refused(1, code=""), {}, "was refused without a reason"),
+        (
+            refused(1, code="internal_error", status=500),
+            {},
+            "was refused with 'internal_error' and HTTP 500: that is a failure, no refusal",
+        ),
+        (refused(1, code="queue_full", status=500), {}, "'queue_full' and HTTP 500: that is"),
+        (refused(1, code="invalid_json", status=400), {}, "that is a failure"),
+        (refused(1, code="internal_error", status=500), {"is_poison": True}, "that is a failure"),
         (heard(1, end=End.LEFT), {}, "is said to have left, and did not mean to"),
         (heard(1), {"is_poison": True}, "is one that replicas die of, and was answered"),
         (heard(1, ended_s=16.0), {}, "ended after 16.0 s, beyond its deadline of 10 s"),
@@ -97,8 +106,28 @@ def test_leaks_and_what_servers_found_themselves_are_told() -> None:
 
 
 def test_what_is_not_repeatable_undisturbed_is_not_compared() -> None:
-    world = observed([heard(1, said=("anything",))], expected={})
+    world = observed([heard(1, said=("anything",))], expected={}, is_repeatable=False)
     assert list(breaches((due(1),), world, deadline_s=DEADLINE_S)) == []
+
+
+@pytest.mark.parametrize(
+    ("unknown", "sentences"), [(1, []), (2, ["2 of 10 answers could not be compared"])]
+)
+def test_where_answers_repeat_nearly_all_must_be_compared(
+    unknown: int, sentences: list[str]
+) -> None:
+    """Refusals and poison are no answers that could be."""
+    records = [heard(number) for number in range(10)] + [refused(10), refused(11)]
+    dues = (*(due(number) for number in range(11)), due(11, is_poison=True))
+    expected = dict.fromkeys(range(unknown, 10), (WORDS,))
+    world = observed(records, expected=expected)
+    assert list(breaches(dues, world, deadline_s=DEADLINE_S)) == sentences
+
+
+@pytest.mark.parametrize("code", sorted(REFUSALS.keys() - {"poison_request"}))
+def test_every_typed_refusal_may_come_as_an_answer_or_as_an_event(code: str) -> None:
+    for status in (REFUSALS[code], 200):
+        assert said_of(refused(1, code=code, status=int(status))) == ""
 
 
 def test_each_choice_is_compared_by_itself() -> None:
