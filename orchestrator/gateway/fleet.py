@@ -28,6 +28,7 @@ from protos.messages import ModelCard, ReplicaId
 from protos.registry import Member, RegistryReader, RegistryUnavailable, ReplicaRecord
 
 log = logging.getLogger(__name__)
+MEETING_POLL_S = 0.01
 
 # Opens a link. It calls back whenever its snapshot() has changed, None included.
 Connect = Callable[[ReplicaRecord, Callable[[], None]], ReplicaClient]
@@ -114,6 +115,18 @@ class Fleet:
         """List the members once, then keep doing so in the background."""
         await self.refresh()
         self._refreshing = asyncio.create_task(self._refresh_forever())
+
+    async def meet(self, within_s: float) -> None:
+        """Until every replica that is listed has spoken, or so long.
+
+        A gateway that takes requests before would refuse them for want of a replica.
+        """
+        try:
+            async with asyncio.timeout(within_s):
+                while any(link.snapshot() is None for link in self._links.values()):
+                    await self._clock.sleep(MEETING_POLL_S)
+        except TimeoutError:
+            log.info("not every replica that is listed has spoken yet")
 
     async def stop(self) -> None:
         """Close every link, and with it every request on it."""

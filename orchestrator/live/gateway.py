@@ -24,6 +24,8 @@ from orchestrator.live.replica_client import GrpcReplicaClient
 from orchestrator.registry.redis import RedisRegistry
 from replicas.model.source import resolve_model
 
+MEET_S_MAX = 2.0  # a replica that is dead but listed holds the doors closed no longer
+
 
 @dataclass(frozen=True, slots=True)
 class LiveGateway:
@@ -41,6 +43,7 @@ class LiveGateway:
     async def start(self) -> None:
         """Both doors answer when this returns; readiness follows the first replica."""
         await self.fleet.start()
+        await self.fleet.meet(MEET_S_MAX)
         await self.server.start()
 
     async def stop(self, grace_s: float) -> None:

@@ -39,6 +39,30 @@ def test_a_replica_that_joins_is_found_and_one_that_leaves_is_let_go() -> None:
     run(scenario())
 
 
+def test_a_gateway_that_starts_meets_who_is_listed_and_waits_no_longer_for_the_silent() -> None:
+    async def scenario() -> None:
+        loop = asyncio.get_running_loop()
+        late = ScriptedReplica("b")
+        async with world(ScriptedReplica("a"), late) as made:
+            began = loop.time()
+            await made.fleet.meet(5.0)
+            assert loop.time() == began
+            late.break_link()
+            loop.call_later(1.0, speak, late)
+            await made.fleet.meet(5.0)
+            assert 1.0 <= loop.time() - began < 1.1
+            late.break_link()
+            await made.fleet.meet(5.0)
+            assert 5.9 < loop.time() - began < 6.2
+
+    run(scenario())
+
+
+def speak(replica: ScriptedReplica) -> None:
+    replica.is_up = True
+    replica.report()
+
+
 def test_a_new_epoch_at_the_same_address_keeps_the_link() -> None:
     async def scenario() -> None:
         replica = ScriptedReplica("a")
