@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import signal
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -42,16 +42,6 @@ BYTE_LEVEL = "tiny"  # the one model whose tokens are characters
 LETTERS_PER_TOKEN = 2
 QUIET_S_MAX = 40.0  # a choice that nobody follows is kept for ten seconds
 LOOK_S = 0.1
-# What a verdict calls them, and the gateways.
-WORDS: Mapping[str, str] = {
-    "requests_placed": "placements",
-    "requests_retried": "retries",
-    "streams_resumed": "resumptions",
-    "streams_taken_over": "takeovers",
-    "registry_missed": "lookups_missed",
-    "streams_lost": "streams_lost",
-    "streams_broken": "streams_broken",
-}
 Tell = Callable[[str], None]
 
 
@@ -153,7 +143,7 @@ class Local:
         expected = self._peace.expected(asks)
         counted = told.counted(gateways, cluster.metrics())
         totals = {
-            **{word: counted.get(name, 0) for name, word in WORDS.items()},
+            **counted,
             **told.computed(engines, snapshots(cluster)),
             "requests_not_compared": len(asks) - len(expected),
         }
