@@ -6,6 +6,7 @@ sent is kept for the test to look at, and it answers when the test says so.
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -20,6 +21,7 @@ from orchestrator.sim.network import End, Exchange, Network
 from protos.messages import Delta, Handoff, Refusal, Request, RequestId, StepEvents
 from protos.moves import Claim
 from tests.integration.control.data_server import DataServer, serving
+from tests.integration.control.until import WITHIN_S
 from tests.unit.control.reports import report
 
 ADDRESS = "replica:1"
@@ -113,4 +115,5 @@ async def sim_world() -> AsyncIterator[World]:
 
 async def read(client: ReplicaClient, what: Request) -> list[Delta | Handoff]:
     """All that comes of the request."""
-    return [event async for event in client.submit(what)]
+    async with asyncio.timeout(WITHIN_S):
+        return [event async for event in client.submit(what)]

@@ -16,6 +16,7 @@ from orchestrator.live.inbox import Inbox as LiveInbox
 from orchestrator.sim.inbox import Inbox as SimInbox
 from protos.messages import Delta, Handoff, RefusalReason, Request, RequestId, StepEvents
 from tests.integration.control.data_server import delta, request
+from tests.integration.control.until import WITHIN_S
 from tests.unit.control.reports import report
 
 ONE = RequestId("one")
@@ -59,7 +60,8 @@ def said(attachment: Attachment, *deltas: Delta) -> None:
 
 
 async def read(attachment: Attachment, what: Request) -> list[Delta | Handoff]:
-    return [event async for event in attachment.submit(what)]
+    async with asyncio.timeout(WITHIN_S):
+        return [event async for event in attachment.submit(what)]
 
 
 async def begun(attachment: Attachment, what: Request) -> asyncio.Task[list[Delta | Handoff]]:
