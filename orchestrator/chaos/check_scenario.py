@@ -37,6 +37,8 @@ def complaints(scenario: Scenario) -> Iterator[str]:
     for number, timed in enumerate(scenario.faults):
         if timed.at_s < 0:
             yield f"faults[{number}]: at_s: must not be negative"
+        if timed.at_s >= scenario.seconds:
+            yield f"faults[{number}]: at_s: nobody asks any more after {scenario.seconds:g} s"
         for complaint in _of_fault(timed.fault, _sizes(scenario)):
             yield f"faults[{number}]: {complaint}"
     for name in scenario.expect.refused_classes or ():

@@ -28,6 +28,7 @@ from orchestrator.chaos.worlds import Cluster, Local, Simulated, Target, Where
 ALL = "all"
 SUFFIX = ".toml"
 TINY = "tiny"
+INTERRUPTED = 130  # as a shell says of what SIGINT ended
 LOGS = "chaos-logs"  # of servers, beside the figures
 FILE = click.Path(dir_okay=False, path_type=Path)
 
@@ -83,7 +84,13 @@ def run(
     json_path: Path | None,
     report: Path | None,
 ) -> None:
-    """Play scenarios and judge what clients heard."""
+    """Play scenarios and judge what clients heard.
+
+    Exits with 1 if a rule broke, in the simulator also if an aim was missed, or if nothing could be
+    played; with 130 after Ctrl-C. What failed is kept beside OUT, as are the logs of servers.
+    """
+    for path in (json_path, report):
+        require_writable(path)
     folder = Path() if json_path is None else json_path.parent
     cluster = None if kubectl is None else Cluster(kubectl, kubectl_context, netem_image)
     where = chosen(
@@ -99,23 +106,42 @@ def run(
     again = Again(where, duration, {Path(s).stem: s for s in scenarios if s.endswith(SUFFIX)})
     gathering = Gathering(has_aims=where.is_simulated)
     began = time.perf_counter()
-    with bar(len(todo)) as progress:
-        for one in results(where, todo, jobs or cpu_count() or 1, progress.tell):
-            gathering.add(one)
-            progress.over(one)
+    is_cut = False
+    try:
+        with bar(len(todo)) as progress:
+            for one in results(where, todo, jobs or cpu_count() or 1, progress.tell):
+                gathering.add(one)
+                progress.over(one)
+    except KeyboardInterrupt:
+        is_cut = True
+    show_table(gathering)
+    show_failures(gathering, again)
+    show_sum(gathering, time.perf_counter() - began)
     if json_path is not None:
         gathering.write_json(json_path)
     if report is not None:
         gathering.write_page(report, again.line_of_all(scenarios, seed, seeds=seeds))
-    show_table(gathering)
-    show_failures(gathering, again)
-    show_sum(gathering, time.perf_counter() - began)
     if not where.is_simulated:
         show_kept(gathering.keep_failures(folder, again, {"logs": str(folder / LOGS)}))
+    if is_cut:
+        click.echo(f"stopped; {len(todo) - len(gathering.results)} were not played", err=True)
+        raise SystemExit(INTERRUPTED)
     if not gathering.played:
         raise click.ClickException("nothing was played: this world can do none of it")
     if gathering.failures:
         raise SystemExit(1)
+
+
+def require_writable(path: Path | None) -> None:
+    """Before anything is played, not after. Raises a UsageError that names the path."""
+    if path is None:
+        return
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with path.open("a"):
+            pass
+    except OSError as error:
+        raise click.UsageError(f"cannot write {path}: {error.strerror}") from error
 
 
 def chosen(*places: Where | None) -> Where:

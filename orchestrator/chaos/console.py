@@ -17,7 +17,7 @@ from orchestrator.chaos.gathering import Gathering
 from orchestrator.chaos.run import Run, Skipped
 from orchestrator.chaos.table import table
 
-PIPED_WIDTH = 180
+PIPED_WIDTH = 200
 SENTENCES_MAX = 5  # of one run that failed
 RUNS_MAX = 20  # that failed, named one by one
 
@@ -68,12 +68,13 @@ def show_failures(gathering: Gathering, again: Again) -> None:
 
 def show_sum(gathering: Gathering, wall_s: float) -> None:
     totals = gathering.totals
-    events = totals["steps"] + totals["messages"]
+    events = totals["steps"] + totals["messages"]  # which only a simulated world counts
+    counted = f", {events} events" if events else ""
     skipped = f", {len(gathering.skipped)} skipped" if gathering.skipped else ""
     click.echo(
         f"{gathering.played} runs{skipped}, {totals['requests']} requests, {totals['moves']} moves,"
-        f" {totals['resumptions']} resumptions, {totals['takeovers']} takeovers,"
-        f" {events} events in {wall_s:.0f} s"
+        f" {totals['resumptions']} resumptions, {totals['takeovers']} takeovers{counted}"
+        f" in {wall_s:.0f} s"
     )
 
 

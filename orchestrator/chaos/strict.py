@@ -10,6 +10,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import MISSING, fields
+from math import isfinite
 from types import UnionType
 from typing import Any, TypeVar, get_args, get_origin, get_type_hints
 
@@ -56,7 +57,10 @@ def _convert(hint: Any, value: object, where: str) -> Any:
     if hint is TimedFault:
         return _timed_fault(value, where)
     if hint is float:
-        return float(_plain((int, float), "a number", value, where))
+        number = float(_plain((int, float), "a number", value, where))
+        if not isfinite(number):  # TOML has inf and nan
+            raise BadScenario(f"{where}: must be finite")
+        return number
     if hint in PLAIN:
         return _plain((hint,), PLAIN[hint], value, where)
     return build(hint, value, where)

@@ -104,6 +104,7 @@ def hundredths(value: float | None) -> str:
 def verdict(runs: Sequence[Json], *, skipped: int) -> str:
     failed = sum(not run["passed"] for run in runs)
     missed = sum(not aim["met"] for run in runs for aim in run["aims"])
-    word = f"{failed} of {len(runs)} FAILED" if failed else "passed"
+    kept = "rules kept" if missed else "passed"
+    word = f"{failed} of {len(runs)} FAILED" if failed else kept
     aims = f", {missed} aims missed" if missed else ""
     return word + aims + (f", {skipped} skipped" if skipped else "")

@@ -54,6 +54,11 @@ def test_a_load_overrides_what_its_kind_says(tmp_path: Path) -> None:
     ("text", "message"),
     [
         ("seconds =", "own.toml: "),
+        (HEAD + "rate = inf\n", "own.toml: loads[0]: rate: must be finite"),
+        (
+            HEAD + '[[faults]]\nat_s = 30.0\nkind = "flush"\n',
+            "own.toml: faults[0]: at_s: nobody asks any more after 10 s",
+        ),
         (HEAD + "colour = 3\n", "own.toml: loads[0]: colour: unknown; known are tag"),
         ("colour = 3\n" + HEAD, "own.toml: colour: unknown; known are name, about"),
         ('name = "x"\n' + HEAD, "own.toml: name: a scenario has the name of its file"),

@@ -188,3 +188,28 @@ def test_all_scenarios_of_a_run_are_quoted_one_by_one() -> None:
     again = Again(Simulated(), None, {})
     line = again.line_of_all(["herd", "my own/x.toml"], 4, seeds=2)
     assert line == "blockyard chaos run herd 'my own/x.toml' --sim --seed 4 --seeds 2"
+
+
+def test_a_path_that_cannot_be_written_is_told_before_anything_is_played(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    played: list[object] = []
+    monkeypatch.setattr(command, "results", lambda *_: iter(played))
+    told = CliRunner().invoke(command.run, ["herd", "--report", str(tmp_path)])
+    assert told.exit_code == 2
+    assert "herd" not in told.stdout
+
+
+def test_what_was_played_before_an_interruption_is_told(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    def interrupted(*_: object) -> Iterator[Run]:
+        yield run_of()
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(command, "results", interrupted)
+    path = tmp_path / "out.json"
+    told = CliRunner().invoke(command.run, ["herd", "--seeds", "3", "--json", str(path)])
+    assert told.exit_code == command.INTERRUPTED
+    assert "2 were not played" in told.stderr
+    assert json.loads(path.read_text())["runs"] == 1
