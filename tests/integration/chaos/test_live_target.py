@@ -11,16 +11,16 @@ CHAT = Load("chat", "interactive", 4.0, 64, (10, 40), (8, 24), variety=4)
 LEAVING = Load("gone", "agent", 2.0, 0, (10, 40), (100, 200), leaves=1.0, variety=2)
 
 
-def test_a_calm_run_loses_nothing_and_leaves_nothing() -> None:
-    scenario = Scenario("calm", "Nothing happens.", 3.0, Shape(), (CHAT, LEAVING))
+def calm(*loads: Load) -> Scenario:
+    return Scenario("calm", "Nothing happens.", 2.0, Shape(), loads)
+
+
+def test_a_calm_run_loses_nothing_and_leaves_nothing(cluster: Processes) -> None:
     told: list[str] = []
-    with Processes() as cluster:
-        cluster.start(replicas=("a",))
-        (gateway,) = cluster.gateways
-        control = cluster.control_address
-        with target_cluster(gateway.address, model=None, control=control, kubectl=None) as world:
-            first = world.play(scenario, 1, told.append)
-            second = world.play(scenario, 2, told.append)
+    gateway, control = cluster.gateways[0].address, cluster.control_address
+    with target_cluster(gateway, model=None, control=control, kubectl=None) as world:
+        first = world.play(calm(CHAT, LEAVING), 1, told.append)
+        second = world.play(calm(CHAT), 2, told.append)
     for observed in (first, second):
         assert {heard.end for heard in observed.heard} <= {End.ANSWERED, End.LEFT}
         assert {heard.end for heard in observed.heard if heard.tag == "chat"} == {End.ANSWERED}

@@ -6,6 +6,7 @@ import signal
 import time
 from collections.abc import Iterator
 from contextlib import suppress
+from dataclasses import dataclass
 
 import httpx
 import psutil
@@ -30,20 +31,13 @@ from orchestrator.live.chaos import poison
 from orchestrator.live.chaos.processes import Processes, replicas_up
 from orchestrator.live.chaos.redis import command
 from orchestrator.live.chaos.strikes import Strikes
+from orchestrator.live.chaos.way import Way
 from tests.waiting import wait_for
 
 pytestmark = pytest.mark.chaos
 
 WITHIN_S = 60
 YEAR_S = 365 * 24 * 3600.0
-
-
-@pytest.fixture(scope="module")
-def cluster() -> Iterator[Processes]:
-    """Two of each kind."""
-    with Processes() as processes:
-        processes.start(replicas=("replica-0", "replica-1"), gateways=2, control_planes=2)
-        yield processes
 
 
 def finish(steps: Iterator[float]) -> None:
@@ -67,6 +61,19 @@ def changed(cluster: Processes, before: dict[str, int]) -> set[str]:
 
 def is_stopped(pid: int) -> bool:
     return psutil.Process(pid).status() == psutil.STATUS_STOPPED
+
+
+@dataclass(frozen=True, slots=True)
+class Wrong:
+    """With a way; nothing at first."""
+
+    delay_s: float = 0.0
+    loss: float = 0.0
+    is_parted: bool = False
+
+
+def wrong_with(way: Way) -> Wrong:
+    return Wrong(way.delay_s, way.loss, way.is_parted)
 
 
 def created(gateway_url: str) -> int:
@@ -130,7 +137,12 @@ def test_a_slow_process_runs_for_one_part_in_so_many(cluster: Processes) -> None
     assert "PONG" in command(cluster.redis.port, "PING")
 
 
-def test_a_restart_is_in_order_and_one_after_the_other(cluster: Processes) -> None:
+def test_a_skewed_process_has_another_date_until_a_restart_one_after_the_other(
+    cluster: Processes,
+) -> None:
+    strike(cluster, Skew("gateway-0", YEAR_S))
+    ahead, right = (created(gateway.address) for gateway in cluster.gateways)
+    assert ahead - right == pytest.approx(YEAR_S, abs=600)
     names = ("gateway-0", "gateway-1")
     before, most_down = pids(cluster), 0
     for pause_s in Strikes(cluster).strike(Restart(names)):
@@ -139,13 +151,6 @@ def test_a_restart_is_in_order_and_one_after_the_other(cluster: Processes) -> No
         time.sleep(pause_s)
     assert changed(cluster, before) == set(names)
     assert most_down <= 1
-
-
-def test_a_skewed_process_has_another_date(cluster: Processes) -> None:
-    strike(cluster, Skew("gateway-0", YEAR_S))
-    ahead, right = (created(gateway.address) for gateway in cluster.gateways)
-    assert ahead - right == pytest.approx(YEAR_S, abs=600)
-    strike(cluster, Restart(("gateway-0",)))
     assert created(cluster.gateways[0].address) - right < YEAR_S / 2
 
 
@@ -197,18 +202,44 @@ def sees(cluster: Processes) -> dict[str, set[str]]:
 
 
 @pytest.mark.parametrize(
-    "fault",
+    ("fault", "during"),
     [
-        Delay("gateway-0", "redis", 0.01, 0.1),
-        Loss("leader", "replica-0", 0.5, 0.1),
-        Break("gateway-0", "replica-0"),
-        Part("control-0", "leader", 0.1),  # who may be the same
+        (Delay("gateway-0", "redis", 0.01, 0.1), Wrong(delay_s=0.01)),
+        (Loss("gateway-0", "redis", 0.5, 0.1), Wrong(loss=0.5)),
+        (Part("gateway-0", "redis", 0.1), Wrong(is_parted=True)),
     ],
 )
-def test_what_disturbs_a_way_is_over_when_it_says_so(cluster: Processes, fault: Fault) -> None:
-    before = pids(cluster)
-    strike(cluster, fault)
+def test_a_way_is_disturbed_until_the_strike_is_over(
+    cluster: Processes, fault: Fault, during: Wrong
+) -> None:
+    before, way = pids(cluster), cluster.network.way("gateway-0", "redis")
+    wait_for(lambda: way.connections, within_s=WITHIN_S, what="they speak")
+    steps = Strikes(cluster).strike(fault)
+    assert next(steps) == 0.1
+    assert wrong_with(way) == during
+    assert wrong_with(cluster.network.way("gateway-1", "redis")) == Wrong()
+    finish(steps)
+    assert wrong_with(way) == Wrong()
     cluster.wait_until_serving()
+    assert not changed(cluster, before)
+
+
+def test_a_broken_connection_is_another_one_afterwards(cluster: Processes) -> None:
+    before, way = pids(cluster), cluster.network.way("gateway-0", "replica-0")
+    open_before = wait_for(
+        lambda: set(way.connections), within_s=WITHIN_S, what="they are connected"
+    )
+    strike(cluster, Break("gateway-0", "replica-0"))
+    wait_for(
+        lambda: open_before.isdisjoint(way.connections), within_s=WITHIN_S, what="all are reset"
+    )
+    cluster.wait_until_serving()
+    assert not changed(cluster, before)
+
+
+def test_nobody_is_parted_from_himself(cluster: Processes) -> None:
+    before = pids(cluster)
+    finish(Strikes(cluster).strike(Part(Strikes(cluster).leader(), "leader", 0.1)))
     assert not changed(cluster, before)
 
 
@@ -241,11 +272,7 @@ def test_a_replica_dies_of_poison(cluster: Processes) -> None:
     assert all(cluster.replicas[name].lives > lives[name] for name in dead)
 
 
-def test_leaving_ends_also_who_is_stopped() -> None:
-    with Processes() as processes:
-        processes.add_control_plane("control-0")
-        member = processes.members["control-0"]
-        member.launch()
-        member.wait_until_listening()
-        member.signal(signal.SIGSTOP)
-    assert not member.is_alive
+def test_who_is_stopped_by_a_signal_ends_in_order_all_the_same(cluster: Processes) -> None:
+    cluster.members["control-1"].signal(signal.SIGSTOP)
+    cluster.stop("control-1")
+    assert not cluster.members["control-1"].is_alive

@@ -1,0 +1,45 @@
+"""What a cluster still holds after a scenario is a leak, and costs the world its cluster."""
+
+from __future__ import annotations
+
+import threading
+from contextlib import suppress
+
+import httpx
+import pytest
+
+from orchestrator.live.chaos.processes import Processes
+from tests.integration.chaos.world import World, peaceful, played
+
+pytestmark = pytest.mark.chaos
+
+
+def test_blocks_that_are_still_in_use_are_a_leak_and_end_the_cluster(
+    world: World, cluster: Processes, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Somebody listens to one stream after the other that no scenario asked for."""
+    url, is_over = f"{cluster.gateways[0].address}/v1/completions", threading.Event()
+    body = {"model": "tiny", "prompt": "Go on.", "max_tokens": 4000, "ignore_eos": True}
+
+    def listen() -> None:
+        with suppress(httpx.TransportError):  # the cluster ends
+            while not is_over.is_set():
+                stream_again()
+
+    def stream_again() -> None:
+        with httpx.stream("POST", url, json={**body, "stream": True}, timeout=60.0) as answer:
+            for _ in answer.iter_lines():
+                if is_over.is_set():
+                    return
+
+    listening = threading.Thread(target=listen)
+    listening.start()
+    monkeypatch.setattr(world, "quiet_s_max", 0.5)
+    try:
+        run = played(world, peaceful())
+    finally:
+        is_over.set()
+        listening.join()
+    assert not run.verdict.is_passed
+    assert any("blocks in use" in leak for leak in run.observed.leaks), run.observed.leaks
+    assert not any(member.is_alive for member in cluster.members.values())
