@@ -115,6 +115,11 @@ class Attachment:
         """Whether the replica is known to be at the other end."""
         return self._is_heard and not self._way.is_over
 
+    @property
+    def following(self) -> int:
+        """Choices of which more is to come."""
+        return len(self._followed)
+
     def submit(self, request: Request) -> AsyncGenerator[Delta | Handoff, None]:
         """Run the request here. Closing the generator early cancels what is left of it."""
         choices = range(request.first_choice, request.first_choice + request.choices)

@@ -131,6 +131,11 @@ class Dispatch:
         """Requests in the line."""
         return len(self._admissions.line)
 
+    @property
+    def unplaced(self) -> int:
+        """Requests that wait for a replica, whether or not they hold up others."""
+        return self.waiting + self._admissions.line.aside
+
     def waiting_of(self, request_class: RequestClass) -> int:
         """Of these, the ones of a class."""
         return self._admissions.line.waiting(request_class)

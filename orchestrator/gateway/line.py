@@ -45,6 +45,11 @@ class Line:
     def __len__(self) -> int:
         return len(self._waiting)
 
+    @property
+    def aside(self) -> int:
+        """How many wait beside it."""
+        return len(self._aside)
+
     def __contains__(self, place: Place) -> bool:
         return place in self._waiting
 

@@ -4,22 +4,22 @@
   end, when nothing may be left running and no block in use.
 - *Answers*: every request ends, answered or refused with a reason; an answer
   has exactly the tokens that were asked for, and they are the right ones.
-- *Registry*: at the end it believes of each replica what the replica says
-  itself. Its bound is checked at every batch (watched_registry.py).
+- *Rest*: at the end nobody keeps anything of what was asked, and the registry
+  believes of each replica what it says itself (rest.py). The registry's bound
+  is checked at every batch (watched_registry.py).
 
 A broken rule is an AssertionError, which ends the world.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 
 from orchestrator.sim.client import Answered, Outcome, Refused
-from orchestrator.sim.replica import SimReplica
-from orchestrator.sim.watched_registry import WatchedRegistry
+from orchestrator.sim.rest import Rest
 from orchestrator.workload.tokens import completion
 from orchestrator.workload.traffic import Traffic
-from protos.messages import FinishReason, Request, Standing
+from protos.messages import FinishReason, Request
 from replicas.engine.engine import Engine
 
 # What a gateway says when tokens do not add up: never the world's fault.
@@ -60,15 +60,13 @@ class Checkers:
         self,
         traffic: Traffic,
         outcomes: Sequence[Outcome],
-        replicas: Iterable[SimReplica],
-        registry: WatchedRegistry,
+        rest: Rest,
     ) -> None:
         """Everything was asked, everything has ended, and nothing is left behind."""
         asked = sorted(arrival.number for arrival in traffic.arrivals)
         assert sorted(outcome.number for outcome in outcomes) == asked, "a request has no end"
-        for replica in replicas:
-            check_rest(replica)
-            check_registry(replica, registry)
+        for check in rest.checks():
+            check()
 
     def _check_answer(self, number: int, request: Request, answer: Answered) -> None:
         count = request.sampling.tokens_max
@@ -77,30 +75,3 @@ class Checkers:
         assert len(answer.tokens) == count, f"{label} got {len(answer.tokens)} of {count} tokens"
         if number % self._every_answers == 0:
             assert answer.tokens == self._expected(request, count), f"{label} got other tokens"
-
-
-def is_settled(replica: SimReplica, registry: WatchedRegistry) -> bool:
-    """Whether nothing is on its way any more."""
-    believed = registry.believed(replica.record.replica_id)
-    return replica.engine.is_idle and believed == set(replica.engine.inventory())
-
-
-def check_rest(replica: SimReplica) -> None:
-    """A replica without work holds no block for anybody."""
-    name = replica.record.replica_id
-    assert replica.engine.is_idle, f"{name} still has work"
-    standing = replica.reported.door.standing
-    assert standing is Standing.OPEN, f"{name} is {standing.value}, and nobody wants it so"
-    replica.engine.check()
-    used = replica.snapshot().blocks_used
-    assert used == 0, f"{name} is idle and {used} of its blocks are in use"
-
-
-def check_registry(replica: SimReplica, registry: WatchedRegistry) -> None:
-    """Once everything was published, the registry believes what the replica says."""
-    name = replica.record.replica_id
-    believed, held = registry.believed(name), set(replica.engine.inventory())
-    assert believed == held, (
-        f"the registry believes {name} to hold {len(believed - held)} blocks that it does not"
-        f" hold, and misses {len(held - believed)}"
-    )

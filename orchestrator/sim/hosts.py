@@ -10,6 +10,7 @@ import asyncio
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from orchestrator.control.cluster import Cluster
 from orchestrator.gateway.dispatch import Dispatch
 from orchestrator.gateway.fleet import Fleet
 from orchestrator.sim.control_plane import SimControlPlane
@@ -71,12 +72,13 @@ class ReplicaHost:
 class GatewayLife:
     fleet: Fleet
     dispatch: Dispatch
+    cluster: Cluster
     handlers: set[asyncio.Task[None]]
 
 
 class GatewayHost:
     def __init__(
-        self, name: str, network: Network, make: Callable[[str], tuple[Fleet, Dispatch]]
+        self, name: str, network: Network, make: Callable[[str], tuple[Fleet, Dispatch, Cluster]]
     ) -> None:
         self.name = name
         self.ended: list[GatewayLife] = []

@@ -40,6 +40,7 @@ class SimLink:
         stale_s: float,
         is_patient: bool,
     ) -> None:
+        self.name = f"the link of {node} to {address}"
         self.messages = 0  # delivered here so far
         self._exchange = exchange
         self._address = address
@@ -75,6 +76,11 @@ class SimLink:
     ) -> AsyncGenerator[Delta | Handoff, None]:
         """Go on with a choice that waits here."""
         return self._attachment.adopt(request, choice=choice, next_index=next_index)
+
+    @property
+    def following(self) -> int:
+        """Choices that somebody asked for on the present stream."""
+        return self._attachment.following
 
     async def close(self) -> None:
         """End the link and with it every request on it."""

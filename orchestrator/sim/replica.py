@@ -148,6 +148,11 @@ class SimReplica:
         return self._mover
 
     @property
+    def parked(self) -> int:
+        """Choices that wait for a gateway."""
+        return self._links.parked
+
+    @property
     def reported(self) -> Reported:
         return self._reported
 

@@ -26,7 +26,7 @@ from orchestrator.policy.rebalance_config import RebalanceConfig
 from orchestrator.policy.route import RouteReason
 from orchestrator.registry.config import RegistryConfig
 from orchestrator.sim.baselines.ceiling import CeilingEngine, CeilingRegistry, Computed
-from orchestrator.sim.checkers import Checkers, is_settled
+from orchestrator.sim.checkers import Checkers
 from orchestrator.sim.client import Outcome, PlainClients
 from orchestrator.sim.clock import VirtualClock
 from orchestrator.sim.control_link import ControlExchange
@@ -42,6 +42,7 @@ from orchestrator.sim.peers import PeerExchange
 from orchestrator.sim.policies import CEILING, OURS, POLICIES
 from orchestrator.sim.registry_way import RegistryWay
 from orchestrator.sim.replica import SimReplica, Surroundings
+from orchestrator.sim.rest import Rest
 from orchestrator.sim.watched_registry import WatchedRegistry
 from orchestrator.workload.tokens import VOCAB_SIZE
 from orchestrator.workload.traffic import Arrival, Traffic
@@ -51,7 +52,7 @@ from replicas.config import ReplicaConfig
 from replicas.engine.config import EngineConfig
 from replicas.engine.engine import Engine
 
-# Until the last block events have reached the registry.
+# Until nothing is under way, and nobody waits for who is gone.
 SETTLE_S = 1.0
 SETTLE_TRIES = 60
 # The checkers look at engines instead, as often as they are told.
@@ -190,7 +191,7 @@ class World:
             await self._serve_in_time(traffic, clients)
             await troubles
             await self._settle()
-            self._checkers.at_end(traffic, self._outcomes, self._replicas(), self.registry)
+            self._checkers.at_end(traffic, self._outcomes, self._rest())
             history = self._history()
             for gateway in self.gateways:
                 await gateway.kill()
@@ -210,15 +211,15 @@ class World:
             await self.clock.sleep(self.config.link_delay_s)
 
     async def _settle(self) -> None:
-        """Until the last block events have reached the registry, and nobody is waited for."""
+        """Until the last block events have arrived, and what is kept for a while is let go."""
         await self.clock.sleep(SETTLE_S)
         for _ in range(SETTLE_TRIES):
-            if all(is_settled(replica, self.registry) for replica in self._replicas()):
+            if self._rest().is_reached():
                 return
             await self.clock.sleep(SETTLE_S)
 
-    def _replicas(self) -> list[SimReplica]:
-        return [host.life.replica for host in self.replicas if host.life is not None]
+    def _rest(self) -> Rest:
+        return Rest(self.replicas, self.gateways, self.control_planes, self._links, self.registry)
 
     async def _serve_in_time(self, traffic: Traffic, clients: Clients) -> None:
         try:
@@ -320,7 +321,7 @@ class World:
         replica = SimReplica(shell, record, self._build_engine(), executor, around, self._checkers)
         return replica, executor
 
-    def _make_gateway(self, name: str) -> tuple[Fleet, Dispatch]:
+    def _make_gateway(self, name: str) -> tuple[Fleet, Dispatch, Cluster]:
         config = self.config
         number = int(name.rpartition("-")[2])
         clock, registry = self.clocks[name], self._way_to_registry(name)
@@ -328,7 +329,7 @@ class World:
         fleet = Fleet(registry, self._connect(name), cluster, clock, FleetConfig())
         choose = POLICIES[config.policy](config.seed * config.gateways + number)
         dispatch = Dispatch(fleet, cluster, registry, clock, config.dispatch, choose)
-        return fleet, dispatch
+        return fleet, dispatch, cluster
 
     def _make_control_plane(self, name: str, life: int) -> SimControlPlane:
         rebalance = replace(self.config.rebalancing, enabled=self.config.rebalance)

@@ -90,6 +90,11 @@ class Links:
         for link in self._links:
             link.break_off(LinkFault.UNHEALTHY)
 
+    @property
+    def parked(self) -> int:
+        """Choices that no link follows."""
+        return len(self._parking)
+
     # ---- what gateways ask
 
     def submit(self, link: GatewayLink, request: Request) -> None:

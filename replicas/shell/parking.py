@@ -37,6 +37,9 @@ class Parking:
         self._give_up = give_up
         self._stays: dict[SequenceId, _Stay] = {}  # the one that has waited longest first
 
+    def __len__(self) -> int:
+        return len(self._stays)
+
     def park(self, ticket: Ticket) -> None:
         assert ticket.link is None, "parked while a gateway follows it"
         assert ticket.sequence_id not in self._stays, "parked twice"

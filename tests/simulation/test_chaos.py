@@ -11,18 +11,20 @@ import sys
 from dataclasses import replace
 from functools import cache
 from pathlib import Path
+from statistics import median
 
 import pytest
 from click.testing import CliRunner
 
 from orchestrator.chaos.command import command
-from orchestrator.chaos.faults import Skew, Slow, TimedFault
+from orchestrator.chaos.faults import Delay, Fault, Loss, Skew, Slow, TimedFault
 from orchestrator.chaos.library import load, names
 from orchestrator.chaos.run import Run, Skipped, play
-from orchestrator.chaos.scenario import Scenario
+from orchestrator.chaos.scenario import Scenario, Shape
 from orchestrator.chaos.stretch import lasting
+from orchestrator.sim.chaos.lags import RESENT_S
 from orchestrator.sim.chaos.world import simulated
-from orchestrator.workload.heard import End
+from orchestrator.workload.heard import End, Heard
 
 STORMS = 20
 SECONDS = 4.0  # less than half of what the files say
@@ -92,6 +94,36 @@ def test_what_strikes_is_felt() -> None:
     assert exhausted.observed.totals["preemptions"] > 0
     assert run(load("scale")).observed.totals["moves"] > 0
     assert run(lasting(load("mass-disconnect"), 3.0)).verdict.ends[End.LEFT] > 5
+
+
+def disturbed(fault: Fault | None) -> tuple[Heard, ...]:
+    """What clients of a calm world hear, with this one fault."""
+    loads = (replace(load("redis-flush").loads[0], rate=20.0),)
+    faults = () if fault is None else (TimedFault(0.5, fault),)
+    shape = Shape(replicas=1, gateways=1, control_planes=1)
+    return run(Scenario("disturbed", "as it says", 2.0, shape, loads, faults)).observed.heard
+
+
+def median_wait_s(heard: tuple[Heard, ...]) -> float:
+    """Of those who asked while the fault was on."""
+    return median(one.first_s - one.sent_s for one in heard if one.first_s and one.sent_s > 0.5)
+
+
+@pytest.mark.parametrize(
+    ("fault", "least_s"),
+    [
+        (Delay("gateway-0", "replica-0", 0.1, 2.0), 0.2),  # there and back
+        (Delay("gateway-0", "redis", 0.02, 2.0), 0.02),
+        (Loss("gateway-0", "replica-0", 0.8, 2.0), RESENT_S),  # of nearly all, one is sent again
+    ],
+)
+def test_a_bad_way_makes_clients_wait(fault: Delay | Loss, least_s: float) -> None:
+    assert median_wait_s(disturbed(fault)) > median_wait_s(disturbed(None)) + least_s
+
+
+def test_a_clock_that_jumps_is_felt() -> None:
+    """For the gateway, reports of long ago are no news, until the next ones come."""
+    assert disturbed(Skew("gateway-0", 3600.0)) != disturbed(None)
 
 
 def test_a_poison_request_is_given_up_and_others_are_not_blamed() -> None:

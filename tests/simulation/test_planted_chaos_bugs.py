@@ -8,26 +8,34 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import replace
+from typing import Any
 
 import pytest
 from click.testing import CliRunner
 
 from orchestrator.chaos.command import command
-from orchestrator.chaos.faults import Break, Delay, Restart, TimedFault
+from orchestrator.chaos.faults import Break, Delay, Restart, Scale, TimedFault
 from orchestrator.chaos.library import load
 from orchestrator.chaos.run import Run, play
 from orchestrator.chaos.scenario import Scenario, Shape
 from orchestrator.chaos.stretch import lasting
-from orchestrator.gateway.stream import Continuity
+from orchestrator.control.cluster import Cluster
+from orchestrator.control.moves import Moves
+from orchestrator.gateway.dispatch import Dispatch
+from orchestrator.gateway.line import Line, Ticket
+from orchestrator.gateway.stream import Continuity, Stream
 from orchestrator.gateway.told import Told
+from orchestrator.policy.queue import Place
 from orchestrator.sim.chaos.world import simulated
 from orchestrator.sim.watched_registry import WatchedRegistry
+from orchestrator.workload.heard import End
 from protos.messages import Request, RequestId, SampledToken
 from protos.registry import BlockBatch, Membership, ReplicaRecord
 from replicas.engine.arrival import Arrival
 from replicas.engine.block_pool import BlockPool
 from replicas.engine.plan import BlockId
 from replicas.shell.links import Links
+from replicas.shell.parking import Parking
 
 SEEDS = 6
 
@@ -111,6 +119,76 @@ REST = Told.rest
 def repeating(self: Told, choice: int) -> Request:
     whole = REST(self, choice)
     return replace(whole, output=whole.output[:-1])
+
+
+@pytest.mark.parametrize("spoilt", ["start", "take_over"])
+def test_a_token_that_differs_before_and_after_a_takeover_is_caught(
+    monkeypatch: pytest.MonkeyPatch, spoilt: str
+) -> None:
+    """Whichever of the two was wrong: the client has heard both."""
+    said_well = getattr(Dispatch, spoilt)
+
+    async def said_badly(self: Dispatch, *what: Any, **how: Any) -> Stream:
+        stream: Stream = await said_well(self, *what, **how)
+        if stream._first is not None and stream._first.tokens:
+            first, *others = stream._first.tokens
+            wrong = SampledToken(first.token ^ 1)
+            stream._first = replace(stream._first, tokens=(wrong, *others))
+        return stream
+
+    monkeypatch.setattr(Dispatch, spoilt, said_badly)
+    with simulated() as world:
+        observed = world.play(lasting(load("gateway-kill"), 4.0), 0, lambda _: None)
+    answered = [one for one in observed.heard if one.end is End.ANSWERED and one.connections > 1]
+    assert answered
+    assert all(one.said != observed.expected[one.number] for one in answered)
+
+
+def test_a_promise_that_is_never_released_fails_the_verdict(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(Cluster, "release", lambda self, debit: None)
+    monkeypatch.setattr("orchestrator.control.cluster.is_shown", lambda *what: False)
+    assert "leak: gateway-0 keeps" in broken(lasting(load("redis-flush"), 2.0), seeds=1)
+
+
+def test_a_request_that_stays_in_the_line_fails_the_verdict(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    join = Line.join
+
+    def haunted(self: Line, place: Place, ticket: Ticket) -> None:
+        join(self, place, ticket)
+        self._aside[place] = ticket
+
+    monkeypatch.setattr(Line, "join", haunted)
+    assert "requests waiting, and nobody asks" in broken(lasting(load("kv-exhaustion"), 3.0))
+
+
+def test_a_choice_that_stays_parked_fails_the_verdict(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Parking, "leave", lambda self, ticket: None)
+    assert "choices that no gateway asks for" in broken(lasting(load("gateway-kill"), 4.0))
+
+
+def test_a_move_that_never_ends_for_its_leader_fails_the_verdict(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(Moves, "end", lambda self, report, now_ns: None)
+    assert "waits for the end of" in broken(load("scale"), seeds=1)
+
+
+def test_a_replica_that_is_listed_after_it_left_fails_the_verdict(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Its lease never ends."""
+    monkeypatch.setattr(WatchedRegistry, "_is_live", lambda self, entry: True)
+    monkeypatch.setattr(WatchedRegistry, "leave", forgetting)
+    one_leaves = replace(load("redis-flush"), faults=(TimedFault(1.0, Scale(1)),), seconds=2.0)
+    assert "leak: the registry lists replica-001 in epoch" in broken(one_leaves, seeds=1)
+
+
+async def forgetting(self: WatchedRegistry, membership: Membership) -> None:
+    """Nothing is noted."""
 
 
 def test_a_block_leaked_on_an_abort_fails_the_verdict(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -3,8 +3,8 @@
 A client trusts what it is told: tokens are appended as they come, and judged
 later by whoever knows what they should be. When its gateway is lost it asks
 the next one: to take over, if it has heard something, else from the start.
-What is said again then must be what it was: the newest word counts, so that a
-difference shows.
+What is said again then must be what it was. A token that was said in two ways
+is heard as none that there is: whichever was right, a difference shows.
 """
 
 from __future__ import annotations
@@ -23,11 +23,13 @@ from orchestrator.sim.clock import VirtualClock
 from orchestrator.sim.hosts import GatewayHost, GatewayLife
 from orchestrator.sim.loop import NS_PER_S
 from orchestrator.workload.heard import End, Heard
+from orchestrator.workload.tokens import VOCAB_SIZE
 from orchestrator.workload.traffic import Arrival
 from protos.messages import Delta, Request
 
 NO_GATEWAY_WAIT_S = 0.1
 TOKENS_FROM = 0x3400  # the character of token 0: every token is one letter
+CONTRADICTION = VOCAB_SIZE  # in place of a token that was said in two ways; no token is it
 
 
 def spoken(tokens: Sequence[int]) -> str:
@@ -57,7 +59,10 @@ class Hearing:
         tokens = [sampled.token for sampled in delta.tokens]
         brought[delta.choice] = stop = start + len(tokens)
         is_news = stop > len(said)
-        said[start:stop] = tokens
+        for at, token in enumerate(tokens[: len(said) - start], start):
+            if said[at] != token:
+                said[at] = CONTRADICTION
+        said += tokens[len(said) - start :]
         if delta.finish is not None:
             self.finished.add(delta.choice)
         if is_news:

@@ -6,12 +6,11 @@ rest is collected, a sentence each, so that one leak does not hide the next.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Sequence
 
-from orchestrator.sim.checkers import Checkers, check_registry, check_rest
+from orchestrator.sim.checkers import Checkers
 from orchestrator.sim.client import Outcome
-from orchestrator.sim.replica import SimReplica
-from orchestrator.sim.watched_registry import WatchedRegistry
+from orchestrator.sim.rest import Rest
 from orchestrator.workload.traffic import Traffic
 from protos.messages import Request
 
@@ -30,15 +29,10 @@ class RestCheckers(Checkers):
         self,
         traffic: Traffic,
         outcomes: Sequence[Outcome],
-        replicas: Iterable[SimReplica],
-        registry: WatchedRegistry,
+        rest: Rest,
     ) -> None:
-        for replica in replicas:
-            self._collect(check_rest, replica)
-            self._collect(check_registry, replica, registry)
-
-    def _collect(self, check: Callable[..., None], *what: object) -> None:
-        try:
-            check(*what)
-        except AssertionError as error:
-            self.leaks.append(str(error))
+        for check in rest.checks():
+            try:
+                check()
+            except AssertionError as error:
+                self.leaks.append(str(error))

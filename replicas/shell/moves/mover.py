@@ -76,6 +76,11 @@ class Mover:
         await reception.listen(channel)
 
     @property
+    def under_way(self) -> int:
+        """Moves that have begun and not ended, in and out."""
+        return len(self._leaving) + self._arriving
+
+    @property
     def ended_count(self) -> int:
         """Moves that have ended, counted from the start."""
         return self._ended_count
