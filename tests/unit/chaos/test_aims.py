@@ -72,7 +72,7 @@ def test_no_recovery_is_a_missed_one() -> None:
     [
         (Expectations(refused_max=0), False),
         (Expectations(refused_classes=("agent",)), False),
-        (Expectations(crowding_min=2), False),
+        (Expectations(crowding_min=2), True),
         (Expectations(ttft_p99_s=0.01), True),
         (Expectations(recovery_s=0.0), True),
         (Expectations(silence_s=0.01), True),
