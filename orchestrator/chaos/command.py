@@ -105,18 +105,8 @@ def run(
     ]
     again = Again(where, duration, {Path(s).stem: s for s in scenarios if s.endswith(SUFFIX)})
     gathering = Gathering(has_aims=where.is_simulated)
-    began = time.perf_counter()
-    is_cut = False
-    try:
-        with bar(len(todo)) as progress:
-            for one in results(where, todo, jobs or cpu_count() or 1, progress.tell):
-                gathering.add(one)
-                progress.over(one)
-    except KeyboardInterrupt:
-        is_cut = True
-    show_table(gathering)
+    is_cut = collect(gathering, where, todo, jobs or cpu_count() or 1)
     show_failures(gathering, again)
-    show_sum(gathering, time.perf_counter() - began)
     if json_path is not None:
         gathering.write_json(json_path)
     if report is not None:
@@ -130,6 +120,22 @@ def run(
         raise click.ClickException("nothing was played: this world can do none of it")
     if gathering.failures:
         raise SystemExit(1)
+
+
+def collect(gathering: Gathering, where: Where, todo: Sequence[pool.Job], processes: int) -> bool:
+    """Play all and show the table; whether Ctrl-C came before the end."""
+    began = time.perf_counter()
+    is_cut = False
+    try:
+        with bar(len(todo)) as progress:
+            for one in results(where, todo, processes, progress.tell):
+                gathering.add(one)
+                progress.over(one)
+    except KeyboardInterrupt:
+        is_cut = True
+    show_table(gathering)
+    show_sum(gathering, time.perf_counter() - began)
+    return is_cut
 
 
 def require_writable(path: Path | None) -> None:
