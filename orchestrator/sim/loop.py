@@ -8,12 +8,19 @@ is ready. Everything built on timers works as ever: `timeout`, `wait_for`,
 Time is an integer of nanoseconds, so it does not drift. A world in which
 nothing can run and no timer is set would wait for ever; here that raises
 Deadlock. There is no outside: no file, thread or signal wakes this loop.
+
+Tasks are numbered, and a task's number is its hash. Asyncio keeps tasks in
+sets, and cancels those of a group in the order of the set; by address that
+order would be another one in each process.
 """
 
 from __future__ import annotations
 
 import asyncio
 import selectors
+from collections.abc import Coroutine
+from itertools import count
+from typing import Any
 
 NS_PER_S = 1_000_000_000
 
@@ -28,9 +35,25 @@ class VirtualTimeLoop(asyncio.SelectorEventLoop):
     def __init__(self) -> None:
         self.now_ns = 0
         super().__init__(_JumpSelector(self))
+        self._numbers = count()
+        self.set_task_factory(self._number_task)  # type: ignore[arg-type]
 
     def time(self) -> float:
         return self.now_ns / NS_PER_S
+
+    def _number_task(
+        self, loop: asyncio.AbstractEventLoop, work: Coroutine[Any, Any, Any], **more: Any
+    ) -> asyncio.Task[Any]:
+        return _NumberedTask(next(self._numbers), work, loop=loop, **more)
+
+
+class _NumberedTask(asyncio.Task[Any]):
+    def __init__(self, number: int, work: Coroutine[Any, Any, Any], **more: Any) -> None:
+        self._number = number
+        super().__init__(work, **more)
+
+    def __hash__(self) -> int:
+        return self._number
 
 
 class _JumpSelector(selectors.DefaultSelector):

@@ -108,3 +108,23 @@ def test_a_world_that_waits_for_nothing_is_reported_as_dead() -> None:
     with pytest.raises(asyncio.CancelledError):
         loop.run_until_complete(task)
     loop.close()
+
+
+def test_the_tasks_of_a_group_are_cancelled_in_the_order_of_their_making() -> None:
+    """Sets order them by hash: by address that would be as memory has it."""
+    ended: list[int] = []
+
+    async def wait(number: int) -> None:
+        try:
+            await asyncio.Event().wait()
+        finally:
+            ended.append(number)
+
+    async def work() -> None:
+        with pytest.raises(TimeoutError):
+            async with asyncio.timeout(1), asyncio.TaskGroup() as group:
+                for number in range(500):
+                    group.create_task(wait(number))
+
+    run(work())
+    assert ended == list(range(500))
