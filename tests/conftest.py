@@ -2,6 +2,11 @@
 
 from __future__ import annotations
 
+import signal
+
 from orchestrator.live.ray_token import protect_ray
 
 protect_ray()
+# A shell ignores Ctrl-C for what it runs in the background, and so would all that is started here.
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)

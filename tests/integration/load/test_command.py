@@ -8,6 +8,8 @@ import os
 import signal
 import subprocess
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -23,14 +25,20 @@ CHARACTERS_PER_TOKEN = 3.3
 TEMPLATE_TOKENS = 11
 
 
-def launch(*words: str) -> subprocess.Popen[str]:
-    return subprocess.Popen(
+@contextmanager
+def launch(*words: str) -> Iterator[subprocess.Popen[str]]:
+    """It does not outlive a test that fails."""
+    with subprocess.Popen(
         [sys.executable, "-m", "orchestrator", "load", *words],
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
         env={**os.environ, "OPENAI_API_KEY": "secret"},
-    )
+    ) as process:
+        try:
+            yield process
+        finally:
+            process.kill()
 
 
 def loaded(*words: str) -> tuple[int, str, str]:
