@@ -2,6 +2,8 @@
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
+# What starts whole clusters, or watches the clock, runs by itself.
+CLUSTERS := $(addprefix tests/integration/,chaos cluster control incident load moves replica system)
 # The marker makes a second `make` skip the installation until a pin changes.
 READY := $(VENV)/.ready
 
@@ -40,8 +42,8 @@ check: setup  ## format, lint, types
 	$(BIN)/mypy
 
 test: check  ## check, then every test that this machine can run
-	$(BIN)/python -m pytest --numprocesses logical --dist loadfile tests --ignore tests/integration --ignore tests/deploy
-	$(BIN)/python -m pytest tests/integration tests/deploy
+	$(BIN)/python -m pytest --numprocesses logical --dist loadfile tests $(CLUSTERS:%=--ignore=%)
+	$(BIN)/python -m pytest $(CLUSTERS)
 
 format: setup  ## rewrite to the house style
 	$(BIN)/ruff format .
