@@ -7,8 +7,9 @@ no more. What it had in memory is lost; its name stays.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Coroutine
 from dataclasses import dataclass
+from typing import Any
 
 from orchestrator.control.cluster import Cluster
 from orchestrator.gateway.dispatch import Dispatch
@@ -74,6 +75,24 @@ class GatewayLife:
     dispatch: Dispatch
     cluster: Cluster
     handlers: set[asyncio.Task[None]]
+
+    async def handle(self, work: Coroutine[Any, Any, None]) -> bool:
+        """Do the work of one client's connection; False where the gateway died under it.
+
+        Raises what the work does.
+        """
+        handler = asyncio.ensure_future(work)
+        self.handlers.add(handler)
+        try:
+            await asyncio.wait([handler])
+        finally:
+            self.handlers.discard(handler)
+            handler.cancel()
+            await asyncio.gather(handler, return_exceptions=True)
+        if handler.cancelled():
+            return False
+        handler.result()
+        return True
 
 
 class GatewayHost:

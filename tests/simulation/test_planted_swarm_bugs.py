@@ -8,7 +8,7 @@ from dataclasses import replace
 import pytest
 
 from orchestrator.gateway.told import Told
-from orchestrator.sim.swarm.command import causes
+from orchestrator.sim.causes import causes
 from orchestrator.sim.swarm.scenario import scenario
 from orchestrator.sim.watched_registry import WatchedRegistry
 from protos.messages import Request, RequestId, SampledToken

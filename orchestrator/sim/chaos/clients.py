@@ -135,16 +135,7 @@ async def insist(
             await clock.sleep(NO_GATEWAY_WAIT_S)
             continue
         hearing.connections += 1
-        handler = asyncio.ensure_future(follow(host, life, clock, due, hearing))
-        life.handlers.add(handler)
-        try:
-            await asyncio.wait([handler])
-        finally:
-            life.handlers.discard(handler)
-            handler.cancel()
-            await asyncio.gather(handler, return_exceptions=True)
-        if not handler.cancelled():
-            handler.result()
+        if await life.handle(follow(host, life, clock, due, hearing)):
             return
 
 

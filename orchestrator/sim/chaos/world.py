@@ -18,6 +18,7 @@ from typing import cast
 from orchestrator.chaos.demand import BLOCK_SIZE, Due, demand, traffic
 from orchestrator.chaos.scenario import Scenario
 from orchestrator.chaos.world import Observed
+from orchestrator.sim.causes import told
 from orchestrator.sim.chaos.clients import HearingClients, heard_of_none, spoken
 from orchestrator.sim.chaos.rest import RestCheckers
 from orchestrator.sim.chaos.strikes import Strikes, check_doable
@@ -60,7 +61,7 @@ class SimulatedCluster:
             try:
                 totals, seconds = run(config, dues, checkers, clients, strikes)
             except Exception as error:
-                broken = tuple(sentences(error))
+                broken = tuple(told(error))
         return Observed(
             heard=tuple(clients.heard.get(due.number) or heard_of_none(due) for due in dues),
             expected={due.number: expected(due) for due in dues},
@@ -149,12 +150,3 @@ def expected(due: Due) -> tuple[str, ...]:
     return tuple(
         spoken(completion(request, choice=choice, count=count)) for choice in range(request.choices)
     )
-
-
-def sentences(error: BaseException) -> Iterator[str]:
-    """What broke, of a tree of groups."""
-    if isinstance(error, BaseExceptionGroup):
-        for inner in error.exceptions:
-            yield from sentences(inner)
-    else:
-        yield f"{type(error).__name__}: {error}"

@@ -116,16 +116,7 @@ class StubbornClients:
                 await clock.sleep(NO_GATEWAY_WAIT_S)
                 continue
             asked += 1
-            handler = asyncio.ensure_future(follow(life, clock, transcript, is_first=asked == 1))
-            life.handlers.add(handler)
-            try:
-                await asyncio.wait([handler])
-            finally:
-                life.handlers.discard(handler)
-                handler.cancel()
-                await asyncio.gather(handler, return_exceptions=True)
-            if not handler.cancelled():
-                handler.result()
+            if await life.handle(follow(life, clock, transcript, is_first=asked == 1)):
                 return asked
         raise AssertionError("gateways died too often for a client to go on")
 

@@ -8,10 +8,10 @@ from __future__ import annotations
 
 import time
 from collections import Counter
-from collections.abc import Iterator
 
 import click
 
+from orchestrator.sim.causes import told
 from orchestrator.sim.client import Answered, Outcome
 from orchestrator.sim.silence import silence
 from orchestrator.sim.swarm.scenario import Scenario, scenario
@@ -54,14 +54,5 @@ def failure_text(seed: int, world: Scenario, error: BaseException, *, is_calm: b
     """What broke, what had gone wrong before, and how to see it again."""
     again = f"blockyard swarm --seeds 1 --first {seed}{' --calm' if is_calm else ''}"
     faults = ", ".join(f"{fault} at {at_ns / 1e9:.3f} s" for at_ns, fault in world.faults)
-    broken = "\n".join(f"  {type(e).__name__}: {e}" for e in causes(error))
+    broken = "\n".join(f"  {cause}" for cause in told(error))
     return f"{again}\n{broken}\n  after {faults or 'nothing'}"
-
-
-def causes(error: BaseException) -> Iterator[BaseException]:
-    """The errors in a tree of groups."""
-    if isinstance(error, BaseExceptionGroup):
-        for inner in error.exceptions:
-            yield from causes(inner)
-    else:
-        yield error
