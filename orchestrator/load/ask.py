@@ -2,12 +2,19 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
 # Seconds since the beginning of the run.
 Clock = Callable[[], float]
+
+
+def clock_from_now() -> Clock:
+    """Of a run that begins with this call."""
+    began = time.monotonic()
+    return lambda: time.monotonic() - began
 
 
 @dataclass(frozen=True, slots=True)

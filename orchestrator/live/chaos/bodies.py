@@ -23,6 +23,8 @@ from orchestrator.load.ask import Ask
 
 Body = dict[str, Any]
 
+BYTE_LEVEL = "tiny"  # the one model whose tokens are characters
+LETTERS_PER_TOKEN = 2  # of any other, in made-up words: about
 TEMPERATURE = 0.8
 # How answers are made: the even ones greedily, the odd ones by chance and seed.
 OPTIONS: tuple[Mapping[str, Any], ...] = (
@@ -42,8 +44,10 @@ class Catalogue:
     """The bodies that one model is asked."""
 
     model: str
-    # 1: a model that reads bytes. Of a model's own tokens, made-up words take about two letters.
-    characters_per_token: int = 1
+
+    @property
+    def characters_per_token(self) -> int:
+        return 1 if self.model == BYTE_LEVEL else LETTERS_PER_TOKEN
 
     def body(self, due: Due) -> Body:
         """The same for every request of the same item of the catalogue."""

@@ -16,7 +16,7 @@ import signal
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Self
 
@@ -24,22 +24,20 @@ from orchestrator.chaos.faults import FailOver
 from orchestrator.chaos.scenario import Scenario, Shape
 from orchestrator.chaos.world import CannotDo, Observed, Struck
 from orchestrator.live.chaos import told
-from orchestrator.live.chaos.bodies import Catalogue, asks_of
+from orchestrator.live.chaos.bodies import BYTE_LEVEL, Catalogue, asks_of
 from orchestrator.live.chaos.forks import DidNotStart
 from orchestrator.live.chaos.leaks import leaks
 from orchestrator.live.chaos.loop_thread import LoopThread
 from orchestrator.live.chaos.peace import Peace
 from orchestrator.live.chaos.processes import REDIS, NotHealthy, Processes
+from orchestrator.live.chaos.references import hearing_at
 from orchestrator.live.chaos.strikes import Strikes
 from orchestrator.live.chaos.timeline import play
-from orchestrator.load.ask import Ask, Clock
+from orchestrator.load.ask import Ask, Clock, clock_from_now
 from orchestrator.load.open_loop import open_loop
-from orchestrator.load.stream import listen
 from orchestrator.workload.heard import Heard
 from protos.messages import Snapshot
 
-BYTE_LEVEL = "tiny"  # the one model whose tokens are characters
-LETTERS_PER_TOKEN = 2
 QUIET_S_MAX = 40.0  # a choice that nobody follows is kept for ten seconds
 LOOK_S = 0.1
 Tell = Callable[[str], None]
@@ -81,7 +79,7 @@ class Local:
 
     def play(self, scenario: Scenario, seed: int, tell: Tell) -> Observed:
         """Raises CannotDo before anything is asked or broken; the main thread's to call."""
-        catalogue = Catalogue(self.model, 1 if self.model == BYTE_LEVEL else LETTERS_PER_TOKEN)
+        catalogue = Catalogue(self.model)
         if any(load.is_poison for load in scenario.loads) and self.model != BYTE_LEVEL:
             raise CannotDo(
                 f"poison: only replicas of the model {BYTE_LEVEL} know what it looks like"
@@ -118,11 +116,7 @@ class Local:
 
     def _learn(self, asks: Sequence[Ask], tell: Tell) -> None:
         clock = clock_from_now()
-        urls = [gateway.address for gateway in self.cluster.gateways]
-
-        async def hear(ask: Ask) -> Heard:
-            return await listen(urls, replace(ask, due_s=clock()), clock, resume=False)
-
+        hear = hearing_at([gateway.address for gateway in self.cluster.gateways], clock)
         learned = self.clients.begin(self._peace.learn(asks, hear)).result()
         if learned:
             tell(f"heard {learned} new bodies undisturbed in {clock():.1f} s")
@@ -222,9 +216,3 @@ def heal(cluster: Processes, shape: Shape) -> None:
 
 def snapshots(cluster: Processes) -> list[Snapshot]:
     return [state.snapshot for state in cluster.fleet().replicas]
-
-
-def clock_from_now() -> Clock:
-    """Seconds since this call."""
-    began = time.monotonic()
-    return lambda: time.monotonic() - began

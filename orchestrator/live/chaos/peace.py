@@ -7,14 +7,12 @@ and alone; a kind that fails is not comparable, and its requests are counted.
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 
 from orchestrator.live.chaos.bodies import is_poison
-from orchestrator.live.chaos.references import References, Said, calm
+from orchestrator.live.chaos.references import Hear, References, Said, calm
 from orchestrator.load.ask import Ask
-from orchestrator.workload.heard import Heard
 
-Hear = Callable[[Ask], Awaitable[Heard]]
 AT_A_TIME = 8
 
 

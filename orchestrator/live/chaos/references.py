@@ -15,10 +15,12 @@ from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import replace
 
 from orchestrator.live.chaos.bodies import Body, is_poison, plain
-from orchestrator.load.ask import Ask
+from orchestrator.load.ask import Ask, Clock
+from orchestrator.load.stream import listen
 from orchestrator.workload.heard import End, Heard
 
 Said = tuple[str, ...]  # of each choice
+Hear = Callable[[Ask], Awaitable[Heard]]
 COMPANY = 4  # few enough to disturb nobody, enough to be batched together
 ALONE_AND_IN_COMPANY = (1, COMPANY)
 CALM_DEADLINE_S = 300.0
@@ -32,7 +34,7 @@ class References:
         self._rounds = rounds
         self._said: dict[str, Said | None] = {}  # None: not repeatable
 
-    async def learn(self, asks: Sequence[Ask], hear: Callable[[Ask], Awaitable[Heard]]) -> int:
+    async def learn(self, asks: Sequence[Ask], hear: Hear) -> int:
         """Ask what is not known yet, of a cluster at rest; how many bodies that were."""
         unknown = self._unknown(asks)
         rounds = [await _said_by(list(unknown.values()), hear, size) for size in self._rounds]
@@ -77,9 +79,16 @@ def calm(ask: Ask, number: int) -> Ask:
     )
 
 
-async def _said_by(
-    asks: Sequence[Ask], hear: Callable[[Ask], Awaitable[Heard]], company: int
-) -> list[Said | None]:
+def hearing_at(urls: Sequence[str], clock: Clock) -> Hear:
+    """Asks at once, and takes what the first connection tells."""
+
+    async def hear(ask: Ask) -> Heard:
+        return await listen(urls, replace(ask, due_s=clock()), clock, resume=False)
+
+    return hear
+
+
+async def _said_by(asks: Sequence[Ask], hear: Hear, company: int) -> list[Said | None]:
     """What each says, so many at a time; None for no full answer."""
     gate = asyncio.Semaphore(company)
 

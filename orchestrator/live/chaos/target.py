@@ -17,10 +17,9 @@ from __future__ import annotations
 import asyncio
 import secrets
 import signal
-import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 
 import httpx
 
@@ -31,17 +30,14 @@ from orchestrator.live.chaos import told
 from orchestrator.live.chaos.bodies import Catalogue, asks_of
 from orchestrator.live.chaos.kubectl import Kubectl, KubectlOptions
 from orchestrator.live.chaos.kubernetes import Kubernetes
-from orchestrator.live.chaos.references import References
+from orchestrator.live.chaos.references import References, hearing_at
 from orchestrator.live.chaos.steps import Planner
 from orchestrator.live.operator_client import fleet
-from orchestrator.load.ask import Ask, Clock
+from orchestrator.load.ask import Ask, Clock, clock_from_now
 from orchestrator.load.open_loop import open_loop
-from orchestrator.load.stream import listen
 from orchestrator.workload.heard import Heard
 from protos.messages import Snapshot
 
-BYTE_LEVEL = "tiny"  # the one model whose tokens are characters
-LETTERS_PER_TOKEN = 2
 QUIET_S = 60.0
 CALM_S = 10.0
 LOOK_EVERY_S = 0.5
@@ -54,8 +50,7 @@ def target_cluster(
 ) -> Iterator[Target]:
     """The cluster that answers at this URL. Raises CannotDo where none does."""
     url = url.rstrip("/")
-    name = model or _model_at(url)
-    catalogue = Catalogue(name, 1 if name == BYTE_LEVEL else LETTERS_PER_TOKEN)
+    catalogue = Catalogue(model or _model_at(url))
     kubernetes = None
     if kubectl is not None:
         planner = Planner(kubectl, secrets.token_hex(3))
@@ -119,12 +114,7 @@ class Target:
     async def _learn(self, asks: Sequence[Ask], tell: Tell) -> None:
         """What the bodies say undisturbed, from the same URL."""
         tell("asking what every body says undisturbed")
-        clock = clock_from_now()
-
-        async def hear(ask: Ask) -> Heard:
-            return await listen([self.url], replace(ask, due_s=clock()), clock, resume=False)
-
-        learned = await self._references.learn(asks, hear)
+        learned = await self._references.learn(asks, hearing_at([self.url], clock_from_now()))
         unrepeatable = self._references.unrepeatable(asks)
         tell(f"{learned} new bodies asked; {unrepeatable} do not say the same twice")
 
@@ -225,11 +215,6 @@ def heal_when_terminated() -> None:
     run = asyncio.current_task()
     assert run is not None
     asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, run.cancel)
-
-
-def clock_from_now() -> Clock:
-    start = time.monotonic()
-    return lambda: time.monotonic() - start
 
 
 def _model_at(url: str) -> str:

@@ -47,7 +47,7 @@ def test_half_are_greedy_and_every_option_is_met() -> None:
 def test_a_byte_level_prompt_has_the_length_that_was_meant_and_others_more_letters() -> None:
     for ask in asks_of(scenario(CHAT), 1, TINY):
         assert 120 <= len(ask.body["prompt"]) <= 160
-    for ask in asks_of(scenario(CHAT), 1, Catalogue("large", characters_per_token=2)):
+    for ask in asks_of(scenario(CHAT), 1, Catalogue("large")):
         assert 240 <= len(ask.body["prompt"]) <= 320
 
 
