@@ -11,7 +11,7 @@ from typing import Any
 import click
 
 from orchestrator.load.plan import Plan, Prompts
-from orchestrator.load.plot import CannotPlot, plot, require_matplotlib
+from orchestrator.load.plot import plot
 from orchestrator.load.record import write_record
 from orchestrator.load.report import Objectives, report
 from orchestrator.load.run import meet_server, run
@@ -19,6 +19,7 @@ from orchestrator.load.server import CannotMeet, Server
 from orchestrator.load.spikes import Spike, in_order, parse_spike
 from orchestrator.load.table import show
 from orchestrator.load.workloads import AFTERMATH_S, SECONDS, SYNTHETIC
+from orchestrator.workload.drawing import CannotPlot, require_matplotlib
 from orchestrator.workload.trace_file import BadTrace
 
 POSITIVE = click.FloatRange(0, min_open=True)

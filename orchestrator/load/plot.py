@@ -18,18 +18,6 @@ POINTS_MAX = 2000  # of a curve; gaps between tokens come in millions
 FAILED = frozenset({End.REFUSED, End.BROKEN, End.UNANSWERED})
 
 
-class CannotPlot(Exception):
-    """There is nothing to draw with; the message says what to install."""
-
-
-def require_matplotlib() -> None:
-    """Fail before the run, not after it. Raises CannotPlot."""
-    try:
-        import_module("matplotlib")
-    except ImportError:
-        raise CannotPlot("--plot needs matplotlib: pip install matplotlib") from None
-
-
 def plot(heard: Sequence[Heard], spikes: Sequence[Spike], path: Path) -> None:
     """Write the picture. `require_matplotlib` first."""
     figure = import_module("matplotlib.figure").Figure(figsize=(12, 7), layout="constrained")

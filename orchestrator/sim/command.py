@@ -18,10 +18,11 @@ import click
 
 from orchestrator.sim.checkers import Checkers
 from orchestrator.sim.cost_model import H100_8B, BadCostModel, load_cost_model
-from orchestrator.sim.plot import CannotPlot, plot, require_matplotlib
+from orchestrator.sim.plot import plot
 from orchestrator.sim.policies import OURS, POLICIES
 from orchestrator.sim.report import Report, report
 from orchestrator.sim.world import WorldConfig, simulate
+from orchestrator.workload.drawing import CannotPlot, require_matplotlib
 from orchestrator.workload.synthetic import WORKLOADS, synthesize
 from orchestrator.workload.trace_file import BadTrace, load_file
 from orchestrator.workload.traffic import Traffic

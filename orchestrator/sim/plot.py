@@ -12,18 +12,6 @@ from orchestrator.sim.report import ttfts
 from orchestrator.sim.world import History
 
 
-class CannotPlot(Exception):
-    """There is nothing to draw with; the message says what to install."""
-
-
-def require_matplotlib() -> None:
-    """Fail before the run, not after it. Raises CannotPlot."""
-    try:
-        import_module("matplotlib")
-    except ImportError:
-        raise CannotPlot("--plot needs matplotlib: pip install matplotlib") from None
-
-
 def plot(history: History, path: Path) -> None:
     """Write the picture. `require_matplotlib` first."""
     figure_module = import_module("matplotlib.figure")

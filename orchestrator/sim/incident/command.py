@@ -24,7 +24,7 @@ from orchestrator.sim.incident.models import MODELS
 from orchestrator.sim.incident.picture import draw_incident
 from orchestrator.sim.incident.record import record
 from orchestrator.sim.incident.story import story
-from orchestrator.sim.plot import CannotPlot, require_matplotlib
+from orchestrator.workload.drawing import CannotPlot, require_matplotlib
 
 LIVE = "orchestrator.live.incident.play"  # loaded by name: it needs torch, the simulator does not
 

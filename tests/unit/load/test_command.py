@@ -6,7 +6,7 @@ import pytest
 from click.testing import CliRunner
 
 from orchestrator.load.command import command, secret_of
-from orchestrator.load.plot import CannotPlot, require_matplotlib
+from orchestrator.workload.drawing import CannotPlot, require_matplotlib
 
 
 @pytest.mark.parametrize(
@@ -41,6 +41,6 @@ def test_what_it_takes_to_draw_is_named(monkeypatch: pytest.MonkeyPatch) -> None
     def nothing(name: str) -> None:
         raise ImportError(name)
 
-    monkeypatch.setattr("orchestrator.load.plot.import_module", nothing)
+    monkeypatch.setattr("orchestrator.workload.drawing.import_module", nothing)
     with pytest.raises(CannotPlot, match="pip install matplotlib"):
         require_matplotlib()
