@@ -251,7 +251,7 @@ class ModelCard(_message.Message):
     def __init__(self, name: _Optional[str] = ..., revision: _Optional[str] = ..., dtype: _Optional[str] = ..., block_size: _Optional[int] = ..., context_tokens_max: _Optional[int] = ..., vocab_size: _Optional[int] = ...) -> None: ...
 
 class Snapshot(_message.Message):
-    __slots__ = ("replica_id", "epoch", "number", "blocks_total", "blocks_free", "blocks_cached", "blocks_used", "sequences_running", "sequences_waiting", "prefill_tokens_waiting", "blocks_waiting", "draining", "step_ns", "counters", "full_ns", "full_prefill_tokens", "blocks_yielding")
+    __slots__ = ("replica_id", "epoch", "number", "blocks_total", "blocks_free", "blocks_cached", "blocks_used", "sequences_running", "sequences_waiting", "prefill_tokens_waiting", "blocks_waiting", "draining", "step_ns", "counters", "full_ns", "full_prefill_tokens", "blocks_yielding", "blocks_shared", "blocks_unreclaimable", "slots_unused")
     REPLICA_ID_FIELD_NUMBER: _ClassVar[int]
     EPOCH_FIELD_NUMBER: _ClassVar[int]
     NUMBER_FIELD_NUMBER: _ClassVar[int]
@@ -269,6 +269,9 @@ class Snapshot(_message.Message):
     FULL_NS_FIELD_NUMBER: _ClassVar[int]
     FULL_PREFILL_TOKENS_FIELD_NUMBER: _ClassVar[int]
     BLOCKS_YIELDING_FIELD_NUMBER: _ClassVar[int]
+    BLOCKS_SHARED_FIELD_NUMBER: _ClassVar[int]
+    BLOCKS_UNRECLAIMABLE_FIELD_NUMBER: _ClassVar[int]
+    SLOTS_UNUSED_FIELD_NUMBER: _ClassVar[int]
     replica_id: str
     epoch: int
     number: int
@@ -286,7 +289,10 @@ class Snapshot(_message.Message):
     full_ns: int
     full_prefill_tokens: int
     blocks_yielding: int
-    def __init__(self, replica_id: _Optional[str] = ..., epoch: _Optional[int] = ..., number: _Optional[int] = ..., blocks_total: _Optional[int] = ..., blocks_free: _Optional[int] = ..., blocks_cached: _Optional[int] = ..., blocks_used: _Optional[int] = ..., sequences_running: _Optional[int] = ..., sequences_waiting: _Optional[int] = ..., prefill_tokens_waiting: _Optional[int] = ..., blocks_waiting: _Optional[int] = ..., draining: _Optional[bool] = ..., step_ns: _Optional[int] = ..., counters: _Optional[_Union[EngineCounters, _Mapping]] = ..., full_ns: _Optional[int] = ..., full_prefill_tokens: _Optional[int] = ..., blocks_yielding: _Optional[int] = ...) -> None: ...
+    blocks_shared: int
+    blocks_unreclaimable: int
+    slots_unused: int
+    def __init__(self, replica_id: _Optional[str] = ..., epoch: _Optional[int] = ..., number: _Optional[int] = ..., blocks_total: _Optional[int] = ..., blocks_free: _Optional[int] = ..., blocks_cached: _Optional[int] = ..., blocks_used: _Optional[int] = ..., sequences_running: _Optional[int] = ..., sequences_waiting: _Optional[int] = ..., prefill_tokens_waiting: _Optional[int] = ..., blocks_waiting: _Optional[int] = ..., draining: _Optional[bool] = ..., step_ns: _Optional[int] = ..., counters: _Optional[_Union[EngineCounters, _Mapping]] = ..., full_ns: _Optional[int] = ..., full_prefill_tokens: _Optional[int] = ..., blocks_yielding: _Optional[int] = ..., blocks_shared: _Optional[int] = ..., blocks_unreclaimable: _Optional[int] = ..., slots_unused: _Optional[int] = ...) -> None: ...
 
 class EngineCounters(_message.Message):
     __slots__ = ("requests_finished", "prompt_tokens", "hit_tokens", "prefill_tokens", "recomputed_tokens", "decode_tokens", "preemptions", "steps", "sequences_imported", "sequences_exported")

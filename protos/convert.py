@@ -237,6 +237,9 @@ def snapshot_to_proto(snapshot: Snapshot) -> pb.Snapshot:
         full_ns=snapshot.full_ns,
         full_prefill_tokens=snapshot.full_prefill_tokens,
         blocks_yielding=snapshot.blocks_yielding,
+        blocks_shared=snapshot.blocks_shared,
+        blocks_unreclaimable=snapshot.blocks_unreclaimable,
+        slots_unused=snapshot.slots_unused,
         counters=counters_to_proto(snapshot.counters),
     )
 
@@ -259,6 +262,9 @@ def snapshot_from_proto(message: pb.Snapshot) -> Snapshot:
         full_ns=message.full_ns,
         full_prefill_tokens=message.full_prefill_tokens,
         blocks_yielding=message.blocks_yielding,
+        blocks_shared=message.blocks_shared,
+        blocks_unreclaimable=message.blocks_unreclaimable,
+        slots_unused=message.slots_unused,
         counters=counters_from_proto(message.counters),
     )
 

@@ -220,6 +220,11 @@ class Snapshot:
     full_prefill_tokens: int = 0  # prompt tokens that they computed
     # Held or awaited by others than interactive requests, to which they give way.
     blocks_yielding: int = 0
+    blocks_shared: int = 0  # in two tables or more
+    # In use, and neither reserved nor of who gives way: they come back when somebody ends.
+    blocks_unreclaimable: int = 0
+    # Token slots in tables that hold nothing and that no prefill under way will fill.
+    slots_unused: int = 0
     counters: EngineCounters = field(default_factory=EngineCounters)
 
     @property

@@ -41,6 +41,7 @@ class BlockPool:
 
     def __init__(self, blocks_total: int) -> None:
         self.blocks_total = blocks_total
+        self.blocks_shared = 0  # in two tables or more
         self._references = [0] * blocks_total
         self._free = [BlockId(number) for number in reversed(range(blocks_total))]
         self._evictable: OrderedDict[BlockId, None] = OrderedDict()  # released longest ago first
@@ -84,12 +85,16 @@ class BlockPool:
             assert block in self._evictable, f"share of free block {block}"
             del self._evictable[block]
         self._references[block] += 1
+        if self._references[block] == 2:
+            self.blocks_shared += 1
 
     def release(self, block: BlockId) -> None:
         """Give a reference back. The last one makes the block cached, or free if unnamed."""
         assert self._references[block] > 0, f"release of block {block}, which nobody holds"
         self._references[block] -= 1
         if self._references[block]:
+            if self._references[block] == 1:
+                self.blocks_shared -= 1
             return
         if block in self._contents:
             self._evictable[block] = None
@@ -165,6 +170,8 @@ class BlockPool:
         assert len(free) == len(self._free), "a block is twice in the free list"
         assert not free & cached and not free & used and not cached & used, "a block in two places"
         assert len(free | cached | used) == self.blocks_total, "a block was lost"
+        shared = sum(count > 1 for count in self._references)
+        assert shared == self.blocks_shared, f"{shared} blocks shared, {self.blocks_shared} counted"
         self._check_names(free, cached)
 
     def _check_names(self, free: set[BlockId], cached: set[BlockId]) -> None:

@@ -246,6 +246,9 @@ class Engine:
             full_ns=times.full_ns,
             full_prefill_tokens=times.full_prefill_tokens,
             blocks_yielding=self._scheduler.blocks_yielding(),
+            blocks_shared=self._pool.blocks_shared,
+            blocks_unreclaimable=self._scheduler.blocks_unreclaimable(),
+            slots_unused=self._scheduler.slots_unused(),
             counters=self._tally.counters(),
         )
 

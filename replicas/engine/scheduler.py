@@ -164,6 +164,25 @@ class Scheduler:
         waiting = sum(self._wanted(sequence) for sequence in self.waiting if sequence.rank)
         return min(running, self._pool.blocks_used) + waiting
 
+    def blocks_unreclaimable(self) -> int:
+        """Of those in use, what no reservation and nobody of a worse class would give up.
+
+        Those come back only when somebody finishes, or moves away. A block that
+        an interactive sequence shares with one that yields counts as yielding.
+        """
+        line = self.line
+        yielding = sum(len(each.block_table) for each in line.running if each.rank)
+        yielding += sum(len(each.block_table) for each in line.reserved)
+        return max(0, self._pool.blocks_used - yielding)
+
+    def slots_unused(self) -> int:
+        """Token slots in tables that hold nothing, and that no prefill under way will fill."""
+        size = self._config.card.block_size
+        return sum(
+            len(each.block_table) * size - max(each.computed, each.prefill_end)
+            for each in self.running
+        )
+
     def _wanted(self, sequence: Sequence) -> int:
         return self.room.blocks_of(sequence.length) - sequence.found_in_use
 
