@@ -13,10 +13,10 @@ from collections.abc import AsyncGenerator
 from typing import TypeAlias
 
 from orchestrator.control.seams import Clock, LossReason, ReplicaLost, ReplicaRefused
-from orchestrator.gateway.decisions import Decisions, Happening
 from orchestrator.gateway.dispatch_config import DispatchConfig
 from orchestrator.gateway.fleet import Fleet
 from orchestrator.gateway.journey import Journey
+from orchestrator.gateway.record import Happening
 from orchestrator.gateway.search import Search
 from orchestrator.gateway.totals import AdoptionEnd, Totals
 from protos.messages import Delta, Handoff, ReplicaId
@@ -30,20 +30,12 @@ Answer: TypeAlias = tuple[Delta | Handoff, Events]  # the first of them, and the
 class Adoption:
     """Of the choices that one gateway follows."""
 
-    def __init__(
-        self,
-        fleet: Fleet,
-        clock: Clock,
-        config: DispatchConfig,
-        totals: Totals,
-        decisions: Decisions,
-    ) -> None:
+    def __init__(self, fleet: Fleet, clock: Clock, config: DispatchConfig, totals: Totals) -> None:
         self._fleet = fleet
         self._clock = clock
         self._losses_max = config.losses_max
         self._search = Search(fleet, clock, config.search)
         self._totals = totals
-        self._decisions = decisions
 
     async def adopt(self, journey: Journey) -> Answer | None:
         """What its one choice says where it waits; None where it does not, or no longer.
@@ -85,13 +77,13 @@ class Adoption:
         if first is None:
             raise ReplicaLost
         self._totals.adoptions[AdoptionEnd.ADOPTED] += 1
-        self._decisions.note(journey.request, Happening.ADOPTED, target)
+        journey.note(Happening.ADOPTED, target)
         journey.answered(first, asked_ns, self._clock.now_ns())
         return first, source
 
     def _failed(self, journey: Journey, target: ReplicaId, end: AdoptionEnd) -> None:
         self._totals.adoptions[end] += 1
-        self._decisions.note(journey.request, Happening.ADOPTION_FAILED, target, end.value)
+        journey.note(Happening.ADOPTION_FAILED, target, end.value)
         log.warning(
             "%s: choice %d was moved to replica %s and is not there (%s); it goes on elsewhere",
             journey.request.request_id,
@@ -106,12 +98,12 @@ class Adoption:
         found = await self._search.find(journey.course.told.request, journey.request.first_choice)
         if found is None:
             self._totals.takeovers[AdoptionEnd.GONE] += 1
-            self._decisions.note(journey.request, Happening.NOT_FOUND)
+            journey.note(Happening.NOT_FOUND)
             return None
         journey.sent_to = found.member
         journey.attempts += 1
         self._totals.takeovers[AdoptionEnd.ADOPTED] += 1
         replica_id = found.member.record.replica_id
-        self._decisions.note(journey.request, Happening.TAKEN_OVER, replica_id)
+        journey.note(Happening.TAKEN_OVER, replica_id)
         journey.answered(found.first, asked_ns, self._clock.now_ns())
         return found.first, found.source

@@ -29,6 +29,7 @@ from orchestrator.gateway.fleet import Fleet
 from orchestrator.gateway.journey import Course
 from orchestrator.gateway.locator import Locator
 from orchestrator.gateway.merge import merge
+from orchestrator.gateway.record import Record
 from orchestrator.gateway.stream import Stream, Timing
 from orchestrator.gateway.told import choices_of
 from orchestrator.gateway.totals import Totals
@@ -66,19 +67,22 @@ class Dispatch:
 
     # ---- for the front doors
 
-    async def start(self, request: Request, *, deadline_ns: int | None = None) -> Stream:
+    async def start(
+        self, request: Request, *, deadline_ns: int | None = None, record: Record | None = None
+    ) -> Stream:
         """Admit, locate, route, submit; returns when the first delta has arrived.
 
         `deadline_ns` (on the gateway's clock) is when its client stops
         waiting: a request still queued then is shed. Raises Unservable (no
         replica could ever hold it), InvalidRequest (context_length_exceeded,
         ...), Shed, NoReplica, ReplicaFailed or PoisonRequest. Cancelling the
-        call cancels the request wherever it is.
+        call cancels the request wherever it is. A `record` that is given is
+        ended by whoever opened it.
         """
         card = self._fleet.card()
         if card is None:
             raise self._admissions.no_replica(request, self._config.admit.replica_return_s)
-        journey = self._travel.set_out(request, card, deadline_ns)
+        journey = self._travel.set_out(request, card, deadline_ns, record)
         source = merge(self._travel.follow(journey))
         return await self._stream(journey.course, source, finished=frozenset())
 
@@ -89,6 +93,7 @@ class Dispatch:
         *,
         finished: frozenset[int] = frozenset(),
         deadline_ns: int | None = None,
+        record: Record | None = None,
     ) -> Stream:
         """As `start`, for a request that another gateway had begun to answer.
 
@@ -97,7 +102,7 @@ class Dispatch:
         this card. Whoever asks knows how much of it his client has.
         """
         self.totals.streams_taken_over += 1
-        journey = self._travel.set_out(request, card, deadline_ns)
+        journey = self._travel.set_out(request, card, deadline_ns, record)
         sources = []
         for choice in choices_of(request):
             if choice not in finished:

@@ -16,6 +16,7 @@ from orchestrator.gateway import refusals
 from orchestrator.gateway.bill import Bill
 from orchestrator.gateway.errors import GatewayError
 from orchestrator.gateway.line import Ticket
+from orchestrator.gateway.record import Happening, Record
 from orchestrator.gateway.stream import FirstAnswer, Timing
 from orchestrator.gateway.told import Told
 from orchestrator.policy.view import Subject
@@ -33,6 +34,7 @@ class Course:
     """What all journeys of one request share."""
 
     told: Told
+    record: Record
     deadline_ns: int | None  # when the client stops waiting, if it says so
     victims: set[Life] = field(default_factory=set)  # lost under the request
     first_answer: FirstAnswer | None = None
@@ -83,7 +85,10 @@ class Journey:
         """A replica answers. The first one that says something is what the client is told of."""
         assert self.sent_to is not None, "it came from somewhere"
         self.card = self.sent_to.record.card
-        if isinstance(first, Handoff) or self.course.first_answer is not None:
+        if isinstance(first, Handoff):
+            return
+        self.course.record.answered(self.sent_to.record.replica_id, hit_tokens=first.hit_tokens)
+        if self.course.first_answer is not None:
             return
         self.course.first_answer = FirstAnswer(
             self.sent_to.record.replica_id,
@@ -95,6 +100,10 @@ class Journey:
                 first_delta_ns=now_ns - sent_ns,
             ),
         )
+
+    def note(self, what: Happening, replica_id: ReplicaId | None = None, detail: str = "") -> None:
+        """Something happened to its choices, from the first one on."""
+        self.course.record.note(self.request.first_choice, what, replica_id, detail)
 
     def suffer(self, reason: LossReason, *, losses_max: int) -> None:
         """Count the loss of its replica. Raises PoisonRequest if its request has cost so many."""

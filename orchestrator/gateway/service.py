@@ -23,6 +23,7 @@ from orchestrator.gateway.errors import GatewayError, NoReplica
 from orchestrator.gateway.generation import Generation
 from orchestrator.gateway.metrics import GatewayMetrics
 from orchestrator.gateway.preparation import prepare
+from orchestrator.gateway.record import Record
 from orchestrator.gateway.resumption import Resumption
 from orchestrator.gateway.running import Running
 from orchestrator.gateway.tokenizer import Tokenizer
@@ -70,7 +71,8 @@ class Gateway:
 
     def decisions(self, request_id: RequestId) -> dict[str, Any] | None:
         """What was known and chosen for one of the last requests; None where it is unknown."""
-        return self._dispatch.decisions.of(request_id)
+        record = self._dispatch.decisions.of(request_id)
+        return None if record is None else record.to_json()
 
     def cancel(self, request_id: RequestId) -> bool:
         """End a running request; False if there is none of this id."""
@@ -95,6 +97,9 @@ class Gateway:
         outcome = "failed"
         if resumption is not None:
             ask = resumption.restored(ask)
+        record = self._dispatch.decisions.open(
+            ask.request_id, ask.request_class, ask.tenant, arrived_ns=arrived_ns
+        )
         self.metrics.in_flight.inc()
         generation: Generation | None = None
         try:
@@ -105,7 +110,7 @@ class Gateway:
                 await self._running.supersede(ask.request_id)
             async with (
                 self._running.track(ask.request_id),
-                self._open(ask, request, card, deadline_ns, resumption) as generation,
+                self._open(ask, request, card, deadline_ns, resumption, record) as generation,
             ):
                 ttft_ns = self.clock.now_ns() - arrived_ns
                 self._started(generation, prepare_ns=prepare_ns, ttft_ns=ttft_ns)
@@ -119,6 +124,7 @@ class Gateway:
             raise
         finally:
             self.metrics.in_flight.dec()
+            record.end(outcome)
             self._ended(ask.request_id, outcome, generation)
 
     def _ended(self, request_id: RequestId, outcome: str, generation: Generation | None) -> None:
@@ -165,12 +171,17 @@ class Gateway:
         card: ModelCard,
         deadline_ns: int | None,
         resumption: Resumption | None,
+        record: Record,
     ) -> AsyncIterator[Generation]:
         if resumption is None:
-            starting = self._dispatch.start(request, deadline_ns=deadline_ns)
+            starting = self._dispatch.start(request, deadline_ns=deadline_ns, record=record)
         else:
             starting = self._dispatch.take_over(
-                request, card, finished=resumption.finished, deadline_ns=deadline_ns
+                request,
+                card,
+                finished=resumption.finished,
+                deadline_ns=deadline_ns,
+                record=record,
             )
         async with await starting as stream:
             yield Generation(

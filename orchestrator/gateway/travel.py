@@ -21,14 +21,13 @@ from __future__ import annotations
 import logging
 from collections.abc import Sequence
 from contextlib import aclosing
-from dataclasses import replace
 
 from orchestrator.control.cluster import Cluster, Debit
 from orchestrator.control.seams import Clock, LossReason, ReplicaLost, ReplicaRefused
 from orchestrator.gateway import refusals
 from orchestrator.gateway.admissions import Admissions
 from orchestrator.gateway.adoption import Adoption, Answer
-from orchestrator.gateway.decisions import Decisions, Happening
+from orchestrator.gateway.decisions import Decisions
 from orchestrator.gateway.dispatch_config import DispatchConfig
 from orchestrator.gateway.errors import GatewayError, PoisonRequest
 from orchestrator.gateway.fleet import Fleet
@@ -39,6 +38,7 @@ from orchestrator.gateway.journey import (
 )
 from orchestrator.gateway.line import Ticket
 from orchestrator.gateway.merge import Branch, Source
+from orchestrator.gateway.record import Happening, Record
 from orchestrator.gateway.told import Told, choices_of
 from orchestrator.gateway.totals import HandoffKind, Totals
 from protos.messages import Delta, Handoff, ModelCard, ReplicaId, Request
@@ -66,17 +66,20 @@ class Travel:
         self._admissions = admissions
         self._totals = totals
         self._decisions = decisions
-        self._adoption = Adoption(fleet, clock, config, totals, decisions)
+        self._adoption = Adoption(fleet, clock, config, totals)
 
     # ---- setting out
 
-    def set_out(self, request: Request, card: ModelCard, deadline_ns: int | None) -> Journey:
+    def set_out(
+        self, request: Request, card: ModelCard, deadline_ns: int | None, record: Record | None
+    ) -> Journey:
         """Name the prompt's blocks and take a ticket."""
-        self._decisions.begin(request)
+        record = record or self._decisions.begin(request)
+        record.prepared(request)
         arrived_ns = self._clock.now_ns()
         hashes = prefix_hashes(request, card)
         return Journey(
-            course=Course(Told(request), deadline_ns),
+            course=Course(Told(request), record, deadline_ns),
             request=request,
             card=card,
             ticket=self._admissions.line.arrive(),
@@ -162,16 +165,16 @@ class Travel:
         """A place, as many replicas as it may take, and the answer of one of them."""
         while True:
             debit = await self._admissions.place(journey)
-            self._decisions.placed(journey.request)
+            self._decisions.placed(journey.course.record, journey.request.first_choice)
             try:
                 return await self._submit(journey, debit)
             except ReplicaRefused as refused:
                 reason = refused.refusal.reason.value
-                self._decisions.note(journey.request, Happening.REFUSED, debit.replica_id, reason)
+                journey.note(Happening.REFUSED, debit.replica_id, reason)
                 self._turn_back(journey, debit.replica_id, refusals.refused(refused.refusal))
             except ReplicaLost as lost:
                 reason = lost.reason.value
-                self._decisions.note(journey.request, Happening.LOST, debit.replica_id, reason)
+                journey.note(Happening.LOST, debit.replica_id, reason)
                 journey.suffer(lost.reason, losses_max=self._config.losses_max)
                 self._turn_back(journey, debit.replica_id, refusals.lost())
 
@@ -226,6 +229,7 @@ class Travel:
         """The client is about to have this; a choice that it finishes is not here any more."""
         journey.course.told.add(delta)
         journey.tokens += len(delta.tokens)
+        journey.course.record.completion_tokens += len(delta.tokens)
         if delta.finish is not None and delta.choice in here:
             here.remove(delta.choice)
 
@@ -252,8 +256,8 @@ class Travel:
         giver = journey.sent_to.record.replica_id
         is_move = handoff.target is not None
         self._totals.handoffs[HandoffKind.MOVED if is_move else HandoffKind.HANDED_BACK] += 1
-        self._decisions.note(
-            replace(journey.request, first_choice=handoff.choice),
+        journey.course.record.note(
+            handoff.choice,
             Happening.MOVED if is_move else Happening.HANDED_BACK,
             giver,
             handoff.target or "",
@@ -266,7 +270,7 @@ class Travel:
         """The replica was lost in the middle: a journey for each choice that it did not finish."""
         assert journey.sent_to is not None, "lost where it was"
         lost = journey.sent_to.record.replica_id
-        self._decisions.note(journey.request, Happening.LOST, lost, reason.value)
+        journey.note(Happening.LOST, lost, reason.value)
         journey.suffer(reason, losses_max=self._config.losses_max)
         self._totals.streams_resumed[reason] += 1
         told = journey.course.told

@@ -16,6 +16,7 @@ from grpc_reflection.v1alpha.proto_reflection_descriptor_database import (
 )
 
 from orchestrator.gateway.dispatch import Dispatch
+from orchestrator.gateway.record import Record
 from orchestrator.gateway.stream import Stream
 from protos import inference_pb2 as pb
 from protos.inference_pb2_grpc import InferenceStub
@@ -245,10 +246,14 @@ async def test_a_calls_deadline_is_its_requests_deadline(
     start = Dispatch.start
 
     async def watched(
-        self: Dispatch, request: Request, *, deadline_ns: int | None = None
+        self: Dispatch,
+        request: Request,
+        *,
+        deadline_ns: int | None = None,
+        record: Record | None = None,
     ) -> Stream:
         seen.append(deadline_ns)
-        return await start(self, request, deadline_ns=deadline_ns)
+        return await start(self, request, deadline_ns=deadline_ns, record=record)
 
     monkeypatch.setattr(Dispatch, "start", watched)
     async for _ in stub.Generate(pb.GenerateRequest(text="a"), timeout=timeout_s):

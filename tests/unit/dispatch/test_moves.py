@@ -14,9 +14,10 @@ from itertools import pairwise
 import pytest
 
 from orchestrator.control.seams import LossReason
-from orchestrator.gateway.decisions import EVENTS_MAX, Decisions, Happening
+from orchestrator.gateway.decisions import Decisions
 from orchestrator.gateway.dispatch import DispatchConfig
 from orchestrator.gateway.errors import NoReplica
+from orchestrator.gateway.record import EVENTS_MAX, Happening
 from orchestrator.gateway.totals import AdoptionEnd, HandoffKind
 from protos.messages import RequestId
 from tests.unit.dispatch.answers import answer, whole
@@ -296,8 +297,9 @@ def test_what_was_known_and_what_happened_can_be_asked_for() -> None:
             what = request(tokens_max=TOKENS)
             await made.hold("a", what.prompt)
             await answer(made, what)
-            record = made.dispatch.decisions.of(what.request_id)
-            assert record is not None
+            found = made.dispatch.decisions.of(what.request_id)
+            assert found is not None
+            record = found.to_json()
             placed, moved, adopted = record["events"]
             assert (placed["replica"], placed["reason"]) == ("a", "prefix_hit")
             assert [c["replica"] for c in placed["candidates"]] == ["a", "b"]
@@ -327,7 +329,7 @@ def test_a_request_is_found_by_the_name_that_its_client_gave() -> None:
         for own_id in ("mine-00000001", "mine-00000002", "mine-too-00000003"):
             decisions.begin(request(own_id))
         latest = decisions.of(RequestId("mine"))
-        assert latest is not None and latest["request_id"] == "mine-00000002"
+        assert latest is not None and latest.request_id == "mine-00000002"
         assert decisions.of(RequestId("mine-")) is None
 
     run(scenario())
@@ -336,11 +338,27 @@ def test_a_request_is_found_by_the_name_that_its_client_gave() -> None:
 def test_only_so_many_events_of_a_request_are_remembered() -> None:
     async def scenario() -> None:
         decisions = Decisions(LoopClock())
-        decisions.begin(request("x"))
+        record = decisions.begin(request("x"))
         for _ in range(EVENTS_MAX + 3):
-            decisions.note(request("x"), Happening.MOVED)
-        record = decisions.of(RequestId("x"))
-        assert record is not None
-        assert (len(record["events"]), record["events_left_out"]) == (EVENTS_MAX, 3)
+            record.note(0, Happening.MOVED)
+        told = record.to_json()
+        assert (len(told["events"]), told["events_left_out"]) == (EVENTS_MAX, 3)
+
+    run(scenario())
+
+
+def test_the_newest_request_is_told_first_with_what_came_of_it() -> None:
+    async def scenario() -> None:
+        async with tidy(ScriptedReplica("a"), ScriptedReplica("b")) as made:
+            await made.hold("a", request(tokens_max=TOKENS).prompt)
+            for name in ("early", "late"):
+                await answer(made, request(name, tokens_max=TOKENS))
+            late, early = made.dispatch.decisions.recent()
+            assert (late.request_id, early.request_id) == ("late", "early")
+            assert (late.replica_id, late.reason) == ("a", "prefix_hit")
+            assert late.first_token_ns is not None and late.began_ns <= late.first_token_ns
+            assert late.completion_tokens == TOKENS
+            assert (late.ended_ns, late.outcome) == (None, None), "whoever opens a record ends it"
+            assert made.dispatch.decisions.recent(1) == (late,)
 
     run(scenario())

@@ -1,0 +1,187 @@
+"""The record of one request: when it was where, for how long, and why.
+
+One timeline for all who ask: `blockyard decisions` and `blockyard explain`
+print it, spans are made of it when it has ended, and whoever watches the
+gateway reads it while it grows. The request path writes it as it goes: it
+begins and ends stretches of time, notes what happened, and keeps what each
+replica that was asked has said of its own part.
+
+Costs of candidates are worked out when somebody asks; until then a record only
+holds on to the frozen view that was decided on. Times are the gateway's clock's.
+
+Bound: the entries of one record; what finds no room is counted.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from enum import Enum
+from typing import Any
+
+from orchestrator.control.seams import Clock
+from orchestrator.policy.route import Offer, Placement, RouteConfig, offer
+from orchestrator.policy.scores import usable_hits
+from orchestrator.policy.view import ClusterView, Subject
+from protos.messages import ReplicaId, Request, RequestClass, RequestId
+
+EVENTS_MAX = 128  # of one request
+
+
+class Happening(Enum):
+    """What may happen to a choice, besides being placed."""
+
+    REFUSED = "refused"
+    LOST = "lost"
+    MOVED = "moved"
+    HANDED_BACK = "handed_back"
+    ADOPTED = "adopted"
+    ADOPTION_FAILED = "adoption_failed"
+    TAKEN_OVER = "taken_over"
+    NOT_FOUND = "not_found"
+
+
+@dataclass(frozen=True, slots=True)
+class Look:
+    """One look at the cluster, and what was chosen."""
+
+    view: ClusterView
+    subject: Subject
+    hits: Mapping[ReplicaId, int]
+    config: RouteConfig
+    placement: Placement
+
+    def offers(self) -> list[Offer]:
+        """All candidates, the cheapest first."""
+        usable = usable_hits(self.subject, self.hits)
+        offers = [
+            offer(replica, usable.get(replica.replica_id, 0), self.subject, self.config)
+            for replica in self.view.accepting
+        ]
+        return sorted(offers, key=lambda offered: offered.cost.total_s)
+
+
+@dataclass(frozen=True, slots=True)
+class Placed:
+    """A choice, or all that have not forked yet, was given a place."""
+
+    at_ns: int
+    choice: int
+    look: Look
+
+    def to_json(self, began_ns: int) -> dict[str, Any]:
+        subject, placement = self.look.subject, self.look.placement
+        return {
+            "at_ms": ms(self.at_ns - began_ns),
+            "event": "placed",
+            "choice": self.choice,
+            "choices": subject.choices,
+            "tokens": subject.prompt_tokens,
+            "replica": placement.replica_id,
+            "reason": placement.reason.value,
+            "candidates": [_candidate(offered) for offered in self.look.offers()],
+        }
+
+
+@dataclass(frozen=True, slots=True)
+class Happened:
+    """Something that was not our choice."""
+
+    at_ns: int
+    choice: int
+    what: Happening
+    replica_id: ReplicaId | None
+    detail: str
+
+    def to_json(self, began_ns: int) -> dict[str, Any]:
+        return {
+            "at_ms": ms(self.at_ns - began_ns),
+            "event": self.what.value,
+            "choice": self.choice,
+            "replica": self.replica_id,
+            "detail": self.detail,
+        }
+
+
+Event = Placed | Happened
+
+
+@dataclass(slots=True)
+class Record:
+    """One request's. Whoever opened it ends it."""
+
+    clock: Clock
+    request_id: RequestId
+    request_class: RequestClass
+    tenant: str
+    began_ns: int
+    prompt_tokens: int = 0
+    choices: int = 1
+    replica_id: ReplicaId | None = None  # the last one that has answered
+    hit_tokens: int = 0  # prompt tokens that the first one had
+    completion_tokens: int = 0  # so far, of all choices
+    first_token_ns: int | None = None
+    ended_ns: int | None = None
+    outcome: str | None = None
+    events: list[Event] = field(default_factory=list)
+    left_out: int = 0
+
+    @property
+    def reason(self) -> str | None:
+        """Why it was placed where it was placed last."""
+        placed = [event for event in self.events if isinstance(event, Placed)]
+        return placed[-1].look.placement.reason.value if placed else None
+
+    def prepared(self, request: Request) -> None:
+        """Its tokens are known."""
+        self.prompt_tokens, self.choices = len(request.prompt), request.choices
+
+    def placed(self, choice: int, look: Look) -> None:
+        """A look at the cluster gave this choice, or all, a place."""
+        self._add(Placed(self.clock.now_ns(), choice, look))
+
+    def note(
+        self, choice: int, what: Happening, replica_id: ReplicaId | None = None, detail: str = ""
+    ) -> None:
+        """Something happened to this choice, or to all from it on."""
+        self._add(Happened(self.clock.now_ns(), choice, what, replica_id, detail))
+
+    def answered(self, replica_id: ReplicaId, *, hit_tokens: int) -> None:
+        """A replica has said its first word."""
+        self.replica_id = replica_id
+        if self.first_token_ns is None:
+            self.first_token_ns = self.clock.now_ns()
+            self.hit_tokens = hit_tokens
+
+    def end(self, outcome: str) -> None:
+        """Its client has all of it, or will have no more."""
+        self.ended_ns, self.outcome = self.clock.now_ns(), outcome
+
+    def to_json(self) -> dict[str, Any]:
+        return {
+            "request_id": self.request_id,
+            "prompt_tokens": self.prompt_tokens,
+            "choices": self.choices,
+            "events": [event.to_json(self.began_ns) for event in self.events],
+            "events_left_out": self.left_out,
+        }
+
+    def _add(self, event: Event) -> None:
+        if len(self.events) < EVENTS_MAX:
+            self.events.append(event)
+        else:
+            self.left_out += 1
+
+
+def ms(duration_ns: int) -> float:
+    """Milliseconds, for people."""
+    return round(duration_ns / 1_000_000, 3)
+
+
+def _candidate(offered: Offer) -> dict[str, Any]:
+    return {
+        "replica": offered.replica.replica_id,
+        "hit_blocks": offered.hit_blocks,
+        **asdict(offered.cost),
+        "total_s": offered.cost.total_s,
+    }
