@@ -26,6 +26,17 @@ class NotFound(GatewayError):
     """No such model (or route). HTTP 404, NOT_FOUND."""
 
 
+class Unauthenticated(GatewayError):
+    """No key, or none that is known. HTTP 401, UNAUTHENTICATED."""
+
+    def __init__(self, message: str) -> None:
+        super().__init__(message, code="invalid_api_key")
+
+
+class Forbidden(GatewayError):
+    """The key is known and does not allow this. HTTP 403, PERMISSION_DENIED."""
+
+
 class Unservable(GatewayError):
     """Well formed, but more than any replica could ever hold. HTTP 400, RESOURCE_EXHAUSTED."""
 

@@ -18,6 +18,7 @@ import grpc
 from grpc import StatusCode
 
 from orchestrator.gateway.errors import (
+    Forbidden,
     GatewayError,
     InvalidRequest,
     NoReplica,
@@ -25,6 +26,7 @@ from orchestrator.gateway.errors import (
     PoisonRequest,
     ReplicaFailed,
     Shed,
+    Unauthenticated,
     Unservable,
 )
 from orchestrator.gateway.running import Cancelled
@@ -36,6 +38,8 @@ Context = grpc.aio.ServicerContext[Any, Any]
 
 STATUS: Mapping[type[GatewayError], StatusCode] = {
     InvalidRequest: StatusCode.INVALID_ARGUMENT,
+    Unauthenticated: StatusCode.UNAUTHENTICATED,
+    Forbidden: StatusCode.PERMISSION_DENIED,
     NotFound: StatusCode.NOT_FOUND,
     Unservable: StatusCode.RESOURCE_EXHAUSTED,
     Shed: StatusCode.RESOURCE_EXHAUSTED,

@@ -20,7 +20,9 @@ from orchestrator.gateway.answer import Answer
 from orchestrator.gateway.body import read_json
 from orchestrator.gateway.errors import NotFound
 from orchestrator.gateway.event_ids import HEADER, LastEvent, parse_event_id
-from orchestrator.gateway.http_errors import answer_errors_in_json
+from orchestrator.gateway.http_errors import HideBugs, answer_errors_in_json
+from orchestrator.gateway.http_keys import CheckKeys
+from orchestrator.gateway.keyring import Keys
 from orchestrator.gateway.metrics import CONTENT_TYPE
 from orchestrator.gateway.openai import (
     Call,
@@ -39,11 +41,13 @@ CHAT = "/v1/chat/completions"
 COMPLETIONS = "/v1/completions"
 
 
-def create_app(gateway: Gateway) -> FastAPI:
+def create_app(gateway: Gateway, keys: Keys) -> FastAPI:
     """The ASGI app over one gateway."""
     app = FastAPI(title="blockyard", redoc_url=None)
     answer_errors_in_json(app)
-    app.add_middleware(NameRequests)
+    app.add_middleware(CheckKeys, keys=keys)
+    app.add_middleware(HideBugs)
+    app.add_middleware(NameRequests)  # the outermost: whatever is answered has a name
     _add_completions(app, gateway)
     _add_models(app, gateway)
     _add_decisions(app, gateway)

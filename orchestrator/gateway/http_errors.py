@@ -5,6 +5,8 @@ The one place where the gateway's tree of errors meets HTTP.
 
 from __future__ import annotations
 
+import logging
+import traceback
 from collections.abc import Mapping
 from http import HTTPStatus
 from typing import Any
@@ -14,8 +16,10 @@ from fastapi.responses import JSONResponse
 from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect
 from starlette.responses import Response
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from orchestrator.gateway.errors import (
+    Forbidden,
     GatewayError,
     InvalidRequest,
     NoReplica,
@@ -23,12 +27,17 @@ from orchestrator.gateway.errors import (
     PoisonRequest,
     ReplicaFailed,
     Shed,
+    Unauthenticated,
     Unservable,
 )
 from orchestrator.gateway.running import Cancelled
 
+log = logging.getLogger(__name__)
+
 STATUS: Mapping[type[GatewayError], HTTPStatus] = {
     InvalidRequest: HTTPStatus.BAD_REQUEST,
+    Unauthenticated: HTTPStatus.UNAUTHORIZED,
+    Forbidden: HTTPStatus.FORBIDDEN,
     NotFound: HTTPStatus.NOT_FOUND,
     Unservable: HTTPStatus.BAD_REQUEST,
     Shed: HTTPStatus.TOO_MANY_REQUESTS,
@@ -44,6 +53,9 @@ _CODES = {
     HTTPStatus.REQUEST_TIMEOUT: "request_timeout",
     HTTPStatus.REQUEST_ENTITY_TOO_LARGE: "request_too_large",
     HTTPStatus.UNSUPPORTED_MEDIA_TYPE: "unsupported_media_type",
+    HTTPStatus.TOO_MANY_REQUESTS: "too_many_requests",
+    HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE: "headers_too_large",
+    HTTPStatus.SERVICE_UNAVAILABLE: "too_many_connections",
 }
 
 
@@ -52,11 +64,18 @@ def error_json(error: GatewayError) -> dict[str, Any]:
     return _error(STATUS[type(error)], error.message, code=error.code, param=error.param)
 
 
+def error_of_status(status: HTTPStatus, message: str) -> dict[str, Any]:
+    """OpenAI's error object for what is HTTP's matter alone."""
+    return _error(status, message, code=_CODES.get(status, "http_error"))
+
+
 def error_response(error: GatewayError) -> JSONResponse:
     """The whole answer to a request that failed before its first token."""
     headers = {}
     if isinstance(error, Shed | NoReplica):
         headers["retry-after"] = str(error.retry_after_s)
+    if isinstance(error, Unauthenticated):
+        headers["www-authenticate"] = "Bearer"
     return JSONResponse(error_json(error), STATUS[type(error)], headers)
 
 
@@ -71,19 +90,42 @@ def answer_errors_in_json(app: FastAPI) -> None:
     async def on_http_error(request: Request, error: HTTPException) -> Response:
         status = HTTPStatus(error.status_code)
         message = f"{request.method} {request.url.path}: {error.detail}"
-        return JSONResponse(
-            _error(status, message, code=_CODES.get(status, "http_error")), status, error.headers
-        )
+        return JSONResponse(error_of_status(status, message), status, error.headers)
 
     @app.exception_handler(ClientDisconnect)
     async def on_disconnect(_: Request, __: ClientDisconnect) -> Response:
         return Response(status_code=HTTPStatus.BAD_REQUEST)  # to nobody
 
-    @app.exception_handler(Exception)
-    async def on_bug(_: Request, __: Exception) -> Response:
-        # The server logs the stack; its client learns nothing of our insides.
-        status = HTTPStatus.INTERNAL_SERVER_ERROR
-        return JSONResponse(_error(status, "internal error", code="internal_error"), status)
+
+class HideBugs:
+    """ASGI middleware: a bug in what is inside ends its request with a 500.
+
+    Its client learns nothing of our insides, and the log shows where it happened without
+    its words, which may quote a prompt. (The framework's own handler raises once more, for
+    the server to log all of it.)
+    """
+
+    def __init__(self, app: ASGIApp) -> None:
+        self._app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        is_started = False
+
+        async def send_on(message: Message) -> None:
+            nonlocal is_started
+            is_started = True
+            await send(message)
+
+        try:
+            await self._app(scope, receive, send_on)
+        except Exception as bug:
+            where = "".join(traceback.format_tb(bug.__traceback__))
+            name = scope["state"]["request_name"]
+            log.error("request=%s bug=%s\n%s", name, type(bug).__name__, where)
+            if not is_started:
+                status = HTTPStatus.INTERNAL_SERVER_ERROR
+                error = _error(status, "internal error", code="internal_error")
+                await JSONResponse(error, status)(scope, receive, send)
 
 
 def _error(

@@ -8,6 +8,7 @@ no new connections, and what runs has `grace_s` to finish.
 from __future__ import annotations
 
 import asyncio
+import logging
 import math
 import socket
 from collections.abc import Iterator
@@ -22,8 +23,11 @@ from grpc_reflection.v1alpha import reflection
 
 from orchestrator.gateway.body import BODY_BYTES_MAX
 from orchestrator.gateway.grpc import InferenceService
+from orchestrator.gateway.grpc_keys import CheckKeys
 from orchestrator.gateway.health import HealthService
 from orchestrator.gateway.http import create_app
+from orchestrator.gateway.http_protocol import HttpLimits, guarded_http
+from orchestrator.gateway.keyring import Keys
 from orchestrator.gateway.service import Gateway
 from protos import inference_pb2, inference_pb2_grpc
 from protos.address import CannotListen, host_port
@@ -57,15 +61,23 @@ class GatewayServer:
     """HTTP and gRPC over one gateway. `start` once, then `stop` once."""
 
     def __init__(
-        self, gateway: Gateway, *, host: str = "127.0.0.1", http_port: int, grpc_port: int
+        self,
+        gateway: Gateway,
+        *,
+        keys: Keys | None = None,
+        http_limits: HttpLimits | None = None,
+        host: str = "127.0.0.1",
+        http_port: int,
+        grpc_port: int,
     ) -> None:
-        self.app: FastAPI = create_app(gateway)
+        keys = keys or Keys()
+        self.app: FastAPI = create_app(gateway, keys)
         self._gateway = gateway
         self._host = host
         self._http_port = http_port
         self._grpc_port = grpc_port
-        self._grpc = _grpc_server(gateway)
-        self._http = _HttpServer(_http_config(self.app))
+        self._grpc = _grpc_server(gateway, keys)
+        self._http = _HttpServer(_http_config(self.app, http_limits or HttpLimits()))
         self._http_serving: asyncio.Task[None] | None = None
 
     async def start(self) -> BoundPorts:
@@ -117,12 +129,14 @@ class _HttpServer(uvicorn.Server):
         yield
 
 
-def _http_config(app: FastAPI) -> uvicorn.Config:
+def _http_config(app: FastAPI, limits: HttpLimits) -> uvicorn.Config:
     return uvicorn.Config(
         app,
+        http=guarded_http(limits),
         lifespan="off",
         ws="none",
         log_config=None,
+        log_level=logging.ERROR,  # a line for every malformed request would let strangers write
         access_log=False,
         server_header=False,
         proxy_headers=False,
@@ -145,8 +159,8 @@ def _listen(host: str, port: int) -> socket.socket:
     return listener
 
 
-def _grpc_server(gateway: Gateway) -> grpc.aio.Server:
-    server = grpc.aio.server(options=_GRPC_OPTIONS)
+def _grpc_server(gateway: Gateway, keys: Keys) -> grpc.aio.Server:
+    server = grpc.aio.server(interceptors=[CheckKeys(keys)], options=_GRPC_OPTIONS)
     service = inference_pb2.DESCRIPTOR.services_by_name["Inference"].full_name
     health = health_pb2.DESCRIPTOR.services_by_name["Health"].full_name
     inference_pb2_grpc.add_InferenceServicer_to_server(  # type: ignore[no-untyped-call]

@@ -14,6 +14,7 @@ import pytest
 from orchestrator.control.cluster import Cluster, ClusterConfig
 from orchestrator.gateway.dispatch import Dispatch, DispatchConfig
 from orchestrator.gateway.fleet import Fleet, FleetConfig
+from orchestrator.gateway.keyring import Keys
 from orchestrator.gateway.metrics import GatewayMetrics
 from orchestrator.gateway.search import SearchConfig
 from orchestrator.gateway.server import BoundPorts, GatewayServer
@@ -66,7 +67,10 @@ async def registry() -> MemoryRegistry:
 
 @asynccontextmanager
 async def serving(
-    folder: Path, replica: ScriptedReplica, registry: MemoryRegistry
+    folder: Path,
+    replica: ScriptedReplica,
+    registry: MemoryRegistry,
+    keys: Keys | None = None,
 ) -> AsyncIterator[Served]:
     clock = OsClock()
     cluster = Cluster(ClusterConfig())
@@ -74,7 +78,7 @@ async def serving(
     config = DispatchConfig(search=SearchConfig(rounds_max=2, pause_s=0.001))
     dispatch = Dispatch(fleet, cluster, registry, clock, config)
     gateway = Gateway(dispatch, byte_tokenizer(folder), clock=clock, metrics=GatewayMetrics())
-    server = GatewayServer(gateway, http_port=0, grpc_port=0)
+    server = GatewayServer(gateway, keys=keys, http_port=0, grpc_port=0)
     await fleet.start()
     ports = await server.start()
     yield Served(replica, gateway, server, ports)
