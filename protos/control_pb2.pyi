@@ -37,7 +37,7 @@ class Claim(_message.Message):
     def __init__(self, request_id: _Optional[str] = ..., choice: _Optional[int] = ..., digest: _Optional[bytes] = ..., next_index: _Optional[int] = ...) -> None: ...
 
 class Submit(_message.Message):
-    __slots__ = ("request_id", "prompt", "sampling", "choices", "salt", "output", "first_choice", "request_class", "tenant")
+    __slots__ = ("request_id", "prompt", "sampling", "choices", "salt", "output", "first_choice", "request_class", "tenant", "traceparent")
     REQUEST_ID_FIELD_NUMBER: _ClassVar[int]
     PROMPT_FIELD_NUMBER: _ClassVar[int]
     SAMPLING_FIELD_NUMBER: _ClassVar[int]
@@ -47,6 +47,7 @@ class Submit(_message.Message):
     FIRST_CHOICE_FIELD_NUMBER: _ClassVar[int]
     REQUEST_CLASS_FIELD_NUMBER: _ClassVar[int]
     TENANT_FIELD_NUMBER: _ClassVar[int]
+    TRACEPARENT_FIELD_NUMBER: _ClassVar[int]
     request_id: str
     prompt: _containers.RepeatedScalarFieldContainer[int]
     sampling: SamplingParams
@@ -56,7 +57,8 @@ class Submit(_message.Message):
     first_choice: int
     request_class: str
     tenant: str
-    def __init__(self, request_id: _Optional[str] = ..., prompt: _Optional[_Iterable[int]] = ..., sampling: _Optional[_Union[SamplingParams, _Mapping]] = ..., choices: _Optional[int] = ..., salt: _Optional[bytes] = ..., output: _Optional[_Iterable[int]] = ..., first_choice: _Optional[int] = ..., request_class: _Optional[str] = ..., tenant: _Optional[str] = ...) -> None: ...
+    traceparent: str
+    def __init__(self, request_id: _Optional[str] = ..., prompt: _Optional[_Iterable[int]] = ..., sampling: _Optional[_Union[SamplingParams, _Mapping]] = ..., choices: _Optional[int] = ..., salt: _Optional[bytes] = ..., output: _Optional[_Iterable[int]] = ..., first_choice: _Optional[int] = ..., request_class: _Optional[str] = ..., tenant: _Optional[str] = ..., traceparent: _Optional[str] = ...) -> None: ...
 
 class SamplingParams(_message.Message):
     __slots__ = ("tokens_max", "tokens_min", "temperature", "top_k", "top_p", "min_p", "seed", "repetition_penalty", "presence_penalty", "frequency_penalty", "stop_token_ids", "logprobs", "grammar")
@@ -101,32 +103,50 @@ class StepEvents(_message.Message):
     def __init__(self, deltas: _Optional[_Iterable[_Union[Delta, _Mapping]]] = ..., refusals: _Optional[_Iterable[_Union[Refusal, _Mapping]]] = ..., snapshot: _Optional[_Union[Snapshot, _Mapping]] = ..., handoffs: _Optional[_Iterable[_Union[Handoff, _Mapping]]] = ...) -> None: ...
 
 class Handoff(_message.Message):
-    __slots__ = ("request_id", "choice", "choices", "target")
+    __slots__ = ("request_id", "choice", "choices", "target", "account")
     REQUEST_ID_FIELD_NUMBER: _ClassVar[int]
     CHOICE_FIELD_NUMBER: _ClassVar[int]
     CHOICES_FIELD_NUMBER: _ClassVar[int]
     TARGET_FIELD_NUMBER: _ClassVar[int]
+    ACCOUNT_FIELD_NUMBER: _ClassVar[int]
     request_id: str
     choice: int
     choices: int
     target: str
-    def __init__(self, request_id: _Optional[str] = ..., choice: _Optional[int] = ..., choices: _Optional[int] = ..., target: _Optional[str] = ...) -> None: ...
+    account: Account
+    def __init__(self, request_id: _Optional[str] = ..., choice: _Optional[int] = ..., choices: _Optional[int] = ..., target: _Optional[str] = ..., account: _Optional[_Union[Account, _Mapping]] = ...) -> None: ...
 
 class Delta(_message.Message):
-    __slots__ = ("request_id", "choice", "first_index", "tokens", "finish", "hit_tokens")
+    __slots__ = ("request_id", "choice", "first_index", "tokens", "finish", "hit_tokens", "account")
     REQUEST_ID_FIELD_NUMBER: _ClassVar[int]
     CHOICE_FIELD_NUMBER: _ClassVar[int]
     FIRST_INDEX_FIELD_NUMBER: _ClassVar[int]
     TOKENS_FIELD_NUMBER: _ClassVar[int]
     FINISH_FIELD_NUMBER: _ClassVar[int]
     HIT_TOKENS_FIELD_NUMBER: _ClassVar[int]
+    ACCOUNT_FIELD_NUMBER: _ClassVar[int]
     request_id: str
     choice: int
     first_index: int
     tokens: _containers.RepeatedCompositeFieldContainer[SampledToken]
     finish: str
     hit_tokens: int
-    def __init__(self, request_id: _Optional[str] = ..., choice: _Optional[int] = ..., first_index: _Optional[int] = ..., tokens: _Optional[_Iterable[_Union[SampledToken, _Mapping]]] = ..., finish: _Optional[str] = ..., hit_tokens: _Optional[int] = ...) -> None: ...
+    account: Account
+    def __init__(self, request_id: _Optional[str] = ..., choice: _Optional[int] = ..., first_index: _Optional[int] = ..., tokens: _Optional[_Iterable[_Union[SampledToken, _Mapping]]] = ..., finish: _Optional[str] = ..., hit_tokens: _Optional[int] = ..., account: _Optional[_Union[Account, _Mapping]] = ...) -> None: ...
+
+class Account(_message.Message):
+    __slots__ = ("queue_ns", "prefill_ns", "decode_ns", "chunks", "preemptions")
+    QUEUE_NS_FIELD_NUMBER: _ClassVar[int]
+    PREFILL_NS_FIELD_NUMBER: _ClassVar[int]
+    DECODE_NS_FIELD_NUMBER: _ClassVar[int]
+    CHUNKS_FIELD_NUMBER: _ClassVar[int]
+    PREEMPTIONS_FIELD_NUMBER: _ClassVar[int]
+    queue_ns: int
+    prefill_ns: int
+    decode_ns: int
+    chunks: int
+    preemptions: int
+    def __init__(self, queue_ns: _Optional[int] = ..., prefill_ns: _Optional[int] = ..., decode_ns: _Optional[int] = ..., chunks: _Optional[int] = ..., preemptions: _Optional[int] = ...) -> None: ...
 
 class SampledToken(_message.Message):
     __slots__ = ("token", "logprob", "top_tokens", "top_logprobs")

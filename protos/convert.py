@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from protos import control_pb2 as pb
 from protos.messages import (
+    Account,
     Delta,
     EngineCounters,
     FinishReason,
@@ -44,6 +45,7 @@ def request_to_proto(request: Request) -> pb.Submit:
         first_choice=request.first_choice,
         request_class=request.request_class.value,
         tenant=request.tenant,
+        traceparent=request.traceparent,
     )
 
 
@@ -58,6 +60,7 @@ def request_from_proto(message: pb.Submit) -> Request:
         first_choice=message.first_choice,
         request_class=_class_from_proto(message.request_class),
         tenant=message.tenant,
+        traceparent=message.traceparent,
     )
 
 
@@ -142,6 +145,7 @@ def handoff_to_proto(handoff: Handoff) -> pb.Handoff:
         choice=handoff.choice,
         choices=handoff.choices,
         target=handoff.target,
+        account=_account_to_proto(handoff.account),
     )
 
 
@@ -151,6 +155,7 @@ def handoff_from_proto(message: pb.Handoff) -> Handoff:
         choice=message.choice,
         choices=message.choices,
         target=ReplicaId(message.target) if message.HasField("target") else None,
+        account=_account_from_proto(message.account) if message.HasField("account") else None,
     )
 
 
@@ -162,6 +167,7 @@ def delta_to_proto(delta: Delta) -> pb.Delta:
         tokens=[sampled_token_to_proto(token) for token in delta.tokens],
         finish=delta.finish.value if delta.finish is not None else "",
         hit_tokens=delta.hit_tokens,
+        account=_account_to_proto(delta.account),
     )
 
 
@@ -173,6 +179,29 @@ def delta_from_proto(message: pb.Delta) -> Delta:
         tokens=tuple(sampled_token_from_proto(token) for token in message.tokens),
         finish=_finish_from_proto(message.finish) if message.finish else None,
         hit_tokens=message.hit_tokens,
+        account=_account_from_proto(message.account) if message.HasField("account") else None,
+    )
+
+
+def _account_to_proto(account: Account | None) -> pb.Account | None:
+    if account is None:
+        return None
+    return pb.Account(
+        queue_ns=account.queue_ns,
+        prefill_ns=account.prefill_ns,
+        decode_ns=account.decode_ns,
+        chunks=account.chunks,
+        preemptions=account.preemptions,
+    )
+
+
+def _account_from_proto(message: pb.Account) -> Account:
+    return Account(
+        queue_ns=message.queue_ns,
+        prefill_ns=message.prefill_ns,
+        decode_ns=message.decode_ns,
+        chunks=message.chunks,
+        preemptions=message.preemptions,
     )
 
 

@@ -215,3 +215,45 @@ class Model(_message.Message):
     context_tokens_max: int
     block_size: int
     def __init__(self, id: _Optional[str] = ..., context_tokens_max: _Optional[int] = ..., block_size: _Optional[int] = ...) -> None: ...
+
+class ExplainRequest(_message.Message):
+    __slots__ = ("request_id",)
+    REQUEST_ID_FIELD_NUMBER: _ClassVar[int]
+    request_id: str
+    def __init__(self, request_id: _Optional[str] = ...) -> None: ...
+
+class ExplainResponse(_message.Message):
+    __slots__ = ("request_id", "state", "outcome", "replica", "reason", "trace_id", "words", "timeline")
+    REQUEST_ID_FIELD_NUMBER: _ClassVar[int]
+    STATE_FIELD_NUMBER: _ClassVar[int]
+    OUTCOME_FIELD_NUMBER: _ClassVar[int]
+    REPLICA_FIELD_NUMBER: _ClassVar[int]
+    REASON_FIELD_NUMBER: _ClassVar[int]
+    TRACE_ID_FIELD_NUMBER: _ClassVar[int]
+    WORDS_FIELD_NUMBER: _ClassVar[int]
+    TIMELINE_FIELD_NUMBER: _ClassVar[int]
+    request_id: str
+    state: str
+    outcome: str
+    replica: str
+    reason: str
+    trace_id: str
+    words: _containers.RepeatedScalarFieldContainer[str]
+    timeline: _containers.RepeatedCompositeFieldContainer[TimelineEntry]
+    def __init__(self, request_id: _Optional[str] = ..., state: _Optional[str] = ..., outcome: _Optional[str] = ..., replica: _Optional[str] = ..., reason: _Optional[str] = ..., trace_id: _Optional[str] = ..., words: _Optional[_Iterable[str]] = ..., timeline: _Optional[_Iterable[_Union[TimelineEntry, _Mapping]]] = ...) -> None: ...
+
+class TimelineEntry(_message.Message):
+    __slots__ = ("at_ms", "lasted_ms", "what", "choice", "replica", "words")
+    AT_MS_FIELD_NUMBER: _ClassVar[int]
+    LASTED_MS_FIELD_NUMBER: _ClassVar[int]
+    WHAT_FIELD_NUMBER: _ClassVar[int]
+    CHOICE_FIELD_NUMBER: _ClassVar[int]
+    REPLICA_FIELD_NUMBER: _ClassVar[int]
+    WORDS_FIELD_NUMBER: _ClassVar[int]
+    at_ms: float
+    lasted_ms: float
+    what: str
+    choice: int
+    replica: str
+    words: str
+    def __init__(self, at_ms: _Optional[float] = ..., lasted_ms: _Optional[float] = ..., what: _Optional[str] = ..., choice: _Optional[int] = ..., replica: _Optional[str] = ..., words: _Optional[str] = ...) -> None: ...

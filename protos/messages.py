@@ -108,6 +108,7 @@ class Request:
     first_choice: int = 0
     request_class: RequestClass = RequestClass.INTERACTIVE
     tenant: str = ""  # whose request it is, for fair shares; empty: nobody in particular
+    traceparent: str = ""  # what its spans belong to (protos.trace); empty: nothing
 
     @property
     def given_tokens(self) -> int:
@@ -129,6 +130,17 @@ class SampledToken:
 
 
 @dataclass(frozen=True, slots=True)
+class Account:
+    """Where a replica's time for one choice went, since it came there. Nothing overlaps."""
+
+    queue_ns: int  # until it was first in a step
+    prefill_ns: int  # from then to its first token here
+    decode_ns: int  # from then until this was said
+    chunks: int  # steps that computed parts of its prompt, or computed them again
+    preemptions: int
+
+
+@dataclass(frozen=True, slots=True)
 class Delta:
     """What one step added to one choice: tokens `first_index, first_index + 1, ...`."""
 
@@ -138,6 +150,7 @@ class Delta:
     tokens: tuple[SampledToken, ...]
     finish: FinishReason | None = None
     hit_tokens: int = 0  # tokens of prompt and resumed output whose KV was found, not computed
+    account: Account | None = None  # with the choice's first delta from a replica, and its last
 
 
 @dataclass(frozen=True, slots=True)
@@ -163,6 +176,7 @@ class Handoff:
     choice: int  # the first of `choices`
     choices: int = 1  # more than one only where a prompt's choices have not forked yet
     target: ReplicaId | None = None
+    account: Account | None = None  # of the first choice
 
 
 @dataclass(frozen=True, slots=True)

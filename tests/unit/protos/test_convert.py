@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from protos import control_pb2 as pb
 from protos import convert
 from protos.messages import (
+    Account,
     Delta,
     EngineCounters,
     FinishReason,
@@ -65,13 +66,16 @@ requests = st.builds(
     first_choice=uint32,
     request_class=st.sampled_from(RequestClass),
     tenant=words,
+    traceparent=words,
 )
+accounts = st.none() | st.builds(Account, uint64, uint64, uint64, uint32, uint32)
 handoffs = st.builds(
     Handoff,
     request_id=words.map(RequestId),
     choice=uint32,
     choices=uint32,
     target=st.none() | words.map(ReplicaId),
+    account=accounts,
 )
 claims = st.builds(
     Claim,
@@ -94,6 +98,7 @@ deltas = st.builds(
     tokens=st.lists(sampled_tokens, max_size=3).map(tuple),
     finish=st.none() | st.sampled_from(FinishReason),
     hit_tokens=uint32,
+    account=accounts,
 )
 refusals = st.builds(
     Refusal,
