@@ -143,6 +143,11 @@ class Cluster:
 
     # ---- the picture
 
+    def reports(self) -> tuple[Snapshot, ...]:
+        """What each replica that is heard said last, by replica id."""
+        newest = (state.snapshot for _, state in sorted(self._replicas.items()))
+        return tuple(snapshot for snapshot in newest if snapshot is not None)
+
     def members(self) -> tuple[Member, ...]:
         """All known replicas, by replica id."""
         return tuple(self._replicas[replica_id].member for replica_id in sorted(self._replicas))

@@ -14,6 +14,7 @@ from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metri
 from prometheus_client.registry import Collector
 
 from orchestrator.gateway.dispatch import Dispatch
+from orchestrator.gateway.metrics import PREFIX
 from protos.messages import RequestClass
 
 Reason = TypeVar("Reason", bound=Enum)
@@ -29,7 +30,7 @@ class DispatchCollector(Collector):
         """Everything that dispatch counts, as it stands now."""
         totals = self._dispatch.totals
         waiting = GaugeMetricFamily(
-            "requests_waiting", "Requests in the gateway's line", labels=["class"]
+            f"{PREFIX}requests_waiting", "Requests in the gateway's line", labels=["class"]
         )
         for each in RequestClass:
             waiting.add_metric([each.value], self._dispatch.waiting_of(each))
@@ -39,10 +40,12 @@ class DispatchCollector(Collector):
         yield _by_class("requests_turned_away", "Refused by admission", totals.turned_away)
         yield _by_reason("requests_retried", "Taken back from a replica", totals.retried)
         yield CounterMetricFamily(
-            "registry_missed", "Requests routed without the registry", totals.registry_missed
+            f"{PREFIX}registry_missed",
+            "Requests routed without the registry",
+            totals.registry_missed,
         )
         yield CounterMetricFamily(
-            "streams_lost", "Streams cut by a lost replica", totals.streams_lost
+            f"{PREFIX}streams_lost", "Streams cut by a lost replica", totals.streams_lost
         )
         yield _by_reason(
             "streams_resumed", "Streams that lost a replica and went on", totals.streams_resumed
@@ -50,7 +53,7 @@ class DispatchCollector(Collector):
         yield _by_reason("handoffs", "Choices that a replica gave away", totals.handoffs)
         yield _by_reason("adoptions", "Moved choices, and what came of them", totals.adoptions)
         yield CounterMetricFamily(
-            "streams_taken_over",
+            f"{PREFIX}streams_taken_over",
             "Streams begun by a gateway that their clients lost",
             totals.streams_taken_over,
         )
@@ -58,12 +61,12 @@ class DispatchCollector(Collector):
             "takeovers", "Choices of such streams, and where they were", totals.takeovers
         )
         yield CounterMetricFamily(
-            "streams_broken", "Streams with a gap or a repetition", totals.streams_broken
+            f"{PREFIX}streams_broken", "Streams with a gap or a repetition", totals.streams_broken
         )
 
 
 def _by_reason(name: str, help_text: str, counts: Mapping[Reason, int]) -> CounterMetricFamily:
-    family = CounterMetricFamily(name, help_text, labels=["reason"])
+    family = CounterMetricFamily(f"{PREFIX}{name}", help_text, labels=["reason"])
     for reason, count in sorted(counts.items(), key=lambda entry: str(entry[0].value)):
         family.add_metric([str(reason.value)], count)
     return family
@@ -72,7 +75,7 @@ def _by_reason(name: str, help_text: str, counts: Mapping[Reason, int]) -> Count
 def _by_class(
     name: str, help_text: str, counts: Mapping[tuple[RequestClass, Reason], int]
 ) -> CounterMetricFamily:
-    family = CounterMetricFamily(name, help_text, labels=["class", "reason"])
+    family = CounterMetricFamily(f"{PREFIX}{name}", help_text, labels=["class", "reason"])
     words = {(kind.value, str(reason.value)): count for (kind, reason), count in counts.items()}
     for labels, count in sorted(words.items()):
         family.add_metric(labels, count)

@@ -1,43 +1,108 @@
 """What the replicas report, as metrics read when somebody asks for them.
 
-A collector, not gauges that are set: the view exists already, so a request
-pays nothing. The only label is the replica.
+A collector, not gauges that are set: the reports are here already, so a request
+pays nothing. Every gateway hears every replica: whoever adds up replicas takes
+each once (`max by (replica)`). The counters are the replica's own, and begin at
+zero with its epoch.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
 
-from prometheus_client.core import GaugeMetricFamily, Metric
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 
-from orchestrator.policy.view import ClusterView, ReplicaView
+from orchestrator.gateway.histogram import NS_PER_S
+from orchestrator.gateway.metrics import PREFIX
+from orchestrator.policy.view import ClusterView
+from protos.messages import Snapshot
 
-GAUGES: Mapping[str, tuple[str, Callable[[ReplicaView], int]]] = {
-    "kv_blocks_free": ("KV blocks that hold nothing", lambda r: r.blocks_free),
-    "kv_blocks_cached": ("KV blocks kept for a next hit, evictable", lambda r: r.blocks_cached),
-    "kv_blocks_used": ("KV blocks in a block table", lambda r: r.blocks_used),
-    "kv_blocks_promised": (
-        "KV blocks of placements that no report shows",
-        lambda r: r.blocks_promised,
+Reading = tuple[str, Callable[[Snapshot], float]]
+
+GAUGES: Mapping[str, Reading] = {
+    "num_requests_running": ("Sequences in the batch", lambda r: r.sequences_running),
+    "num_requests_waiting": ("Sequences queued at the replica", lambda r: r.sequences_waiting),
+    "kv_cache_usage_perc": (
+        "Share of the KV blocks that is in a block table; 1 is all of them",
+        lambda r: r.blocks_used / max(1, r.blocks_total),
     ),
-    "sequences_running": ("Sequences in the batch", lambda r: r.sequences_running),
-    "sequences_waiting": ("Sequences queued at the replica", lambda r: r.sequences_waiting),
-    "replica_up": ("Whether the replica takes requests", lambda r: int(r.accepts)),
+    "kv_blocks_unreclaimable": (
+        "KV blocks in use that no preemption gives to an interactive request",
+        lambda r: r.blocks_unreclaimable,
+    ),
+    "kv_slots_unused": (
+        "Token slots in block tables that hold nothing and wait for no prefill",
+        lambda r: r.slots_unused,
+    ),
+    "replica_step_seconds": ("Recent mean duration of a step", lambda r: r.step_ns / NS_PER_S),
+}
+COUNTERS: Mapping[str, Reading] = {
+    "num_preemptions": ("Sequences whose blocks were taken", lambda r: r.counters.preemptions),
+    "recomputed_tokens": (
+        "Tokens computed again after a preemption",
+        lambda r: r.counters.recomputed_tokens,
+    ),
+}
+# They are disjoint, and together all blocks.
+STATES: Mapping[str, Callable[[Snapshot], int]] = {
+    "free": lambda r: r.blocks_free,
+    "cached": lambda r: r.blocks_cached,
+    "shared": lambda r: r.blocks_shared,
+    "private": lambda r: r.blocks_used - r.blocks_shared,
+}
+MOVED: Mapping[str, Callable[[Snapshot], int]] = {
+    "in": lambda r: r.counters.sequences_imported,
+    "out": lambda r: r.counters.sequences_exported,
 }
 
 
 class FleetCollector(Collector):
-    """Of one gateway's view."""
+    """Of one gateway: what its replicas say, and what it has promised to them."""
 
-    def __init__(self, view: Callable[[], ClusterView]) -> None:
+    def __init__(
+        self, view: Callable[[], ClusterView], reports: Callable[[], Iterable[Snapshot]]
+    ) -> None:
         self._view = view
+        self._reports = reports
 
     def collect(self) -> Iterable[Metric]:
-        """One sample for each replica and gauge, as the view is now."""
-        replicas = self._view().replicas
+        """One sample for each replica and metric, as it is now."""
+        reports = tuple(self._reports())
         for name, (help_text, read) in GAUGES.items():
-            family = GaugeMetricFamily(name, help_text, labels=["replica"])
-            for replica in replicas:
-                family.add_metric([replica.replica_id], read(replica))
-            yield family
+            gauge = _gauge(name, help_text)
+            for report in reports:
+                gauge.add_metric([report.replica_id], read(report))
+            yield gauge
+        for name, (help_text, read) in COUNTERS.items():
+            counter = _counter(name, help_text)
+            for report in reports:
+                counter.add_metric([report.replica_id], read(report))
+            yield counter
+        blocks = _gauge("kv_blocks", "KV blocks by what they hold", "state")
+        moved = _counter("sequences_moved", "Sequences that moved with their KV", "direction")
+        for report in reports:
+            for state, count in STATES.items():
+                blocks.add_metric([report.replica_id, state], count(report))
+            for direction, count in MOVED.items():
+                moved.add_metric([report.replica_id, direction], count(report))
+        yield blocks
+        yield moved
+        yield from self._as_seen_here()
+
+    def _as_seen_here(self) -> Iterable[Metric]:
+        up = _gauge("replica_up", "Whether this gateway sends requests to the replica")
+        promised = _gauge("kv_blocks_promised", "KV blocks of placements that no report shows")
+        for replica in self._view().replicas:
+            up.add_metric([replica.replica_id], replica.accepts)
+            promised.add_metric([replica.replica_id], replica.blocks_promised)
+        yield up
+        yield promised
+
+
+def _gauge(name: str, help_text: str, *labels: str) -> GaugeMetricFamily:
+    return GaugeMetricFamily(f"{PREFIX}{name}", help_text, labels=["replica", *labels])
+
+
+def _counter(name: str, help_text: str, *labels: str) -> CounterMetricFamily:
+    return CounterMetricFamily(f"{PREFIX}{name}", help_text, labels=["replica", *labels])

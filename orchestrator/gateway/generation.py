@@ -17,12 +17,12 @@ from dataclasses import replace
 
 from orchestrator.control.seams import Clock
 from orchestrator.gateway.choice import ChoiceText, Piece
+from orchestrator.gateway.class_metrics import ClassMetrics
 from orchestrator.gateway.errors import ReplicaFailed
-from orchestrator.gateway.metrics import GatewayMetrics
 from orchestrator.gateway.resumption import Origin, Resumption, parted
 from orchestrator.gateway.stream import Stream, Timing
 from orchestrator.gateway.tokenizer import Tokenizer
-from protos.messages import FinishReason, ModelCard, ReplicaId, Request, RequestId
+from protos.messages import FinishReason, ModelCard, ReplicaId, Request, RequestClass, RequestId
 
 
 class Generation:
@@ -37,7 +37,7 @@ class Generation:
         card: ModelCard,
         tokenizer: Tokenizer,
         clock: Clock,
-        metrics: GatewayMetrics,
+        metrics: ClassMetrics,
         resumption: Resumption | None = None,
     ) -> None:
         finished = resumption.finished if resumption else frozenset()
@@ -68,6 +68,10 @@ class Generation:
     @property
     def request_id(self) -> RequestId:
         return self._request.request_id
+
+    @property
+    def request_class(self) -> RequestClass:
+        return self._request.request_class
 
     @property
     def prompt_tokens(self) -> int:
@@ -129,15 +133,17 @@ class Generation:
         return replace(piece, is_known=True) if is_known else piece
 
     def _count(self, piece: Piece, choice: _Choice) -> None:
+        now_ns = self._clock.now_ns()
         self.completion_tokens += len(piece.tokens)
         choice.tokens += len(piece.tokens)
+        if piece.tokens and piece.first_index >= self._known[piece.choice]:
+            self._metrics.tokens_came(len(piece.tokens), since_ns=choice.last_ns, now_ns=now_ns)
+        choice.last_ns = now_ns
         if choice.first_ns is None:
-            choice.first_ns = self._clock.now_ns()
+            choice.first_ns = now_ns
         if piece.finish is not None:
             self._unfinished -= 1
-            self._metrics.choice_ended(
-                tokens=choice.tokens, duration_ns=self._clock.now_ns() - choice.first_ns
-            )
+            self._metrics.choice_ended(tokens=choice.tokens, duration_ns=now_ns - choice.first_ns)
 
 
 class _Choice:
@@ -145,3 +151,4 @@ class _Choice:
         self.text = text
         self.tokens = 0
         self.first_ns: int | None = None
+        self.last_ns: int | None = None

@@ -1,69 +1,64 @@
-"""What a gateway counts, under the names that the field uses.
+"""What a gateway counts of its requests, under the names that the field uses.
+
+Names are vLLM's where vLLM has the same thing, after `blockyard_`; deploy/METRICS.md
+lists all. Counts are plain integers, and become metrics when somebody asks for
+them, so that a token costs no more than an addition. Every label has a closed
+set of values.
 
 Each gateway owns its registry, so that two in one process (as in tests and in
-Serve) do not mix. Every label has a closed set of values.
+Serve) do not mix. Durations come in as integer nanoseconds.
 """
 
 from __future__ import annotations
 
-from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, generate_latest
-from prometheus_client.metrics import Counter, Gauge, Histogram
+from collections import Counter
+from collections.abc import Iterable, Mapping
 
+from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, generate_latest
+from prometheus_client.core import (
+    CounterMetricFamily,
+    GaugeMetricFamily,
+    HistogramMetricFamily,
+    Metric,
+)
+from prometheus_client.registry import Collector
+
+from orchestrator.gateway.class_metrics import ClassMetrics
+from orchestrator.gateway.histogram import Histogram
 from orchestrator.gateway.stream import Timing
+from protos.messages import RequestClass
 
 CONTENT_TYPE = CONTENT_TYPE_LATEST
+PREFIX = "blockyard_"
 
-_NS = 1e-9
-# From a cached prompt on an idle GPU to a queue that a client gives up on.
-_TTFT_S = (0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60)
-# From a small model on a new GPU to one that hardly keeps up with a reader.
-_TOKEN_S = (0.0025, 0.005, 0.01, 0.02, 0.03, 0.05, 0.075, 0.1, 0.2, 0.5, 1)
+OK = "ok"
+# From the start on, so that the first failure is a rise and not a first sight.
+_OUTCOMES = (OK, "client_gone", "failed")
 _STAGE_S = (0.0001, 0.001, 0.005, 0.01, 0.05, 0.1, 0.5, 1, 5, 10, 30)
+_STAGES = ("prepare", "hash", "locate", "queue", "first_delta")
 
 
-class GatewayMetrics:
-    """Counters of one gateway. Durations come in as integer nanoseconds."""
+class GatewayMetrics(Collector):
+    """Counters of one gateway."""
 
     def __init__(self) -> None:
         self.registry = CollectorRegistry()
-        self._requests = Counter(
-            "requests_total", "Requests by outcome", ["outcome"], registry=self.registry
-        )
-        self.in_flight = Gauge(
-            "requests_in_flight", "Requests not yet ended", registry=self.registry
-        )
-        self._ttft = Histogram(
-            "ttft_seconds", "Arrival to first token", buckets=_TTFT_S, registry=self.registry
-        )
-        self._tpot = Histogram(
-            "tpot_seconds",
-            "Mean time for each token after the first, by choice",
-            buckets=_TOKEN_S,
-            registry=self.registry,
-        )
-        self._stages = Histogram(
-            "request_stage_seconds",
-            "Where the time to the first token went",
-            ["stage"],
-            buckets=_STAGE_S,
-            registry=self.registry,
-        )
-        self._prompt_tokens = Counter(
-            "prompt_tokens_total", "Tokens of started prompts", registry=self.registry
-        )
-        self._hit_tokens = Counter(
-            "prompt_hit_tokens_total", "Of those, found in a prefix cache", registry=self.registry
-        )
-        self._completion_tokens = Counter(
-            "completion_tokens_total", "Tokens generated", registry=self.registry
-        )
-        self._attempts = Counter(
-            "request_attempts_total", "Replicas tried by started requests", registry=self.registry
-        )
+        self.in_flight = 0  # requests not yet ended
+        self._by_class = {each: ClassMetrics() for each in RequestClass}
+        self._outcomes = Counter({(each, of.value): 0 for each in _OUTCOMES for of in RequestClass})
+        self._stages = {stage: Histogram(_STAGE_S) for stage in _STAGES}
+        self._hit_tokens = 0
+        self._attempts = 0
+        self.registry.register(self)
+
+    def of(self, request_class: RequestClass) -> ClassMetrics:
+        """What is told for each class apart."""
+        return self._by_class[request_class]
 
     def started(
         self,
         timing: Timing,
+        request_class: RequestClass,
         *,
         prepare_ns: int,
         ttft_ns: int,
@@ -72,29 +67,73 @@ class GatewayMetrics:
         attempts: int,
     ) -> None:
         """The first token is here."""
-        self._ttft.observe(ttft_ns * _NS)
-        for stage, duration_ns in (
-            ("prepare", prepare_ns),
-            ("hash", timing.hash_ns),
-            ("locate", timing.locate_ns),
-            ("queue", timing.queue_ns),
-            ("first_delta", timing.first_delta_ns),
-        ):
-            self._stages.labels(stage).observe(duration_ns * _NS)
-        self._prompt_tokens.inc(prompt_tokens)
-        self._hit_tokens.inc(hit_tokens)
-        self._attempts.inc(attempts)
+        self.of(request_class).started(timing, ttft_ns=ttft_ns, prompt_tokens=prompt_tokens)
+        self._stages["prepare"].observe(prepare_ns)
+        self._stages["hash"].observe(timing.hash_ns)
+        self._stages["locate"].observe(timing.locate_ns)
+        self._stages["queue"].observe(timing.queue_ns)
+        self._stages["first_delta"].observe(timing.first_delta_ns)
+        self._hit_tokens += hit_tokens
+        self._attempts += attempts
 
-    def choice_ended(self, *, tokens: int, duration_ns: int) -> None:
-        """`duration_ns` from the choice's first token to its last."""
-        if tokens > 1:
-            self._tpot.observe(duration_ns * _NS / (tokens - 1))
-
-    def ended(self, outcome: str, *, completion_tokens: int) -> None:
+    def ended(self, outcome: str, request_class: RequestClass, *, e2e_ns: int) -> None:
         """`outcome` is "ok", "client_gone", "failed" or the code of a GatewayError."""
-        self._requests.labels(outcome).inc()
-        self._completion_tokens.inc(completion_tokens)
+        self._outcomes[outcome, request_class.value] += 1
+        if outcome == OK:
+            self.of(request_class).answered(e2e_ns)
 
     def exposition(self) -> bytes:
         """All of it, in Prometheus's text format."""
         return generate_latest(self.registry)
+
+    def collect(self) -> Iterable[Metric]:
+        """Everything counted so far."""
+        requests = _counter("requests", "Requests by outcome", "outcome", "class")
+        for labels, count in sorted(self._outcomes.items()):
+            requests.add_metric(labels, count)
+        yield requests
+        yield GaugeMetricFamily(
+            f"{PREFIX}requests_in_flight", "Requests not yet ended", self.in_flight
+        )
+        stages = HistogramMetricFamily(
+            f"{PREFIX}request_stage_seconds",
+            "Where the time to the first token went",
+            labels=["stage"],
+        )
+        for stage, histogram in self._stages.items():
+            histogram.add_to(stages, [stage])
+        yield stages
+        prompt_tokens = {name: one.prompt_tokens for name, one in self._by_class.items()}
+        yield CounterMetricFamily(
+            f"{PREFIX}prefix_cache_queries",
+            "Prompt tokens looked for in a prefix cache",
+            sum(prompt_tokens.values()),
+        )
+        yield CounterMetricFamily(
+            f"{PREFIX}prefix_cache_hits", "Of those, found there", self._hit_tokens
+        )
+        yield CounterMetricFamily(
+            f"{PREFIX}request_attempts", "Replicas tried by started requests", self._attempts
+        )
+        yield _by_class("prompt_tokens", "Tokens of started prompts", prompt_tokens)
+        yield _by_class(
+            "generation_tokens",
+            "Tokens generated",
+            {name: one.generation_tokens for name, one in self._by_class.items()},
+        )
+        for name, help_text in ClassMetrics.HISTOGRAMS.items():
+            family = HistogramMetricFamily(f"{PREFIX}{name}", help_text, labels=["class"])
+            for request_class, metrics in self._by_class.items():
+                metrics.histograms[name].add_to(family, [request_class.value])
+            yield family
+
+
+def _counter(name: str, help_text: str, *labels: str) -> CounterMetricFamily:
+    return CounterMetricFamily(f"{PREFIX}{name}", help_text, labels=labels)
+
+
+def _by_class(name: str, help_text: str, counts: Mapping[RequestClass, int]) -> CounterMetricFamily:
+    family = _counter(name, help_text, "class")
+    for request_class, count in counts.items():
+        family.add_metric([request_class.value], count)
+    return family

@@ -100,7 +100,7 @@ class Gateway:
         record = self._dispatch.decisions.open(
             ask.request_id, ask.request_class, ask.tenant, arrived_ns=arrived_ns
         )
-        self.metrics.in_flight.inc()
+        self.metrics.in_flight += 1
         generation: Generation | None = None
         try:
             request, card = await self._prepare(ask, resumption)
@@ -123,21 +123,22 @@ class Gateway:
             outcome = error.code
             raise
         finally:
-            self.metrics.in_flight.dec()
+            self.metrics.in_flight -= 1
             record.end(outcome)
-            self._ended(ask.request_id, outcome, generation)
+            self._ended(ask, outcome, generation, arrived_ns)
 
-    def _ended(self, request_id: RequestId, outcome: str, generation: Generation | None) -> None:
+    def _ended(
+        self, ask: Ask, outcome: str, generation: Generation | None, arrived_ns: int
+    ) -> None:
+        e2e_ns = self.clock.now_ns() - arrived_ns
+        self.metrics.ended(outcome, ask.request_class, e2e_ns=e2e_ns)
         if generation is None:
-            self.metrics.ended(outcome, completion_tokens=0)
-            log.info("request=%s outcome=%s", request_id, outcome)
+            log.info("request=%s outcome=%s", ask.request_id, outcome)
             return
-        new_tokens = max(0, generation.completion_tokens - generation.known_tokens)
-        self.metrics.ended(outcome, completion_tokens=new_tokens)
         log.info(
             "request=%s outcome=%s replica=%s attempts=%d prompt_tokens=%d hit_tokens=%d "
             "completion_tokens=%d",
-            request_id,
+            ask.request_id,
             outcome,
             generation.replica_id,
             generation.attempts,
@@ -191,7 +192,7 @@ class Gateway:
                 card=card,
                 tokenizer=self._tokenizer,
                 clock=self.clock,
-                metrics=self.metrics,
+                metrics=self.metrics.of(request.request_class),
                 resumption=resumption,
             )
 
@@ -199,6 +200,7 @@ class Gateway:
         """The first token is there."""
         self.metrics.started(
             generation.timing,
+            generation.request_class,
             prepare_ns=prepare_ns,
             ttft_ns=ttft_ns,
             prompt_tokens=generation.prompt_tokens,

@@ -65,7 +65,7 @@ def build_gateway(deployment: Deployment) -> LiveGateway:
     fleet = Fleet(registry, connect, cluster, clock, FleetConfig(), own_model)
     dispatch = Dispatch(fleet, cluster, registry, clock, DispatchConfig())
     metrics = GatewayMetrics()
-    metrics.registry.register(FleetCollector(fleet.view))
+    metrics.registry.register(FleetCollector(fleet.view, cluster.reports))
     server = GatewayServer(
         Gateway(dispatch, tokenizer, clock=clock, metrics=metrics),
         host=deployment.host,

@@ -21,7 +21,11 @@ from protos.registry import RegistryUnavailable
 
 AUDIT = RegistryConfig(operation_ms=5_000)  # nobody waits for it
 # Of a gateway, each zero when it has nothing to do.
-GAUGES = ("requests_in_flight", "requests_waiting", "kv_blocks_promised")
+GAUGES = (
+    "blockyard_requests_in_flight",
+    "blockyard_requests_waiting",
+    "blockyard_kv_blocks_promised",
+)
 SAMPLE = re.compile(r"^(\w+)(\{[^}]*\})? (\S+)$", re.MULTILINE)
 
 

@@ -40,7 +40,7 @@ GATEWAY_DRAIN_S = 1
 REPLICA_DRAIN_S = 10
 ANSWER_S_MAX = 5.0
 PORTS = (20_000, 32_000)  # below those that Linux, macOS and Windows give to callers
-SAMPLE = re.compile(r'^replica_up\{replica="([^"]*)"\} 1\.0$', re.MULTILINE)
+SAMPLE = re.compile(r'^blockyard_replica_up\{replica="([^"]*)"\} 1\.0$', re.MULTILINE)
 
 
 class NotHealthy(Exception):

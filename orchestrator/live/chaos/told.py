@@ -17,33 +17,34 @@ from protos.messages import EngineCounters, Snapshot
 NOTHING = EngineCounters()
 # What no replica has when all is quiet. Cached blocks may be kept.
 HELD: Mapping[str, str] = {
-    "kv_blocks_used": "blocks in use",
-    "kv_blocks_promised": "blocks promised",
-    "sequences_running": "sequences running",
-    "sequences_waiting": "sequences waiting",
+    "blockyard_kv_blocks_promised": "blocks promised",
+    "blockyard_num_requests_running": "sequences running",
+    "blockyard_num_requests_waiting": "sequences waiting",
 }
+BLOCKS = "blockyard_kv_blocks"
+IN_USE = frozenset({"shared", "private"})  # of the states that it tells apart
 # What gateways count, in the words of a report.
 COUNTED: Mapping[str, str] = {
-    "requests_placed": "placements",
-    "requests_retried": "retries",
-    "registry_missed": "lookups_missed",
-    "streams_resumed": "resumptions",
-    "streams_taken_over": "takeovers",
-    "handoffs": "handoffs",
-    "adoptions": "adoptions",
+    "blockyard_requests_placed": "placements",
+    "blockyard_requests_retried": "retries",
+    "blockyard_registry_missed": "lookups_missed",
+    "blockyard_streams_resumed": "resumptions",
+    "blockyard_streams_taken_over": "takeovers",
+    "blockyard_handoffs": "handoffs",
+    "blockyard_adoptions": "adoptions",
 }
-REPLICA = "kv_blocks_free"  # every replica that a gateway knows has this gauge
+REPLICA = "blockyard_kv_cache_usage_perc"  # every replica that a gateway hears has this gauge
 
 
 def held(text: str) -> tuple[str, ...]:
     """A sentence for all that replicas hold, as one gateway sees it; none when all is quiet."""
-    return tuple(
-        f"{sample.labels['replica']} has {int(sample.value)} {HELD[family.name]}"
-        for family in text_string_to_metric_families(text)
-        if family.name in HELD
-        for sample in family.samples
-        if sample.value
-    )
+    counts: Counter[tuple[str, str]] = Counter()
+    for family in text_string_to_metric_families(text):
+        for sample in family.samples:
+            what = _what_is_held(sample.name, sample.labels)
+            if what is not None:
+                counts[sample.labels["replica"], what] += int(sample.value)
+    return tuple(f"{name} has {count} {what}" for (name, what), count in counts.items() if count)
 
 
 def replicas(text: str) -> int:
@@ -65,6 +66,12 @@ def counted(before: Mapping[str, str], after: Mapping[str, str]) -> Mapping[str,
             # Less than before: the same pod, another process.
             total[name] += value - began[name] if value >= began[name] else value
     return dict(total)
+
+
+def _what_is_held(metric: str, labels: Mapping[str, str]) -> str | None:
+    if metric == BLOCKS:
+        return "blocks in use" if labels["state"] in IN_USE else None
+    return HELD.get(metric)
 
 
 def _counters(text: str) -> Counter[str]:

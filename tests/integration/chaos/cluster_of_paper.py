@@ -45,12 +45,12 @@ elif words[-1].startswith("import"):
     print("10.0.0.31:8802")
 """
 METRICS = """\
-# TYPE kv_blocks_free gauge
-kv_blocks_free{replica="a"} 90.0
-# TYPE kv_blocks_used gauge
-kv_blocks_used{replica="a"} USED.0
-# TYPE streams_resumed_total counter
-streams_resumed_total 3.0
+# TYPE blockyard_kv_cache_usage_perc gauge
+blockyard_kv_cache_usage_perc{replica="a"} 0.0
+# TYPE blockyard_kv_blocks gauge
+blockyard_kv_blocks{replica="a",state="private"} USED.0
+# TYPE blockyard_streams_resumed_total counter
+blockyard_streams_resumed_total 3.0
 """
 
 

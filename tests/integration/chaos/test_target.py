@@ -124,7 +124,8 @@ def test_a_cluster_that_others_use_is_not_accused(
     server: FakeServer, paper: Paper, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(target, "CALM_S", 1.0)
-    paper.say(metrics='# TYPE kv_blocks_used gauge\nkv_blocks_used{replica="a"} 7.0\n')
+    blocks = 'blockyard_kv_blocks{replica="a",state="private"} 7.0'
+    paper.say(metrics=f"# TYPE blockyard_kv_blocks gauge\n{blocks}\n")
     observed = play(server, Flush())
     assert observed.leaks == ()
     assert observed.totals["leak_checks_skipped"] == 1

@@ -17,7 +17,9 @@ COMPLETIONS = "/v1/completions"
 
 
 def outcome(served: Served, name: str) -> float | None:
-    return served.gateway.metrics.registry.get_sample_value("requests_total", {"outcome": name})
+    return served.gateway.metrics.registry.get_sample_value(
+        "blockyard_requests_total", {"outcome": name, "class": "interactive"}
+    )
 
 
 @pytest.mark.parametrize("stream", [False, True])
@@ -37,7 +39,7 @@ async def test_a_client_that_leaves_frees_its_replica_at_once(
         await eventually(lambda: outcome(served, "client_gone") == 1, "it was counted")
         served.replica.held_after = None
         assert (await client.post(COMPLETIONS, json={"prompt": "a"})).status_code == 200
-    assert served.gateway.metrics.registry.get_sample_value("requests_in_flight") == 0
+    assert served.gateway.metrics.registry.get_sample_value("blockyard_requests_in_flight") == 0
 
 
 async def test_a_client_that_leaves_ends_all_prompts_of_its_call(served: Served) -> None:

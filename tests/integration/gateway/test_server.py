@@ -79,15 +79,18 @@ async def test_metrics_tell_what_happened(served: Served) -> None:
         for family in text_string_to_metric_families(answer.text)
         for sample in family.samples
     }
-    assert samples["requests_total", "ok"] == 1
-    assert samples["requests_total", "empty_prompt"] == 1
-    assert samples["prompt_tokens_total",] == 3
-    assert samples["prompt_hit_tokens_total",] == 1
-    assert samples["completion_tokens_total",] == 7
-    assert samples["ttft_seconds_count",] == 1
-    assert samples["requests_placed_total", "load"] == 1
-    assert samples["requests_in_flight",] == 0
-    assert samples["requests_waiting", "interactive"] == 0
+    assert samples["blockyard_requests_total", "interactive", "ok"] == 1
+    assert samples["blockyard_requests_total", "interactive", "empty_prompt"] == 1
+    assert samples["blockyard_prompt_tokens_total", "interactive"] == 3
+    assert samples["blockyard_prefix_cache_queries_total",] == 3
+    assert samples["blockyard_prefix_cache_hits_total",] == 1
+    assert samples["blockyard_generation_tokens_total", "interactive"] == 7
+    assert samples["blockyard_time_to_first_token_seconds_count", "interactive"] == 1
+    assert samples["blockyard_inter_token_latency_seconds_count", "interactive"] == 6
+    assert samples["blockyard_e2e_request_latency_seconds_count", "interactive"] == 1
+    assert samples["blockyard_requests_placed_total", "load"] == 1
+    assert samples["blockyard_requests_in_flight",] == 0
+    assert samples["blockyard_requests_waiting", "interactive"] == 0
 
 
 async def test_probes_and_documentation_answer(served: Served) -> None:

@@ -50,7 +50,7 @@ def stream_long(client: openai.OpenAI, number: int) -> Answer:
 
 def streams_resumed(system: System) -> float:
     exposition = httpx.get(f"{system.url}/metrics").text
-    counts = re.findall(r"^\S*streams_resumed_total\{.*\} (\S+)$", exposition, re.MULTILINE)
+    counts = re.findall(r"^blockyard_streams_resumed_total\{.*\} (\S+)$", exposition, re.MULTILINE)
     return sum(map(float, counts))
 
 

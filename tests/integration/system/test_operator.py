@@ -48,10 +48,17 @@ def test_the_choices_of_the_command_line_reach_the_replicas(system: System) -> N
 
 
 def test_blocks_of_every_replica_are_in_the_metrics(system: System) -> None:
-    text = httpx.get(f"{system.url}/metrics").text
-    for state in system.replicas():
-        for gauge in ("kv_blocks_free", "kv_blocks_cached", "kv_blocks_used"):
-            assert f'{gauge}{{replica="{state.record.replica_id}"}}' in text
+    names = [state.record.replica_id for state in system.replicas()]
+    wanted = [
+        f'blockyard_kv_blocks{{replica="{name}",state="{state}"}}'
+        for name in names
+        for state in ("free", "cached", "shared", "private")
+    ]
+    wait_for(
+        lambda: all(line in httpx.get(f"{system.url}/metrics").text for line in wanted),
+        within_s=10,
+        what="the gateway has heard every replica",
+    )
 
 
 def test_a_request_without_max_tokens_is_served_by_a_pool_smaller_than_the_context(

@@ -37,7 +37,7 @@ async def test_its_metrics_show_the_replicas(registry: MemoryRegistry) -> None:
     ) as client:
         shown = (await client.get("/metrics")).text
     for name in GAUGES:
-        assert f"# TYPE {name} gauge" in shown
+        assert f"# TYPE blockyard_{name} gauge" in shown
 
 
 async def test_it_serves_the_model_of_its_own_tokenizer_whoever_came_first(

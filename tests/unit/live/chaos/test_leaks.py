@@ -78,13 +78,13 @@ def test_blocks_that_the_replica_no_longer_keeps_are_a_leak() -> None:
 
 
 def test_a_gateway_at_rest_counts_nothing() -> None:
-    text = """requests_in_flight 0.0
-requests_waiting{class="agent"} 0.0
-kv_blocks_promised{replica="replica-0"} 3.0
-kv_blocks_cached{replica="replica-0"} 30.0
+    text = """blockyard_requests_in_flight 0.0
+blockyard_requests_waiting{class="agent"} 0.0
+blockyard_kv_blocks_promised{replica="replica-0"} 3.0
+blockyard_kv_blocks{replica="replica-0",state="cached"} 30.0
 """
     assert list(of_gateway("gateway-0", text)) == [
-        'gateway-0 counts 3 kv_blocks_promised{replica="replica-0"}'
+        'gateway-0 counts 3 blockyard_kv_blocks_promised{replica="replica-0"}'
     ]
 
 

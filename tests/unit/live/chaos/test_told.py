@@ -9,25 +9,26 @@ from protos.messages import EngineCounters, Snapshot
 from tests.unit.control.reports import report
 
 QUIET = """\
-# TYPE kv_blocks_free gauge
-kv_blocks_free{replica="a"} 90.0
-kv_blocks_free{replica="b"} 100.0
-# TYPE kv_blocks_cached gauge
-kv_blocks_cached{replica="a"} 10.0
-# TYPE kv_blocks_used gauge
-kv_blocks_used{replica="a"} 0.0
-# TYPE sequences_running gauge
-sequences_running{replica="a"} 0.0
+# TYPE blockyard_kv_cache_usage_perc gauge
+blockyard_kv_cache_usage_perc{replica="a"} 0.0
+blockyard_kv_cache_usage_perc{replica="b"} 0.0
+# TYPE blockyard_kv_blocks gauge
+blockyard_kv_blocks{replica="a",state="free"} 90.0
+blockyard_kv_blocks{replica="a",state="cached"} 10.0
+blockyard_kv_blocks{replica="a",state="shared"} 0.0
+blockyard_kv_blocks{replica="a",state="private"} 0.0
+# TYPE blockyard_num_requests_running gauge
+blockyard_num_requests_running{replica="a"} 0.0
 """
 
 
 def counters(resumed: int, placed: int) -> str:
     return (
-        "# TYPE streams_resumed_total counter\n"
-        f"streams_resumed_total {resumed}.0\n"
-        "# TYPE requests_placed_total counter\n"
-        f'requests_placed_total{{reason="room"}} {placed}.0\n'
-        f'requests_placed_total{{reason="prefix_hit"}} {placed}.0\n'
+        "# TYPE blockyard_streams_resumed_total counter\n"
+        f"blockyard_streams_resumed_total {resumed}.0\n"
+        "# TYPE blockyard_requests_placed_total counter\n"
+        f'blockyard_requests_placed_total{{reason="room"}} {placed}.0\n'
+        f'blockyard_requests_placed_total{{reason="prefix_hit"}} {placed}.0\n'
     )
 
 
@@ -37,9 +38,9 @@ def test_cached_blocks_are_not_held() -> None:
 
 
 def test_what_is_held_is_said() -> None:
-    assert held(QUIET.replace('used{replica="a"} 0.0', 'used{replica="a"} 3.0')) == (
-        "a has 3 blocks in use",
-    )
+    assert held(
+        QUIET.replace('private"} 0.0', 'private"} 2.0').replace('shared"} 0.0', 'shared"} 1.0')
+    ) == ("a has 3 blocks in use",)
 
 
 def test_labels_and_gateways_are_added_up() -> None:
