@@ -14,6 +14,7 @@ import pytest
 from orchestrator.control.cluster import Cluster, ClusterConfig
 from orchestrator.gateway.dispatch import Dispatch, DispatchConfig
 from orchestrator.gateway.fleet import Fleet, FleetConfig
+from orchestrator.gateway.http_protocol import HttpLimits
 from orchestrator.gateway.keyring import Keys
 from orchestrator.gateway.metrics import GatewayMetrics
 from orchestrator.gateway.search import SearchConfig
@@ -71,6 +72,7 @@ async def serving(
     replica: ScriptedReplica,
     registry: MemoryRegistry,
     keys: Keys | None = None,
+    http_limits: HttpLimits | None = None,
 ) -> AsyncIterator[Served]:
     clock = OsClock()
     cluster = Cluster(ClusterConfig())
@@ -78,7 +80,9 @@ async def serving(
     config = DispatchConfig(search=SearchConfig(rounds_max=2, pause_s=0.001))
     dispatch = Dispatch(fleet, cluster, registry, clock, config)
     gateway = Gateway(dispatch, byte_tokenizer(folder), clock=clock, metrics=GatewayMetrics())
-    server = GatewayServer(gateway, keys=keys, http_port=0, grpc_port=0)
+    server = GatewayServer(
+        gateway, keys=keys, http_limits=http_limits, http_port=0, grpc_port=0
+    )
     await fleet.start()
     ports = await server.start()
     yield Served(replica, gateway, server, ports)
