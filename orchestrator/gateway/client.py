@@ -1,7 +1,7 @@
 """The other end of an HTTP exchange: it takes bytes, and it may leave.
 
 Leaving shows in two ways. A connection that ends is noticed at once; one that
-stays but reads nothing any more shows only in a write that does not return.
+stays but reads nothing any more shows only in a write that does not return (stall.py).
 Either way the work for it is cancelled, because it holds a replica's blocks.
 """
 
@@ -11,10 +11,9 @@ import asyncio
 from collections.abc import Coroutine
 from typing import Any
 
-from starlette.types import Message, Receive, Send
+from starlette.types import Receive, Send
 
-# A client that reads nothing for so long has gone, whatever its connection says.
-STALL_S = 60.0
+from orchestrator.gateway.stall import Writer
 
 
 class Client:
@@ -22,22 +21,22 @@ class Client:
 
     def __init__(self, receive: Receive, send: Send) -> None:
         self._receive = receive
-        self._send = send
-        self._writes_begun = 0
-        self._writes_done = 0
+        self._writer = Writer(send)
 
     async def start(self, status: int, headers: list[tuple[bytes, bytes]]) -> None:
-        await self._write({"type": "http.response.start", "status": status, "headers": headers})
+        await self._writer.write(
+            {"type": "http.response.start", "status": status, "headers": headers}
+        )
 
     async def send(self, body: bytes, *, more: bool) -> None:
         """Returns when the connection has room for more."""
-        await self._write({"type": "http.response.body", "body": body, "more_body": more})
+        await self._writer.write({"type": "http.response.body", "body": body, "more_body": more})
 
     async def attend(self, work: Coroutine[Any, Any, None]) -> None:
         """Do the work, unless and until the client has left."""
         working = asyncio.create_task(work)
         leaving = asyncio.create_task(self._left())
-        stalling = asyncio.create_task(self._stalled())
+        stalling = asyncio.create_task(self._writer.stalled())
         try:
             await asyncio.wait({working, leaving, stalling}, return_when=asyncio.FIRST_COMPLETED)
             if working.done():
@@ -47,22 +46,6 @@ class Client:
                 task.cancel()
             await asyncio.gather(working, leaving, stalling, return_exceptions=True)
 
-    async def _write(self, message: Message) -> None:
-        self._writes_begun += 1
-        await self._send(message)
-        self._writes_done += 1
-
     async def _left(self) -> None:
         while (await self._receive())["type"] != "http.disconnect":
             pass
-
-    async def _stalled(self) -> None:
-        """Ends when one write lasts for STALL_S. Cheaper than a timer for every write."""
-        pending = None
-        while pending is None or pending != self._pending():
-            pending = self._pending()
-            await asyncio.sleep(STALL_S)
-
-    def _pending(self) -> int | None:
-        """The number of the write that has not returned."""
-        return self._writes_begun if self._writes_begun > self._writes_done else None

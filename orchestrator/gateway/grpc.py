@@ -29,6 +29,7 @@ from orchestrator.gateway.grpc_errors import NO_REQUEST, Context, errors_as_stat
 from orchestrator.gateway.request_ids import new_request_id
 from orchestrator.gateway.resumption import Resumption, decode_origin
 from orchestrator.gateway.service import Gateway
+from orchestrator.gateway.stall import Writer
 from orchestrator.gateway.structured import of_choice, of_lark, of_regex, of_schema_text
 from protos import inference_pb2 as pb
 from protos import inference_pb2_grpc
@@ -58,14 +59,15 @@ class InferenceService(inference_pb2_grpc.InferenceServicer):
                 deadline_ns=deadline_ns,
                 resumption=_resumption(request),
             )
-            async with run as generation:
-                await context.write(_started(generation))
+            writer: Writer[pb.GenerateEvent] = Writer(context.write)
+            async with writer.or_cancelled(), run as generation:
+                await writer.write(_started(generation))
                 async for piece in generation:
                     if (piece.tokens or piece.text) and not piece.is_known:
-                        await context.write(_chunk(piece))
+                        await writer.write(_chunk(piece))
                     if piece.finish is not None:
-                        await context.write(_finished(piece.choice, piece.finish.value))
-                await context.write(_usage(generation))
+                        await writer.write(_finished(piece.choice, piece.finish.value))
+                await writer.write(_usage(generation))
 
     async def Cancel(self, request: pb.CancelRequest, context: Context) -> pb.CancelResponse:
         async with errors_as_status(context, request.request_id):

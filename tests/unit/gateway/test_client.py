@@ -5,7 +5,8 @@ import asyncio
 import pytest
 from starlette.types import Message
 
-from orchestrator.gateway.client import STALL_S, Client
+from orchestrator.gateway.client import Client
+from orchestrator.gateway.stall import STALL_S
 from tests.unit.dispatch.virtual_time import run
 
 

@@ -1,0 +1,56 @@
+"""Writes to a client, and the moment when it reads no more.
+
+A client that stays connected but reads nothing shows only in a write that
+does not return: buffers fill, and flow control holds the writer for as long
+as the client likes. Its request holds a replica's blocks meanwhile.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from typing import Generic, TypeVar
+
+# A client that reads nothing for so long has gone, whatever its connection says.
+STALL_S = 60.0
+
+Message = TypeVar("Message")
+
+
+class Writer(Generic[Message]):
+    """Passes messages on, one at a time."""
+
+    def __init__(self, write: Callable[[Message], Awaitable[None]]) -> None:
+        self._write = write
+        self._begun = 0
+        self._done = 0
+
+    async def write(self, message: Message) -> None:
+        """Returns when there is room for more."""
+        self._begun += 1
+        await self._write(message)
+        self._done += 1
+
+    @asynccontextmanager
+    async def or_cancelled(self) -> AsyncIterator[None]:
+        """Cancels this task, while it is within, when a write stalls."""
+        working = asyncio.current_task()
+        assert working is not None
+        watching = asyncio.create_task(self.stalled())
+        watching.add_done_callback(lambda ended: ended.cancelled() or working.cancel())
+        try:
+            yield
+        finally:
+            watching.cancel()
+
+    async def stalled(self) -> None:
+        """Ends when one write has lasted for STALL_S. Cheaper than a timer for every write."""
+        pending = None
+        while pending is None or pending != self._pending():
+            pending = self._pending()
+            await asyncio.sleep(STALL_S)
+
+    def _pending(self) -> int | None:
+        """The number of the write that has not returned."""
+        return self._begun if self._begun > self._done else None
