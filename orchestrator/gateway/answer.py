@@ -25,6 +25,7 @@ from orchestrator.gateway.errors import GatewayError
 from orchestrator.gateway.event_ids import EventIds, LastEvent, Mark
 from orchestrator.gateway.generation import Generation
 from orchestrator.gateway.http_errors import error_json
+from orchestrator.gateway.meter import Meter
 from orchestrator.gateway.openai import Call
 from orchestrator.gateway.replies import Reply, WholeChoice, to_json, usage
 from orchestrator.gateway.service import Gateway
@@ -46,9 +47,11 @@ class Answer(Response):
         *,
         request_id: RequestId,
         arrived_ns: int,
+        meter: Meter,
         last_event: LastEvent | None = None,
     ) -> None:
         super().__init__()
+        self._meter = meter
         self._gateway = gateway
         self._call = call
         self._make_reply = make_reply
@@ -65,10 +68,12 @@ class Answer(Response):
         resumption = None if self._last_event is None else self._last_event.resumption
         if len(self._asks) == 1:
             (ask,) = self._asks
-            return self._gateway.run(ask, arrived_ns=self._arrived_ns, resumption=resumption)
+            return self._gateway.run(
+                ask, arrived_ns=self._arrived_ns, resumption=resumption, meter=self._meter
+            )
         if resumption is not None:
             raise resumption.mismatch()  # the events of several prompts have no ids
-        return run_all(self._gateway, self._asks, arrived_ns=self._arrived_ns)
+        return run_all(self._gateway, self._asks, arrived_ns=self._arrived_ns, meter=self._meter)
 
     async def _whole(self, client: Client) -> None:
         choices = [WholeChoice() for _ in range(len(self._asks) * self._call.options.n)]
@@ -77,7 +82,7 @@ class Answer(Response):
                 choices[piece.choice].add(piece)
             reply = self._make_reply(run.card, self._created)
             body = to_json(reply.whole(choices, _usage(run))).encode()
-            headers = _headers(run, b"application/json", length=len(body))
+            headers = self._all_headers(run, b"application/json", length=len(body))
         await client.start(HTTPStatus.OK, headers)
         await client.send(body, more=False)
 
@@ -87,7 +92,7 @@ class Answer(Response):
             async with self._run() as run:
                 events = self._event_writer(run)
                 is_started = True
-                await client.start(HTTPStatus.OK, _headers(run, b"text/event-stream"))
+                await client.start(HTTPStatus.OK, self._all_headers(run, b"text/event-stream"))
                 async for piece in run:
                     event = events.piece(piece)
                     if event:
@@ -99,6 +104,15 @@ class Answer(Response):
                 raise
             end = error_event(error_json(error))
         await client.send(end, more=False)
+
+    def _all_headers(
+        self, run: Generation | Batch, content_type: bytes, *, length: int | None = None
+    ) -> list[tuple[bytes, bytes]]:
+        left = self._meter.headers()
+        return [
+            *_headers(run, content_type, length=length),
+            *((name.encode(), value.encode()) for name, value in left.items()),
+        ]
 
     @property
     def _has_usage(self) -> bool:

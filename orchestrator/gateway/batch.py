@@ -17,6 +17,7 @@ from orchestrator.gateway.ask import Ask
 from orchestrator.gateway.choice import Piece
 from orchestrator.gateway.errors import GatewayError
 from orchestrator.gateway.generation import Generation
+from orchestrator.gateway.meter import Meter
 from orchestrator.gateway.service import Gateway
 from protos.messages import ModelCard
 
@@ -26,14 +27,14 @@ PIECES_MAX = 256
 
 @asynccontextmanager
 async def run_all(
-    gateway: Gateway, asks: Sequence[Ask], *, arrived_ns: int
+    gateway: Gateway, asks: Sequence[Ask], *, arrived_ns: int, meter: Meter
 ) -> AsyncIterator[Batch]:
     """Like Gateway.run for each of them; enters when every prompt has its first token."""
     batch = Batch(len(asks), choices_each=asks[0].options.n)
     try:
         async with asyncio.TaskGroup() as group:
             for place, ask in enumerate(asks):
-                group.create_task(batch.follow(place, gateway, ask, arrived_ns))
+                group.create_task(batch.follow(place, gateway, ask, arrived_ns, meter))
             await batch.wait_until_started()
             yield batch
     except* GatewayError as failures:
@@ -82,9 +83,11 @@ class Batch:
     async def wait_until_started(self) -> None:
         await self._started.wait()
 
-    async def follow(self, place: int, gateway: Gateway, ask: Ask, arrived_ns: int) -> None:
+    async def follow(
+        self, place: int, gateway: Gateway, ask: Ask, arrived_ns: int, meter: Meter
+    ) -> None:
         """Run one of the prompts to its end."""
-        async with gateway.run(ask, arrived_ns=arrived_ns) as generation:
+        async with gateway.run(ask, arrived_ns=arrived_ns, meter=meter) as generation:
             self._generations.append(generation)
             if len(self._generations) == self._prompts:
                 self._started.set()

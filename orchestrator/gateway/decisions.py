@@ -11,10 +11,12 @@ from __future__ import annotations
 
 from collections import OrderedDict
 from collections.abc import Mapping
-from itertools import islice
+from itertools import chain, islice
 
 from orchestrator.control.seams import Clock
+from orchestrator.gateway.caller import ANYBODY, Caller
 from orchestrator.gateway.record import Look, Record
+from orchestrator.gateway.request_ids import scoped_request_id
 from orchestrator.policy.route import Placement, Route, RouteConfig
 from orchestrator.policy.view import ClusterView, Subject
 from protos.messages import ReplicaId, Request, RequestClass, RequestId
@@ -77,17 +79,18 @@ class Decisions:
         """
         return tuple(islice(reversed(self._records.values()), count_max))
 
-    def of(self, request_id: RequestId) -> Record | None:
-        """A request's record; None where it is unknown or forgotten.
+    def of(self, request_id: RequestId, caller: Caller = ANYBODY) -> Record | None:
+        """A request's record; None where it is unknown, forgotten or not for this caller.
 
         By its own id, or by the name that its client gave, which ids carry in
         front: of several of one name, the latest.
         """
-        return self._records.get(request_id) or next(
-            (
-                named
-                for own_id, named in reversed(self._records.items())
-                if own_id.rpartition("-")[0] == request_id
-            ),
-            None,
+        names = (request_id, scoped_request_id(request_id, caller))
+        own = (self._records[name] for name in names if name in self._records)
+        named = (
+            record
+            for own_id, record in reversed(self._records.items())
+            if own_id.rpartition("-")[0] == request_id
         )
+        found = (record for record in chain(own, named) if caller.may_see(record.tenant))
+        return next(found, None)

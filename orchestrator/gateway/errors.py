@@ -7,6 +7,8 @@ right; it never shows a prompt, a stack or an address.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 
 class GatewayError(Exception):
     """A request that gets no (further) answer, and why."""
@@ -47,6 +49,15 @@ class Shed(GatewayError):
     def __init__(self, message: str, *, code: str, retry_after_s: int) -> None:
         super().__init__(message, code=code)
         self.retry_after_s = retry_after_s
+
+
+class RateLimited(GatewayError):
+    """The key's limit is used up. HTTP 429 with Retry-After, RESOURCE_EXHAUSTED."""
+
+    def __init__(self, message: str, *, retry_after_s: int, headers: Mapping[str, str]) -> None:
+        super().__init__(message, code="rate_limit_exceeded")
+        self.retry_after_s = retry_after_s
+        self.headers = headers  # x-ratelimit-*: what is left of each limit
 
 
 class NoReplica(GatewayError):

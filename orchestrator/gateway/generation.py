@@ -22,6 +22,8 @@ from orchestrator.gateway.errors import ReplicaFailed
 from orchestrator.gateway.resumption import Origin, Resumption, parted
 from orchestrator.gateway.stream import Stream, Timing
 from orchestrator.gateway.tokenizer import Tokenizer
+from orchestrator.policy.usage import used_block_ns
+from orchestrator.policy.view import Subject
 from protos.messages import FinishReason, ModelCard, ReplicaId, Request, RequestClass, RequestId
 
 
@@ -53,6 +55,7 @@ class Generation:
         self._clock = clock
         self._metrics = metrics
         self._unfinished = request.choices - len(finished)
+        self._began_ns = clock.now_ns()
         self._choices = [
             _Choice(
                 ChoiceText(
@@ -98,6 +101,22 @@ class Generation:
     def attempts(self) -> int:
         """Replicas tried."""
         return self._stream.attempts
+
+    def held_block_ns(self) -> int:
+        """The blocks that it brought, times the time since its first token (policy/usage.py)."""
+        subject = Subject(
+            request_id=self.request_id,
+            prompt_tokens=self.prompt_tokens,
+            tokens_max=self._request.sampling.tokens_max,
+            choices=self._request.choices,
+            block_size=self.card.block_size,
+        )
+        return used_block_ns(
+            subject,
+            hit_blocks=self.hit_tokens // self.card.block_size,
+            tokens=self.completion_tokens,
+            decode_ns=self._clock.now_ns() - self._began_ns,
+        )
 
     def origin(self, created: int) -> Origin:
         """What another gateway needs to go on with this answer."""

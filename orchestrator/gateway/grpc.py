@@ -23,10 +23,14 @@ from orchestrator.gateway.ask import (
     tenant_named,
     trained_role,
 )
+from orchestrator.gateway.caller import Caller
 from orchestrator.gateway.choice import Piece
 from orchestrator.gateway.generation import Generation
+from orchestrator.gateway.grant import grant
 from orchestrator.gateway.grpc_errors import NO_REQUEST, Context, errors_as_status
-from orchestrator.gateway.request_ids import new_request_id
+from orchestrator.gateway.grpc_keys import current_caller
+from orchestrator.gateway.meter import RateLimits
+from orchestrator.gateway.request_ids import chosen_name, new_request_id, scoped_request_id
 from orchestrator.gateway.resumption import Resumption, decode_origin
 from orchestrator.gateway.service import Gateway
 from orchestrator.gateway.stall import Writer
@@ -43,25 +47,31 @@ _ROLES = get_args(Role)
 class InferenceService(inference_pb2_grpc.InferenceServicer):
     """Generate, Cancel and ListModels over one gateway."""
 
-    def __init__(self, gateway: Gateway) -> None:
+    def __init__(self, gateway: Gateway, limits: RateLimits) -> None:
         self._gateway = gateway
+        self._limits = limits
 
     # Writes instead of yields: a request that is ended from elsewhere may be waiting to
     # send, and a wait inside `yield` is grpc.aio's, where cancelling would end nothing.
     async def Generate(self, request: pb.GenerateRequest, context: Context) -> None:
         arrived_ns = self._gateway.clock.now_ns()
         deadline_ns = _deadline_ns(arrived_ns, context.time_remaining())
-        request_id = RequestId(request.request_id) if request.request_id else new_request_id()
+        caller = current_caller()
+        meter = self._limits.meter(caller)
+        request_id = _own_id(request, caller)
         async with errors_as_status(context, request_id):
+            await meter.begin()
             run = self._gateway.run(
-                _ask(request, request_id),
+                _ask(request, request_id, caller),
                 arrived_ns=arrived_ns,
                 deadline_ns=deadline_ns,
                 resumption=_resumption(request),
+                meter=meter,
             )
             writer: Writer[pb.GenerateEvent] = Writer(context.write)
-            async with writer.or_cancelled(), run as generation:
-                await writer.write(_started(generation))
+            async with writer.while_read(), run as generation:
+                context.set_trailing_metadata(tuple(meter.headers().items()))
+                await writer.write(_started(generation, caller))
                 async for piece in generation:
                     if (piece.tokens or piece.text) and not piece.is_known:
                         await writer.write(_chunk(piece))
@@ -71,7 +81,7 @@ class InferenceService(inference_pb2_grpc.InferenceServicer):
 
     async def Cancel(self, request: pb.CancelRequest, context: Context) -> pb.CancelResponse:
         async with errors_as_status(context, request.request_id):
-            found = self._gateway.cancel(RequestId(request.request_id))
+            found = self._gateway.cancel(RequestId(request.request_id), current_caller())
         return pb.CancelResponse(found=found)
 
     async def ListModels(
@@ -82,22 +92,34 @@ class InferenceService(inference_pb2_grpc.InferenceServicer):
         return pb.ListModelsResponse(models=[] if card is None else [_model(card)])
 
 
-def _ask(request: pb.GenerateRequest, request_id: RequestId) -> Ask:
-    """Raises InvalidRequest."""
-    if len(request_id) > REQUEST_ID_CHARACTERS_MAX:
+def _own_id(request: pb.GenerateRequest, caller: Caller) -> RequestId:
+    if not request.request_id:
+        return new_request_id()
+    return scoped_request_id(request.request_id, caller)
+
+
+def _ask(request: pb.GenerateRequest, request_id: RequestId, caller: Caller) -> Ask:
+    """Raises InvalidRequest, Forbidden."""
+    if len(request.request_id) > REQUEST_ID_CHARACTERS_MAX:
         raise invalid("request_id", f"is longer than {REQUEST_ID_CHARACTERS_MAX} characters")
     if len(request.cache_salt) > SALT_CHARACTERS_MAX:
         raise invalid("cache_salt", f"is longer than {SALT_CHARACTERS_MAX} characters")
     options = _options(request.sampling)
     options.check("sampling.")
+    granted = grant(
+        caller,
+        request_class=_class(request),
+        tenant=tenant_named(request.tenant, param="tenant"),
+        salt=request.cache_salt.encode(),
+    )
     return Ask(
         request_id=request_id,
         prompt=_prompt(request),
         options=options,
         model=request.model or None,
-        salt=request.cache_salt.encode(),
-        request_class=_class(request),
-        tenant=tenant_named(request.tenant, param="tenant"),
+        salt=granted.salt,
+        request_class=granted.request_class,
+        tenant=granted.tenant,
     )
 
 
@@ -120,9 +142,9 @@ def _resumption(request: pb.GenerateRequest) -> Resumption | None:
     )
 
 
-def _class(request: pb.GenerateRequest) -> RequestClass:
+def _class(request: pb.GenerateRequest) -> RequestClass | None:
     if not request.request_class:
-        return RequestClass.INTERACTIVE
+        return None
     return class_named(request.request_class, param="request_class")
 
 
@@ -198,10 +220,10 @@ def _model(card: ModelCard) -> pb.Model:
     )
 
 
-def _started(generation: Generation) -> pb.GenerateEvent:
+def _started(generation: Generation, caller: Caller) -> pb.GenerateEvent:
     return pb.GenerateEvent(
         started=pb.Started(
-            request_id=generation.request_id,
+            request_id=chosen_name(generation.request_id, caller),
             model=generation.card.name,
             replica=generation.replica_id,
             prompt_tokens=generation.prompt_tokens,

@@ -8,10 +8,11 @@ happened without its words, which may quote a prompt.
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import traceback
 from collections.abc import AsyncIterator, Mapping
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from typing import Any
 
 import grpc
@@ -24,16 +25,19 @@ from orchestrator.gateway.errors import (
     NoReplica,
     NotFound,
     PoisonRequest,
+    RateLimited,
     ReplicaFailed,
     Shed,
     Unauthenticated,
     Unservable,
 )
 from orchestrator.gateway.running import Cancelled
+from orchestrator.gateway.stall import ClientStalled
 
 log = logging.getLogger(__name__)
 
 NO_REQUEST = "-"  # in the log, of a call that concerns none
+FAREWELL_S = 1.0  # for a status that its client may never read
 Context = grpc.aio.ServicerContext[Any, Any]
 
 STATUS: Mapping[type[GatewayError], StatusCode] = {
@@ -43,6 +47,7 @@ STATUS: Mapping[type[GatewayError], StatusCode] = {
     NotFound: StatusCode.NOT_FOUND,
     Unservable: StatusCode.RESOURCE_EXHAUSTED,
     Shed: StatusCode.RESOURCE_EXHAUSTED,
+    RateLimited: StatusCode.RESOURCE_EXHAUSTED,
     NoReplica: StatusCode.UNAVAILABLE,
     PoisonRequest: StatusCode.INTERNAL,
     ReplicaFailed: StatusCode.UNAVAILABLE,
@@ -57,6 +62,11 @@ async def errors_as_status(context: Context, request_id: str) -> AsyncIterator[N
         yield
     except GatewayError as error:
         await context.abort(STATUS[type(error)], error.message, trailing_metadata(error))
+    except ClientStalled:
+        # The status waits behind what the client does not read; we do not wait for both.
+        with suppress(TimeoutError):
+            async with asyncio.timeout(FAREWELL_S):
+                await context.abort(StatusCode.CANCELLED, "this client has stopped reading")
     except Exception as bug:
         where = "".join(traceback.format_tb(bug.__traceback__))
         log.error("request=%s bug=%s\n%s", request_id, type(bug).__name__, where)
@@ -68,6 +78,8 @@ def trailing_metadata(error: GatewayError) -> tuple[tuple[str, str], ...]:
     metadata = [("error-code", error.code)]
     if error.param is not None:
         metadata.append(("error-param", error.param))
-    if isinstance(error, Shed | NoReplica):
+    if isinstance(error, Shed | NoReplica | RateLimited):
         metadata.append(("retry-after-s", str(error.retry_after_s)))
+    if isinstance(error, RateLimited):
+        metadata.extend(error.headers.items())
     return tuple(metadata)

@@ -18,11 +18,13 @@ from starlette.responses import Response
 
 from orchestrator.gateway.answer import Answer
 from orchestrator.gateway.body import read_json
+from orchestrator.gateway.caller import Caller
 from orchestrator.gateway.errors import NotFound
 from orchestrator.gateway.event_ids import HEADER, LastEvent, parse_event_id
 from orchestrator.gateway.http_errors import HideBugs, answer_errors_in_json
 from orchestrator.gateway.http_keys import CheckKeys
 from orchestrator.gateway.keyring import Keys
+from orchestrator.gateway.meter import RateLimits
 from orchestrator.gateway.metrics import CONTENT_TYPE
 from orchestrator.gateway.openai import (
     Call,
@@ -48,21 +50,23 @@ def create_app(gateway: Gateway, keys: Keys) -> FastAPI:
     app.add_middleware(CheckKeys, keys=keys)
     app.add_middleware(HideBugs)
     app.add_middleware(NameRequests)  # the outermost: whatever is answered has a name
-    _add_completions(app, gateway)
+    _add_completions(app, gateway, keys.limits)
     _add_models(app, gateway)
     _add_decisions(app, gateway)
     _add_probes(app, gateway)
     return app
 
 
-def _add_completions(app: FastAPI, gateway: Gateway) -> None:
+def _add_completions(app: FastAPI, gateway: Gateway, limits: RateLimits) -> None:
     @app.post(CHAT, openapi_extra=_body_of(CHAT, ChatCompletionBody))
     async def chat_completions(request: Request) -> Response:
-        return await _answer(request, gateway, chat_call, ChatReply, prefix="chatcmpl")
+        return await _answer(request, gateway, limits, chat_call, ChatReply, prefix="chatcmpl")
 
     @app.post(COMPLETIONS, openapi_extra=_body_of(COMPLETIONS, CompletionBody))
     async def completions(request: Request) -> Response:
-        return await _answer(request, gateway, completion_call, CompletionReply, prefix="cmpl")
+        return await _answer(
+            request, gateway, limits, completion_call, CompletionReply, prefix="cmpl"
+        )
 
 
 def _add_models(app: FastAPI, gateway: Gateway) -> None:
@@ -83,10 +87,10 @@ def _add_models(app: FastAPI, gateway: Gateway) -> None:
 
 def _add_decisions(app: FastAPI, gateway: Gateway) -> None:
     @app.get("/v1/decisions/{request_id:path}")
-    async def decisions(request_id: str) -> dict[str, Any]:
+    async def decisions(request: Request, request_id: str) -> dict[str, Any]:
         """What was known and chosen for a request, by its own id or its answer's."""
         plain = request_id.removeprefix("chatcmpl-").removeprefix("cmpl-")
-        record = gateway.decisions(RequestId(plain))
+        record = gateway.decisions(RequestId(plain), request.state.caller)
         if record is None:
             raise NotFound(
                 f"no request {request_id!r} is among this gateway's last ones",
@@ -117,13 +121,17 @@ def _add_probes(app: FastAPI, gateway: Gateway) -> None:
 async def _answer(
     request: Request,
     gateway: Gateway,
+    limits: RateLimits,
     parse: Callable[[object], Call],
     shape: type[ChatReply] | type[CompletionReply],
     *,
     prefix: str,
 ) -> Response:
     arrived_ns = gateway.clock.now_ns()
-    call = with_sender(parse(await read_json(request)), request.headers)
+    caller: Caller = request.state.caller
+    meter = limits.meter(caller)
+    await meter.begin()
+    call = with_sender(parse(await read_json(request)), request.headers, caller)
     request_id = own_request_id(request)
 
     last_event = _last_event(request, call)
@@ -145,6 +153,7 @@ async def _answer(
         make_reply,
         request_id=request_id,
         arrived_ns=arrived_ns,
+        meter=meter,
         last_event=last_event,
     )
 

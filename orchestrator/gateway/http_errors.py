@@ -25,6 +25,7 @@ from orchestrator.gateway.errors import (
     NoReplica,
     NotFound,
     PoisonRequest,
+    RateLimited,
     ReplicaFailed,
     Shed,
     Unauthenticated,
@@ -41,6 +42,7 @@ STATUS: Mapping[type[GatewayError], HTTPStatus] = {
     NotFound: HTTPStatus.NOT_FOUND,
     Unservable: HTTPStatus.BAD_REQUEST,
     Shed: HTTPStatus.TOO_MANY_REQUESTS,
+    RateLimited: HTTPStatus.TOO_MANY_REQUESTS,
     NoReplica: HTTPStatus.SERVICE_UNAVAILABLE,
     PoisonRequest: HTTPStatus.UNPROCESSABLE_ENTITY,
     ReplicaFailed: HTTPStatus.BAD_GATEWAY,
@@ -72,8 +74,10 @@ def error_of_status(status: HTTPStatus, message: str) -> dict[str, Any]:
 def error_response(error: GatewayError) -> JSONResponse:
     """The whole answer to a request that failed before its first token."""
     headers = {}
-    if isinstance(error, Shed | NoReplica):
+    if isinstance(error, Shed | NoReplica | RateLimited):
         headers["retry-after"] = str(error.retry_after_s)
+    if isinstance(error, RateLimited):
+        headers.update(error.headers)
     if isinstance(error, Unauthenticated):
         headers["www-authenticate"] = "Bearer"
     return JSONResponse(error_json(error), STATUS[type(error)], headers)

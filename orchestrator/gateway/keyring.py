@@ -18,6 +18,7 @@ from hmac import compare_digest
 
 from orchestrator.gateway.caller import ANYBODY, Caller
 from orchestrator.gateway.errors import Unauthenticated
+from orchestrator.gateway.meter import RateLimits
 
 BEARER = "bearer "
 _HANDLE_BYTES = 8
@@ -61,10 +62,12 @@ class Keyring:
 
 
 class Keys:
-    """The keyring of the moment; with none, everybody comes in."""
+    """The keyring of the moment and what its keys have used; with none, everybody comes in."""
 
-    def __init__(self, keyring: Keyring | None = None) -> None:
+    def __init__(self, limits: RateLimits, keyring: Keyring | None = None) -> None:
+        self.limits = limits
         self.keyring = keyring
+        self.refusals = 0
 
     @property
     def metrics_are_open(self) -> bool:
@@ -74,7 +77,11 @@ class Keys:
         """Who calls, by HTTP headers or gRPC metadata, lower-case. Raises Unauthenticated."""
         if self.keyring is None:
             return ANYBODY
-        return self.keyring.caller(presented_key(headers), now)
+        try:
+            return self.keyring.caller(presented_key(headers), now)
+        except Unauthenticated:
+            self.refusals += 1
+            raise
 
 
 def key_digest(key: str) -> bytes:

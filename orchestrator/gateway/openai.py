@@ -47,7 +47,7 @@ class Call:
     salt: bytes
     stream: bool
     include_usage: bool
-    request_class: RequestClass | None = None  # None: the body does not say
+    request_class: RequestClass | None = None  # None: not said, and not yet granted
     tenant: str = ""
 
 

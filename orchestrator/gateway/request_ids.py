@@ -15,6 +15,7 @@ from starlette.requests import Request
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from orchestrator.gateway.ask import REQUEST_ID_CHARACTERS_MAX
+from orchestrator.gateway.caller import Caller
 from protos.messages import RequestId
 
 HEADER = "x-request-id"
@@ -29,6 +30,16 @@ def new_request_id() -> RequestId:
 def own_request_id(request: Request) -> RequestId:
     """The id to run a request under: its name, made unique."""
     return RequestId(f"{request.state.request_name}-{secrets.token_hex(4)}")
+
+
+def scoped_request_id(name: str, caller: Caller) -> RequestId:
+    """The id for a name that a client chose: of two tenants, the same name gives two."""
+    return RequestId(name if caller.tenant is None else f"{caller.tenant}/{name}")
+
+
+def chosen_name(request_id: RequestId, caller: Caller) -> str:
+    """The name that such an id was made of."""
+    return request_id.removeprefix(f"{caller.tenant}/")
 
 
 class NameRequests:

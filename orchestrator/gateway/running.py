@@ -14,6 +14,7 @@ from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 from typing import Any
 
+from orchestrator.gateway.caller import Caller
 from orchestrator.gateway.errors import GatewayError, InvalidRequest
 from protos.messages import RequestId
 
@@ -27,6 +28,7 @@ class Cancelled(GatewayError):
 @dataclass(slots=True)
 class _Work:
     task: asyncio.Task[Any]
+    tenant: str
     error: GatewayError | None = None  # what it was ended with
 
     def end(self, error: GatewayError) -> None:
@@ -43,24 +45,28 @@ class Running:
         self._is_empty = asyncio.Event()
         self._is_empty.set()
 
-    def cancel(self, request_id: RequestId) -> bool:
-        """End a request; False if there is none of this id."""
+    def cancel(self, request_id: RequestId, caller: Caller) -> bool:
+        """End a request; False if there is none of this id that the caller may know of."""
         work = self._work.get(request_id)
-        if work is None:
+        if work is None or not caller.may_see(work.tenant):
             return False
         work.end(Cancelled("the request was cancelled", code="cancelled"))
         return True
 
-    async def supersede(self, request_id: RequestId) -> None:
+    async def supersede(self, request_id: RequestId, tenant: str) -> bool:
         """End a request whose client has come again for the rest of it, and wait for its end.
 
         Of several that come at once each ends the one before: the last one stays.
+        False where the id is another tenant's, which nothing happens to.
         """
         work = self._work.get(request_id)
         while work is not None:
+            if work.tenant != tenant:
+                return False
             work.end(Cancelled("its client came again", code="superseded"))
             done, _ = await asyncio.wait({work.task}, timeout=SUPERSEDE_S)
             work = self._work.get(request_id) if done else None
+        return True
 
     async def drain(self, timeout_s: float, error: GatewayError) -> None:
         """Let them finish; end those that have not within the timeout."""
@@ -72,7 +78,7 @@ class Running:
                 work.end(error)
 
     @asynccontextmanager
-    async def track(self, request_id: RequestId) -> AsyncIterator[None]:
+    async def track(self, request_id: RequestId, tenant: str) -> AsyncIterator[None]:
         """The current task works on this request meanwhile. Raises what it was ended with."""
         if request_id in self._work:
             raise InvalidRequest(
@@ -82,7 +88,7 @@ class Running:
             )
         task = asyncio.current_task()
         assert task is not None, "requests run in tasks"
-        work = self._work[request_id] = _Work(task)
+        work = self._work[request_id] = _Work(task, tenant)
         self._is_empty.clear()
         try:
             yield

@@ -29,6 +29,8 @@ from orchestrator.gateway.http import create_app
 from orchestrator.gateway.http_protocol import HttpLimits, guarded_http
 from orchestrator.gateway.keyring import Keys
 from orchestrator.gateway.service import Gateway
+from orchestrator.gateway.meter import RateLimits
+from orchestrator.gateway.rate_counts import RateCounts
 from protos import inference_pb2, inference_pb2_grpc
 from protos.address import CannotListen, host_port
 
@@ -70,7 +72,7 @@ class GatewayServer:
         http_port: int,
         grpc_port: int,
     ) -> None:
-        keys = keys or Keys()
+        keys = keys or Keys(RateLimits(RateCounts(gateway.clock)))
         self.app: FastAPI = create_app(gateway, keys)
         self._gateway = gateway
         self._host = host
@@ -164,7 +166,7 @@ def _grpc_server(gateway: Gateway, keys: Keys) -> grpc.aio.Server:
     service = inference_pb2.DESCRIPTOR.services_by_name["Inference"].full_name
     health = health_pb2.DESCRIPTOR.services_by_name["Health"].full_name
     inference_pb2_grpc.add_InferenceServicer_to_server(  # type: ignore[no-untyped-call]
-        InferenceService(gateway), server
+        InferenceService(gateway, keys.limits), server
     )
     health_pb2_grpc.add_HealthServicer_to_server(
         HealthService(frozenset({service}), gateway.is_ready), server
@@ -173,7 +175,7 @@ def _grpc_server(gateway: Gateway, keys: Keys) -> grpc.aio.Server:
     return server
 
 
-def _bind_grpc(server: grpc.aio.Server, host: str, port: int) -> int:
+def _bind_grpc(server: grpc.aio.Server, host: str, port: int, tls: DoorTls | None) -> int:
     address = host_port(host, port)
     try:
         bound = server.add_insecure_port(address)

@@ -17,13 +17,16 @@ from typing import Any
 
 from orchestrator.control.seams import Clock
 from orchestrator.gateway.ask import Ask
+from orchestrator.gateway.caller import Caller
 from orchestrator.gateway.dispatch import Dispatch
 from orchestrator.gateway.dispatch_metrics import DispatchCollector
 from orchestrator.gateway.errors import GatewayError, NoReplica
 from orchestrator.gateway.generation import Generation
+from orchestrator.gateway.meter import Meter
 from orchestrator.gateway.metrics import GatewayMetrics
 from orchestrator.gateway.preparation import prepare
 from orchestrator.gateway.record import Record
+from orchestrator.gateway.request_ids import scoped_request_id
 from orchestrator.gateway.resumption import Resumption
 from orchestrator.gateway.running import Running
 from orchestrator.gateway.tokenizer import Tokenizer
@@ -69,14 +72,15 @@ class Gateway:
         """How a token is written, special ones included."""
         return self._tokenizer.spelled_bytes(token)
 
-    def decisions(self, request_id: RequestId) -> dict[str, Any] | None:
+    def decisions(self, request_id: RequestId, caller: Caller) -> dict[str, Any] | None:
         """What was known and chosen for one of the last requests; None where it is unknown."""
-        record = self._dispatch.decisions.of(request_id)
+        record = self._dispatch.decisions.of(request_id, caller)
         return None if record is None else record.to_json()
 
-    def cancel(self, request_id: RequestId) -> bool:
-        """End a running request; False if there is none of this id."""
-        return self._running.cancel(request_id)
+    def cancel(self, request_id: RequestId, caller: Caller) -> bool:
+        """End a running request; False if there is none of this id that the caller may know of."""
+        ids = (scoped_request_id(request_id, caller), request_id)
+        return any(self._running.cancel(each, caller) for each in ids)
 
     @asynccontextmanager
     async def run(
@@ -89,10 +93,12 @@ class Gateway:
     ) -> AsyncIterator[Generation]:
         """Enters with the first token there. Raises GatewayErrors, before it and inside.
 
-        With a `resumption` it goes on with what another gateway began.
+        With a `resumption` it goes on with what another gateway began; a
+        `meter` is charged what the request uses.
 
         `arrived_ns` is when its first byte was here, `deadline_ns` when its
         client stops waiting, both on the gateway's clock.
+        meter: Meter | None = None,
         """
         outcome = "failed"
         if resumption is not None:
@@ -105,11 +111,15 @@ class Gateway:
         try:
             request, card = await self._prepare(ask, resumption)
             prepare_ns = self.clock.now_ns() - arrived_ns
-            if resumption is not None:
-                # Only now is it known that this client has asked the same before.
-                await self._running.supersede(ask.request_id)
+            if meter is not None:
+                await meter.take_prompt(len(request.prompt))
+            # Only now is it known that this client has asked the same before.
+            if resumption is not None and not await self._running.supersede(
+                ask.request_id, ask.tenant
+            ):
+                raise resumption.mismatch()
             async with (
-                self._running.track(ask.request_id),
+                self._running.track(ask.request_id, ask.tenant),
                 self._open(ask, request, card, deadline_ns, resumption, record) as generation,
             ):
                 ttft_ns = self.clock.now_ns() - arrived_ns
@@ -133,6 +143,8 @@ class Gateway:
         e2e_ns = self.clock.now_ns() - arrived_ns
         self.metrics.ended(outcome, ask.request_class, e2e_ns=e2e_ns)
         if generation is None:
+            if meter is not None and generation is not None:
+                meter.ended(generation)
             log.info("request=%s outcome=%s", ask.request_id, outcome)
             return
         log.info(

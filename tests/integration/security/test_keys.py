@@ -5,12 +5,16 @@ from __future__ import annotations
 from collections.abc import AsyncIterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import Any
 
 import grpc
 import pytest
 
 from orchestrator.gateway.caller import Caller
 from orchestrator.gateway.keyring import Entry, Keyring, Keys, key_digest
+from orchestrator.gateway.meter import RateLimits
+from orchestrator.gateway.rate_counts import RateCounts
+from orchestrator.live.clock import OsClock
 from orchestrator.registry.memory import MemoryRegistry
 from protos import inference_pb2 as pb
 from protos.inference_pb2_grpc import InferenceStub
@@ -35,7 +39,7 @@ def keyring(*, metrics_are_open: bool = True) -> Keyring:
 
 @pytest.fixture
 def keys() -> Keys:
-    return Keys(keyring())
+    return Keys(RateLimits(RateCounts(OsClock())), keyring())
 
 
 @pytest.fixture
@@ -108,7 +112,7 @@ async def test_grpc_without_a_good_key_is_unauthenticated(
     served: Served, metadata: tuple[tuple[str, str], ...]
 ) -> None:
     async with grpc.aio.insecure_channel(served.grpc_address) as channel:
-        stub = InferenceStub(channel)
+        stub: Any = InferenceStub(channel)  # type: ignore[no-untyped-call]
         with pytest.raises(grpc.aio.AioRpcError) as refused:
             await stub.ListModels(pb.ListModelsRequest(), metadata=metadata)
         assert refused.value.code() is grpc.StatusCode.UNAUTHENTICATED
@@ -121,9 +125,8 @@ async def test_grpc_without_a_good_key_is_unauthenticated(
 
 @pytest.mark.parametrize("header", [("authorization", f"Bearer {ACME}"), ("x-api-key", ACME)])
 async def test_a_good_key_opens_grpc(served: Served, header: tuple[str, str]) -> None:
+    request = pb.GenerateRequest(text="hello", sampling=pb.SamplingOptions(max_tokens=3))
     async with grpc.aio.insecure_channel(served.grpc_address) as channel:
-        request = pb.GenerateRequest(text="hello", sampling=pb.SamplingOptions(max_tokens=3))
-        events = [
-            event async for event in InferenceStub(channel).Generate(request, metadata=(header,))
-        ]
+        stub: Any = InferenceStub(channel)  # type: ignore[no-untyped-call]
+        events = [event async for event in stub.Generate(request, metadata=(header,))]
     assert events[-1].WhichOneof("event") == "usage"

@@ -4,6 +4,7 @@ import asyncio
 
 import pytest
 
+from orchestrator.gateway.caller import ANYBODY
 from orchestrator.gateway.errors import InvalidRequest
 from orchestrator.gateway.running import Cancelled, Running
 from protos.messages import RequestId
@@ -16,17 +17,17 @@ async def test_a_request_that_waits_is_ended_and_told_so() -> None:
     waiting = asyncio.Event()
 
     async def work() -> None:
-        async with running.track(ID):
+        async with running.track(ID, ""):
             waiting.set()
             await asyncio.Event().wait()
 
     task = asyncio.create_task(work())
     await waiting.wait()
-    assert running.cancel(ID)
-    assert running.cancel(ID), "it has not ended yet"
+    assert running.cancel(ID, ANYBODY)
+    assert running.cancel(ID, ANYBODY), "it has not ended yet"
     with pytest.raises(Cancelled):
         await task
-    assert not running.cancel(ID)
+    assert not running.cancel(ID, ANYBODY)
 
 
 async def test_a_client_that_leaves_is_not_a_cancel_call() -> None:
@@ -34,7 +35,7 @@ async def test_a_client_that_leaves_is_not_a_cancel_call() -> None:
     waiting = asyncio.Event()
 
     async def work() -> None:
-        async with running.track(ID):
+        async with running.track(ID, ""):
             waiting.set()
             await asyncio.Event().wait()
 
@@ -43,7 +44,7 @@ async def test_a_client_that_leaves_is_not_a_cancel_call() -> None:
     task.cancel()
     with pytest.raises(asyncio.CancelledError):
         await task
-    assert not running.cancel(ID)
+    assert not running.cancel(ID, ANYBODY)
 
 
 async def test_both_at_once_count_as_leaving() -> None:
@@ -51,13 +52,13 @@ async def test_both_at_once_count_as_leaving() -> None:
     waiting = asyncio.Event()
 
     async def work() -> None:
-        async with running.track(ID):
+        async with running.track(ID, ""):
             waiting.set()
             await asyncio.Event().wait()
 
     task = asyncio.create_task(work())
     await waiting.wait()
-    running.cancel(ID)
+    running.cancel(ID, ANYBODY)
     task.cancel()
     with pytest.raises(asyncio.CancelledError):
         await task
@@ -65,8 +66,8 @@ async def test_both_at_once_count_as_leaving() -> None:
 
 async def test_a_cancel_that_comes_too_late_does_not_hit_what_follows() -> None:
     running = Running()
-    async with running.track(ID):
-        assert running.cancel(ID)
+    async with running.track(ID, ""):
+        assert running.cancel(ID, ANYBODY)
     await asyncio.sleep(0)
     task = asyncio.current_task()
     assert task is not None and task.cancelling() == 0
@@ -74,15 +75,15 @@ async def test_a_cancel_that_comes_too_late_does_not_hit_what_follows() -> None:
 
 async def test_two_requests_may_not_run_under_one_id() -> None:
     running = Running()
-    async with running.track(ID):
+    async with running.track(ID, ""):
         with pytest.raises(InvalidRequest) as refused:
-            async with running.track(ID):
+            async with running.track(ID, ""):
                 pass
         assert refused.value.code == "duplicate_request_id"
-        assert running.cancel(ID), "the first one still runs"
+        assert running.cancel(ID, ANYBODY), "the first one still runs"
         with pytest.raises(asyncio.CancelledError):
             await asyncio.sleep(0)
-    async with running.track(ID):
+    async with running.track(ID, ""):
         pass
 
 
@@ -92,8 +93,8 @@ async def test_of_several_who_come_again_at_once_only_the_last_one_stays() -> No
     everybody_came = asyncio.Event()
 
     async def work(name: str) -> None:
-        await running.supersede(ID)
-        async with running.track(ID):
+        await running.supersede(ID, "")
+        async with running.track(ID, ""):
             came.append(name)
             if name == "last":
                 everybody_came.set()
@@ -104,7 +105,7 @@ async def test_of_several_who_come_again_at_once_only_the_last_one_stays() -> No
         await everybody_came.wait()
         ended = await asyncio.gather(*tasks[:-1], return_exceptions=True)
     assert [isinstance(error, Cancelled) and error.code for error in ended] == ["superseded"] * 3
-    assert running.cancel(ID)
+    assert running.cancel(ID, ANYBODY)
     with pytest.raises(Cancelled):
         await tasks[-1]
-    assert not running.cancel(ID), "nothing is left"
+    assert not running.cancel(ID, ANYBODY), "nothing is left"

@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 from starlette.datastructures import Headers
 
+from orchestrator.gateway.caller import ANYBODY
 from orchestrator.gateway.errors import InvalidRequest
 from orchestrator.gateway.openai import Call, completion_call
 from orchestrator.gateway.sender import with_sender
@@ -16,13 +17,13 @@ INTERACTIVE, AGENT, BATCH = RequestClass
 
 
 def call(headers: dict[str, str], **fields: Any) -> Call:
-    return with_sender(completion_call({"prompt": "Hi", **fields}), Headers(headers))
+    return with_sender(completion_call({"prompt": "Hi", **fields}), Headers(headers), ANYBODY)
 
 
 @pytest.mark.parametrize(
     ("headers", "fields", "request_class"),
     [
-        ({}, {}, None),
+        ({}, {}, INTERACTIVE),
         ({}, {"request_class": "batch"}, BATCH),
         ({"x-request-class": "agent"}, {}, AGENT),
         ({"x-request-class": "agent"}, {"request_class": "batch"}, BATCH),
@@ -31,7 +32,7 @@ def call(headers: dict[str, str], **fields: Any) -> Call:
     ],
 )
 def test_the_body_is_asked_for_the_class_before_the_header(
-    headers: dict[str, str], fields: dict[str, Any], request_class: RequestClass | None
+    headers: dict[str, str], fields: dict[str, Any], request_class: RequestClass
 ) -> None:
     assert call(headers, **fields).request_class is request_class
 
