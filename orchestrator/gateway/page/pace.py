@@ -19,8 +19,8 @@ from orchestrator.gateway.page.requests import tpot_ms, ttft_ms
 from orchestrator.gateway.record import Record
 from protos.messages import RequestClass
 
-BUCKET_NS = 5_000_000_000
-BUCKETS = 60
+BUCKET_NS = 10_000_000_000
+BUCKETS = 30
 LATELY_NS = 60_000_000_000  # what the figures beside a chart are of
 
 

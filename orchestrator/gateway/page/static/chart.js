@@ -8,7 +8,7 @@ import { WORKLOADS, ago, duration } from "./words.js";
 const HEIGHT = 210;
 const EDGE = { top: 10, right: 12, bottom: 22, left: 56 };
 const STEPS = [1, 3];
-const GAP_BUCKETS = 6; // an idle stretch that a line still crosses
+const GAP_BUCKETS = 3; // an idle stretch that a line still crosses
 
 /** Ticks of one, three, ten ... milliseconds around what there is, two steps at least. */
 export function scale(values) {
@@ -99,7 +99,7 @@ export class Chart {
   grid(ticks, space, width) {
     const shapes = ticks.flatMap((tick) => [
       shape("line", { class: "grid", x1: EDGE.left, x2: width - EDGE.right, y1: space.y(tick), y2: space.y(tick) }),
-      shape("text", { x: EDGE.left - 8, y: space.y(tick) + 4, "text-anchor": "end" }, tick < 10 ? `${tick} ms` : duration(tick).replace(".00", "")),
+      shape("text", { x: EDGE.left - 8, y: space.y(tick) + 4, "text-anchor": "end" }, tick < 10 ? `${tick} ms` : duration(tick).replace(/\.0+ /, " ")),
     ]);
     const minutes = (this.pace.bucket_ms * this.pace.buckets) / 60_000;
     for (let minute = 0; minute <= minutes; minute += 1) {

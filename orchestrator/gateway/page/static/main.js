@@ -14,7 +14,7 @@ const STALE_MS = 3_500; // three questions without an answer
 
 const $ = (id) => document.getElementById(id);
 
-const why = new Why($("why"));
+const why = new Why($("why"), (id) => told.requests.find((each) => each.request_id === id));
 const memory = new Memory($("replicas"), $("memory-note"));
 const tiles = new Tiles($("tiles"));
 const charts = [new Chart($("ttft"), "ttft"), new Chart($("tpot"), "tpot")];

@@ -7,7 +7,7 @@ import { count, duration } from "./words.js";
 
 const ROWS = 8;
 const CELLS_MAX = 40 * ROWS;
-const PITCH_MAX = 12;
+const PITCH_MAX = 14;
 const FADE_MS = 450;
 const ORDER = ["shared", "private", "promised", "cached", "free"];
 const RUNS = [1, 2, 4, 5, 8, 10, 16, 20, 25, 32, 40, 50, 64, 80, 100];

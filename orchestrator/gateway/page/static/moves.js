@@ -3,7 +3,7 @@
 import { element, say } from "./elements.js";
 import { ago } from "./words.js";
 
-const SHOWN_MAX = 12;
+const SHOWN_MAX = 8;
 const FLIGHT_MS = 1_100;
 const FLIGHTS_MAX = 8; // at once; a drain moves more than an eye can follow
 const calm = matchMedia("(prefers-reduced-motion: reduce)");

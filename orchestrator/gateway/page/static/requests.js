@@ -2,9 +2,12 @@
 // reader points at one or stands in the table with the keyboard; figures in them go on.
 
 import { element, mark, say } from "./elements.js";
-import { REASONS, ago, count, duration, outcome } from "./words.js";
+import { PEACEFUL, REASONS, ago, count, duration, outcome, share } from "./words.js";
 
 const ROWS_MAX = 14;
+const ROWS_MAX_NARROW = 8;
+const narrow = matchMedia("(max-width: 640px)");
+
 const PHASES = { waiting: "in line", prefill: "prefill", decode: "streaming" };
 
 export class Requests {
@@ -26,7 +29,8 @@ export class Requests {
   show(requests) {
     const byId = new Map(requests.map((each) => [each.request_id, each]));
     const held = this.isHeld ? [...this.rows.keys()].filter((id) => byId.has(id)) : [];
-    const wanted = held.length > 0 ? held : requests.slice(0, ROWS_MAX).map((each) => each.request_id);
+    const rows = narrow.matches ? ROWS_MAX_NARROW : ROWS_MAX;
+    const wanted = held.length > 0 ? held : requests.slice(0, rows).map((each) => each.request_id);
     const unseen = held.length > 0 ? requests.findIndex((each) => this.rows.has(each.request_id)) : 0;
     say(this.note, unseen > 0 ? `Held still while you look; ${unseen} newer.` : this.idle);
     this.empty.hidden = requests.length > 0;
@@ -61,28 +65,28 @@ class Row {
     const name = element("button", { type: "button", title: id }, id);
     const who = request.tenant ? [element("span", { class: "quiet tenant", title: "tenant" }, request.tenant)] : [];
     const kind = element("span", { class: "sr" }, request.class);
-    this.cells = ["is", "on", "why", "prompt", "first", "output", "pace"].map((which) => {
-      const numbers = ["prompt", "first", "output", "pace"].includes(which);
+    this.cells = ["is", "on", "why", "prompt", "found", "first", "output", "pace"].map((which) => {
+      const numbers = ["prompt", "found", "first", "output", "pace"].includes(which);
       return element("td", { class: numbers ? `n ${which}` : which });
     });
     this.root = element(
       "tr", {},
-      element("th", { scope: "row" }, mark(request.class), kind, name, ...who),
+      element("th", { scope: "row" }, element("div", {}, mark(request.class), kind, name, ...who)),
       ...this.cells,
     );
     this.root.addEventListener("click", () => choose(id));
   }
 
   show(request) {
-    const [is, on, why, prompt, first, output, pace] = this.cells;
+    const [is, on, why, prompt, found, first, output, pace] = this.cells;
     this.root.dataset.phase = request.phase;
-    this.root.dataset.ok = request.outcome === null || request.outcome === "ok";
+    this.root.dataset.bad = request.outcome !== null && !PEACEFUL.includes(request.outcome);
     say(is, request.phase === "ended" ? `${outcome(request.outcome)}, ${ago(request.ended_ms)}` : PHASES[request.phase]);
     say(on, request.replica ?? "–");
     say(why, REASONS[request.reason] ?? request.reason ?? "waits for room");
     if (request.reason === null && request.phase === "ended") say(why, "–");
-    const found = request.hit_tokens > 0 ? `, ${Math.round((100 * request.hit_tokens) / request.prompt_tokens)} % found` : "";
-    say(prompt, `${count(request.prompt_tokens)}${found}`);
+    say(prompt, count(request.prompt_tokens));
+    say(found, share(request.hit_tokens, request.ttft_ms === null ? 0 : request.prompt_tokens));
     say(first, request.ttft_ms === null && request.phase !== "ended" ? `${duration(request.age_ms)} …` : duration(request.ttft_ms));
     say(output, count(request.completion_tokens));
     say(pace, duration(request.tpot_ms));

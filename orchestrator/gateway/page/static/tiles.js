@@ -1,6 +1,6 @@
 // The few figures that say at a glance whether all is well.
 
-import { element, say } from "./elements.js";
+import { element, mark, say } from "./elements.js";
 import { WORKLOADS, count, duration, share } from "./words.js";
 
 const TILES = [
@@ -49,8 +49,12 @@ export class Tiles {
     const there = WORKLOADS.filter((each) => now[each] !== undefined);
     const [first, ...others] = there;
     if (first === undefined) return this.put(name, "–", "nothing in the last minute");
-    const rest = others.map((each) => `${each} ${duration(now[each])}`).join(", ");
-    return this.put(name, duration(now[first]), rest ? `${first}; ${rest}` : first);
+    const { figure, under } = this.parts[name];
+    figure.replaceChildren(mark(first), duration(now[first]));
+    under.replaceChildren(...others.flatMap((each) => [mark(each), duration(now[each])]));
+    if (others.length === 0) say(under, `${first}, median of a minute`);
+    figure.parentElement.title = there.map((each) => `${each} ${duration(now[each])}`).join(", ");
+    return undefined;
   }
 
   /** Tokens a second, between two looks. A replica that left or came spoils one of them. */
@@ -66,6 +70,5 @@ export class Tiles {
   put(name, figure, under) {
     say(this.parts[name].figure, figure);
     say(this.parts[name].under, under);
-    this.parts[name].under.title = under;
   }
 }

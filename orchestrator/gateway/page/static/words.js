@@ -30,14 +30,17 @@ export function ago(ms) {
 
 /** Why a replica was chosen. */
 export const REASONS = {
-  prefix_hit: "it holds most of the prompt",
-  balance: "a longer hit elsewhere had a longer queue",
-  room: "the longest hit had no room",
-  load: "nobody held any of it, and it was cheapest",
+  prefix_hit: "holds most of the prompt",
+  balance: "a shorter queue won",
+  room: "longest hit had no room",
+  load: "no hit known; least to do",
 };
+
+/** What is nobody's fault, or the client's own wish. */
+export const PEACEFUL = ["ok", "client_gone", "cancelled"];
 
 /** How a request that is over ended, in a word or two. */
 export function outcome(code) {
-  const known = { ok: "done", client_gone: "client left", failed: "failed", cancelled: "cancelled" };
+  const known = { ok: "done", client_gone: "left", failed: "failed", cancelled: "cancelled" };
   return known[code] ?? String(code).replaceAll("_", " ");
 }
