@@ -90,6 +90,7 @@ class Gateway:
         arrived_ns: int,
         deadline_ns: int | None = None,
         resumption: Resumption | None = None,
+        meter: Meter | None = None,
     ) -> AsyncIterator[Generation]:
         """Enters with the first token there. Raises GatewayErrors, before it and inside.
 
@@ -98,7 +99,6 @@ class Gateway:
 
         `arrived_ns` is when its first byte was here, `deadline_ns` when its
         client stops waiting, both on the gateway's clock.
-        meter: Meter | None = None,
         """
         outcome = "failed"
         if resumption is not None:
@@ -136,6 +136,8 @@ class Gateway:
             self.metrics.in_flight -= 1
             record.end(outcome)
             self._ended(ask, outcome, generation, arrived_ns)
+            if meter is not None and generation is not None:
+                meter.ended(generation)
 
     def _ended(
         self, ask: Ask, outcome: str, generation: Generation | None, arrived_ns: int
@@ -143,8 +145,6 @@ class Gateway:
         e2e_ns = self.clock.now_ns() - arrived_ns
         self.metrics.ended(outcome, ask.request_class, e2e_ns=e2e_ns)
         if generation is None:
-            if meter is not None and generation is not None:
-                meter.ended(generation)
             log.info("request=%s outcome=%s", ask.request_id, outcome)
             return
         log.info(
