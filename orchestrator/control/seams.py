@@ -79,6 +79,14 @@ class ReplicaClient(Protocol):
         """
         ...
 
+    def let_go(self) -> None:
+        """This gateway leaves: what is given up from now on is kept for another one.
+
+        Until `close`, which ends the stream, the replica is not told; then it
+        keeps what nobody follows for its grace.
+        """
+        ...
+
     async def close(self) -> None:
         """End the link and with it every request on it."""
         ...

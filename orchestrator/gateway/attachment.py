@@ -104,6 +104,7 @@ class Attachment:
         self._make_inbox = make_inbox
         self._choices_max = choices_max
         self._is_heard = False
+        self._is_letting_go = False
         self._followed: dict[Key, Followed] = {}
         # Claims that were given up before their answer, each of which still comes.
         self._unanswered: Counter[Key] = Counter()
@@ -133,6 +134,10 @@ class Attachment:
         claim = Claim(request.request_id, choice, request_digest(request), next_index)
         choices = range(choice, choice + 1)
         return self._follow(Adopt(claim), request.request_id, choices, next_index)
+
+    def let_go(self) -> None:
+        """What is given up from now on is not cancelled: it waits for another gateway."""
+        self._is_letting_go = True
 
     async def _follow(
         self, opening: Submit | Adopt, request_id: RequestId, choices: range, first_index: int
@@ -179,7 +184,8 @@ class Attachment:
             followed = self._followed.pop((request_id, choice))
             if followed.is_claimed and not followed.is_answered:
                 self._unanswered[request_id, choice] += 1
-            self._way.send(Cancel(request_id, choice))
+            if not self._is_letting_go:
+                self._way.send(Cancel(request_id, choice))
 
     # ---- what the stream says
 

@@ -111,6 +111,10 @@ class Dispatch:
                 sources.append(self._travel.follow(sought))
         return await self._stream(journey.course, merge(*sources), finished=finished)
 
+    def let_go(self) -> None:
+        """This gateway leaves: what is ended from now on goes on for whoever takes it over."""
+        self._fleet.let_go()
+
     async def _stream(
         self, course: Course, source: AsyncGenerator[Delta, None], *, finished: frozenset[int]
     ) -> Stream:

@@ -128,6 +128,11 @@ class Fleet:
         except TimeoutError:
             log.info("not every replica that is listed has spoken yet")
 
+    def let_go(self) -> None:
+        """What is given up from now on waits at its replica for another gateway."""
+        for link in self._links.values():
+            link.let_go()
+
     async def stop(self) -> None:
         """Close every link, and with it every request on it."""
         if self._refreshing is not None:

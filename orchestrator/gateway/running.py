@@ -68,14 +68,19 @@ class Running:
             work = self._work.get(request_id) if done else None
         return True
 
-    async def drain(self, timeout_s: float, error: GatewayError) -> None:
-        """Let them finish; end those that have not within the timeout."""
+    async def finish(self, timeout_s: float) -> bool:
+        """Let them finish; whether all of them did within the timeout."""
         try:
             async with asyncio.timeout(timeout_s):
                 await self._is_empty.wait()
         except TimeoutError:
-            for work in self._work.values():
-                work.end(error)
+            return False
+        return True
+
+    def end_all(self, error: GatewayError) -> None:
+        """End those that are left, with this as their answer."""
+        for work in self._work.values():
+            work.end(error)
 
     @asynccontextmanager
     async def track(self, request_id: RequestId, tenant: str) -> AsyncIterator[None]:

@@ -57,12 +57,19 @@ class Gateway:
         return not self._is_closing and self._dispatch.is_ready()
 
     async def drain(self, timeout_s: float) -> None:
-        """Not ready from now on; what runs may finish within the timeout, then it is ended."""
+        """Not ready from now on; what runs may finish within the timeout, then it is ended.
+
+        Its client is told to come again, and another gateway goes on with it
+        where it waits: at its replica, which has not heard of an end.
+        """
         self._is_closing = True
+        if await self._running.finish(timeout_s):
+            return
+        self._dispatch.let_go()
         stopping = NoReplica(
             "this gateway is stopping", code="gateway_stopping", retry_after_s=RETRY_ELSEWHERE_S
         )
-        await self._running.drain(timeout_s, stopping)
+        self._running.end_all(stopping)
 
     def card(self) -> ModelCard | None:
         """The model served; None before a replica was seen."""

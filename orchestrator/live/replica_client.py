@@ -112,6 +112,10 @@ class GrpcReplicaClient:
         """Go on with a choice that waits here; otherwise as `submit`."""
         return self._attachment.adopt(request, choice=choice, next_index=next_index)
 
+    def let_go(self) -> None:
+        """What is given up from now on waits at the replica for another gateway."""
+        self._attachment.let_go()
+
     async def close(self) -> None:
         """End the link and with it every request on it."""
         self._task.cancel()

@@ -82,6 +82,10 @@ class SimLink:
         """Choices that somebody asked for on the present stream."""
         return self._attachment.following
 
+    def let_go(self) -> None:
+        """What is given up from now on waits at the replica for another gateway."""
+        self._attachment.let_go()
+
     async def close(self) -> None:
         """End the link and with it every request on it."""
         self._reports.cut()

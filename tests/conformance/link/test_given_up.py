@@ -50,3 +50,19 @@ async def test_a_claim_that_was_answered_leaves_nothing_to_wait_for(world: World
     replica.send(delta("one", 1))  # of the claim still
     replica.send(delta("one", 0, last=True))
     assert await running == [delta("one", 0, last=True)]
+
+
+async def test_a_gateway_that_leaves_lets_its_choices_wait_for_another(world: World) -> None:
+    client, replica = world.client, world.replica
+    reading = client.submit(request("one"))
+    first = asyncio.ensure_future(anext(reading))
+    await until(lambda: len(replica.submitted) == 1, "the request arrived")
+    replica.send(delta("one", 0))
+    await first
+    client.let_go()
+    await reading.aclose()
+    later = asyncio.create_task(read(client, request("two")))
+    await until(lambda: len(replica.submitted) == 2, "what was sent after it arrived")
+    assert replica.cancelled == [], "messages come in order, and no end of the first was among them"
+    replica.send(delta("one", 1), delta("two", 0, last=True))
+    assert await later == [delta("two", 0, last=True)], "and nobody hears of the first"

@@ -74,6 +74,26 @@ def test_a_stream_goes_on_at_another_gateway_when_its_own_is_killed(
     two_gateways.wait_until_quiet()
 
 
+def test_a_stream_goes_on_where_it_waits_when_its_gateway_leaves_in_order(
+    two_gateways: Watched,
+) -> None:
+    """The gateway's time to finish what runs is over: nothing is computed again for that."""
+    first, second = two_gateways.gateways
+    whole = Reader(6, body(6, tokens=TOKENS, n=2, logprobs=1))
+    whole.read(second.address)
+    reader = Reader(6, body(6, tokens=TOKENS, n=2, logprobs=1))
+    with pytest.raises(AssertionError, match="gateway_stopping"):
+        for count in reader.events(first.address):
+            if count == 100:
+                first.ask_to_stop()
+    reader.read(second.address)
+    assert_same(reader, whole)
+    metrics = httpx.get(f"{second.address}/metrics").text
+    assert 'takeovers_total{reason="adopted"} 2.0' in metrics, "both choices, where they were"
+    assert 'takeovers_total{reason="gone"}' not in metrics
+    two_gateways.wait_until_quiet()
+
+
 def test_a_killed_leader_is_succeeded_and_no_stream_notices(leader_and_standby: Watched) -> None:
     cluster = leader_and_standby
     leader, standby = sorted(cluster.control_planes, key=lambda plane: not leads(plane.address))

@@ -54,6 +54,7 @@ class ScriptedReplica:
     parked: dict[tuple[RequestId, int], int] = field(default_factory=dict)  # tokens said
     adopted: list[tuple[RequestId, int]] = field(default_factory=list)
     cancelled: int = 0  # requests that ended before their answer did
+    is_let_go: bool = False  # its gateway leaves
     reports: int = 0
     is_up: bool = True
 
@@ -111,6 +112,9 @@ class ScriptedReplica:
             delta = self._delta(request, choice, index)
             finish, index = delta.finish, index + 1
             yield delta
+
+    def let_go(self) -> None:
+        self.is_let_go = True
 
     async def close(self) -> None:
         pass

@@ -59,6 +59,7 @@ async def test_what_runs_too_long_is_told_to_come_back(served: Served) -> None:
         streamed = asyncio.create_task(client.post(COMPLETIONS, json=body))
         await eventually(lambda: len(served.replica.requests) == 2, "they are at the replica")
         await served.server.stop(0.0)
+        assert served.replica.is_let_go, "another gateway may go on with them"
         assert served.replica.cancelled == 2
         assert (await whole).status_code == 503
         assert (await whole).json()["error"]["code"] == "gateway_stopping"

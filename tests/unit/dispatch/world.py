@@ -220,6 +220,9 @@ class ScriptedReplica:
         if leave.target is not None and leave.arrives and leave.target in self.peers:
             self.peers[leave.target].parked[request.request_id, choice] = index
 
+    def let_go(self) -> None:
+        pass
+
     async def close(self) -> None:
         self.closed += 1
 
