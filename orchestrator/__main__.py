@@ -22,6 +22,7 @@ COMMANDS = {
     "control-plane": "orchestrator.live.commands.processes:control_plane",
     "status": "orchestrator.live.commands.status:status",
     "watch": "orchestrator.live.commands.watch:watch",
+    "top": "orchestrator.live.commands.top:top",
     "decisions": "orchestrator.live.commands.decisions:decisions",
     "cordon": "orchestrator.live.commands.cordon:cordon",
     "uncordon": "orchestrator.live.commands.cordon:uncordon",
