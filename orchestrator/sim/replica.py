@@ -89,6 +89,7 @@ class SimReplica:
             executor,
             pace,
             self._work,
+            begin=self._links.begin,
             deliver=self._deliver,
             publish=self._keeper.announce,
             check_interval_ms=config.check_interval_ms,

@@ -58,6 +58,7 @@ class MigrateEnd:
             executor,
             pace,
             work,
+            begin=self.links.begin,
             deliver=self.links.deliver,
             publish=_tell_nobody,
             check_interval_ms=config.check_interval_ms,

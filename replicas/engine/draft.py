@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 from protos.hashing import BlockHash
+from replicas.engine.marks import Mark
 from replicas.engine.plan import BlockCopy, Row, StepPlan
 from replicas.engine.sequence import Sequence
 
@@ -16,6 +17,7 @@ class Step:
     plan: StepPlan
     sequences: tuple[Sequence, ...]  # one for each row
     admitted: tuple[Sequence, ...]  # for the first time
+    marks: tuple[Mark, ...]
 
 
 @dataclass(slots=True)
@@ -27,6 +29,7 @@ class Draft:
     rows: list[Row] = field(default_factory=list)
     sequences: list[Sequence] = field(default_factory=list)
     admitted: list[Sequence] = field(default_factory=list)
+    marks: list[Mark] = field(default_factory=list)
     prefill_tokens: int = 0
     names: set[BlockHash] = field(default_factory=set)  # of the blocks that this step fills
 
@@ -59,4 +62,4 @@ class Draft:
             prefill_tokens=self.prefill_tokens,
             is_full=not self.budget,
         )
-        return Step(plan, tuple(self.sequences), tuple(self.admitted))
+        return Step(plan, tuple(self.sequences), tuple(self.admitted), tuple(self.marks))

@@ -43,6 +43,7 @@ from replicas.engine.config import EngineConfig
 from replicas.engine.draft import Step
 from replicas.engine.export import Export
 from replicas.engine.invariants import check_names, check_sharing, check_writes
+from replicas.engine.marks import Mark
 from replicas.engine.plan import BlockId, StepOutcome, StepPlan
 from replicas.engine.prefix_cache import PrefixCache
 from replicas.engine.refusals import output_max, refusal
@@ -80,6 +81,11 @@ class Engine:
         While it is not, `schedule` may still have nothing: for frozen sequences.
         """
         return not self._live and self._in_flight is None
+
+    @property
+    def marks(self) -> tuple[Mark, ...]:
+        """What the plan in flight did to sequences, in order."""
+        return () if self._in_flight is None else self._in_flight.marks
 
     def submit(self, request: Request) -> Refusal | None:
         """Take a request, or say why not. What is taken finishes, unless cancelled."""

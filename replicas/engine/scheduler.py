@@ -38,6 +38,7 @@ from replicas.engine.block_pool import BlockPool
 from replicas.engine.config import EngineConfig
 from replicas.engine.draft import Draft, Step
 from replicas.engine.line import Line
+from replicas.engine.marks import Work, mark
 from replicas.engine.plan import BlockCopy
 from replicas.engine.prefix_cache import PrefixCache
 from replicas.engine.room import Room
@@ -76,7 +77,7 @@ class Scheduler:
             return None
         draft = Draft(budget=self._config.step_tokens_max)
         self.room.begin_step()
-        self._make_way()
+        self._make_way(draft)
         self._add_decodes(draft)
         for request_class in RequestClass:
             self._add_prefills(draft, request_class.rank)
@@ -197,7 +198,7 @@ class Scheduler:
 
     # ---- room for the head of the line
 
-    def _make_way(self) -> None:
+    def _make_way(self, draft: Draft) -> None:
         """Let as few as possible yield to the head, if that gives it the room that it lacks.
 
         One head for each step: the budget seldom admits more, and nobody loses
@@ -213,13 +214,14 @@ class Scheduler:
         yielding = self.room.rivals_to_yield(head, rivals)
         self._cache.put_back(head)
         for rival in rivals[:yielding]:
-            self._yield(rival)
+            self._yield(rival, draft)
 
-    def _yield(self, sequence: Sequence) -> None:
+    def _yield(self, sequence: Sequence, draft: Draft) -> None:
         """Take the blocks of a reservation, or of the last one that runs."""
         if sequence.state is SequenceState.RESERVED:
             self.drop(sequence)
         else:
+            draft.marks.append(mark(sequence, Work.PREEMPTED))
             self._preempt(sequence)
 
     def _preempt(self, sequence: Sequence) -> None:
@@ -243,6 +245,7 @@ class Scheduler:
         for sequence in self.running:
             is_begun = sequence.state is SequenceState.RUNNING and sequence.is_prefilling
             if draft.budget and is_begun and sequence.rank == rank:
+                draft.marks.append(mark(sequence, Work.CHUNK))
                 draft.add(sequence)
 
     def _add_admissions(self, draft: Draft, rank: int) -> None:
@@ -254,7 +257,7 @@ class Scheduler:
         """Give a decode a slot that is its own; False when it had to be preempted itself."""
         while self._lacks_block(sequence) and not self._pool.blocks_available:
             victim = self.line.reserved[-1] if self.line.reserved else self.running[-1]
-            self._yield(victim)
+            self._yield(victim, draft)
             if victim is sequence:
                 return False
         if not self._lacks_block(sequence):
@@ -286,6 +289,7 @@ class Scheduler:
         if head.state is SequenceState.WAITING:
             draft.admitted.append(head)
             self._cache.count_finds(head)
+        draft.marks.append(mark(head, Work.ADMITTED))
         head.admit()
         self.line.start(head)
         draft.add(head)

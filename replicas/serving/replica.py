@@ -79,6 +79,7 @@ class Replica:
             executor,
             self._pace,
             self._work,
+            begin=self._links.begin,
             deliver=self._links.deliver,
             publish=self._keeper.announce if self._keeper is not None else _tell_nobody,
             check_interval_ms=config.check_interval_ms,

@@ -11,7 +11,7 @@ another link follows it.
 from __future__ import annotations
 
 import asyncio
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import Enum
 
 from protos.messages import (
@@ -23,6 +23,7 @@ from protos.messages import (
     SequenceId,
     StepEvents,
 )
+from replicas.shell.stint import Stint
 
 
 class LinkFault(Enum):
@@ -50,6 +51,7 @@ class Ticket:
     choice: int
     mates: range  # the choices that one cancellation ends together with it
     said: list[SampledToken]  # its whole output, as its client was or will be told
+    stint: Stint
     link: GatewayLink | None = None  # who follows it; None: parked
     hit_tokens: int = 0
     finish: FinishReason | None = None
@@ -62,15 +64,21 @@ class Ticket:
     def sequence_id(self) -> SequenceId:
         return SequenceId(f"{self.inner}/{self.choice}")
 
-    def add(self, delta: Delta) -> None:
-        """What a step added to it."""
+    def add(self, delta: Delta, now_ns: int) -> Delta:
+        """What a step added to it, as its client is told."""
         assert delta.first_index == len(self.said), "a token is missing or came twice"
         assert self.finish is None, "it has finished before"
         self.said.extend(delta.tokens)
         self.hit_tokens = delta.hit_tokens
         self.finish = delta.finish
+        is_first = self.stint.speak(now_ns)
+        if delta.finish is not None:
+            self.stint.end(now_ns)
+        elif not is_first:
+            return replace(delta, request_id=self.request_id)
+        return replace(delta, request_id=self.request_id, account=self.stint.account(now_ns))
 
-    def since(self, index: int) -> Delta:
+    def since(self, index: int, now_ns: int) -> Delta:
         """All from token `index` on, as one delta; it may be empty of tokens."""
         return Delta(
             request_id=self.request_id,
@@ -79,6 +87,7 @@ class Ticket:
             tokens=tuple(self.said[index:]),
             finish=self.finish,
             hit_tokens=self.hit_tokens,
+            account=self.stint.account(now_ns),
         )
 
 

@@ -34,22 +34,39 @@ from protos.messages import (
     StepEvents,
 )
 from protos.moves import Claim
+from protos.trace import Export, no_export
 from replicas.config import ReplicaConfig
 from replicas.engine.engine import Engine
+from replicas.engine.marks import Mark
+from replicas.shell.clock import now_ns
 from replicas.shell.link import GatewayLink, LinkFault, Ticket
 from replicas.shell.parking import Parking
 from replicas.shell.reporter import Reporter
+from replicas.shell.spans import spans_of
+from replicas.shell.stint import Stint
+
+# How a choice ends here, besides finishing.
+CANCELLED = "cancelled"
+MOVED = "moved"
+HANDED_BACK = "handed_back"
 
 
 class Links:
     """All links of a replica, and the choices that wait for one."""
 
     def __init__(
-        self, engine: Engine, reporter: Reporter, work: asyncio.Event, config: ReplicaConfig
+        self,
+        engine: Engine,
+        reporter: Reporter,
+        work: asyncio.Event,
+        config: ReplicaConfig,
+        export: Export = no_export,
     ) -> None:
+        self.export = export  # the spans of what has ended here
         self._engine = engine
         self._reporter = reporter
         self._work = work
+        self._replica_id = config.replica_id
         self._messages_max = config.link_messages_max
         self._links: list[GatewayLink] = []
         self._submissions: dict[RequestId, dict[int, Ticket]] = {}  # by their inner ids
@@ -109,9 +126,9 @@ class Links:
             outer = replace(refusal, request_id=request.request_id, choice=request.first_choice)
             self._refuse(link, outer)
             return
-        resumed = [SampledToken(token) for token in request.output]
+        resumed, came_ns = [SampledToken(token) for token in request.output], now_ns()
         for choice in choices:
-            ticket = Ticket(inner, request, choice, mates=choices, said=list(resumed))
+            ticket = Ticket(inner, request, choice, choices, list(resumed), Stint(came_ns))
             self._admit(ticket)
             link.follow(ticket)
         self._work.set()
@@ -127,11 +144,11 @@ class Links:
             return
         self._parking.leave(ticket)
         if ticket.finish is not None:
-            self._forget(ticket)
+            self._end(ticket, ticket.finish.value)
         else:
             ticket.mates = range(ticket.choice, ticket.choice + 1)
             link.follow(ticket)
-        answer = ticket.since(claim.next_index)
+        answer = ticket.since(claim.next_index, now_ns())
         self._send(link, StepEvents((answer,), (), self._reporter.snapshot()))
 
     def cancel(self, link: GatewayLink, request_id: RequestId, choice: int) -> None:
@@ -146,22 +163,32 @@ class Links:
 
     # ---- what the engine says
 
+    def begin(self, marks: Sequence[Mark]) -> None:
+        """A step begins, and does this to sequences."""
+        at_ns = now_ns()
+        for mark in marks:
+            choices = self._submissions.get(mark.request_id, {})
+            for choice in mark.choices:
+                if choice in choices:
+                    choices[choice].stint.mark(mark.work, at_ns)
+
     def deliver(self, deltas: Sequence[Delta]) -> None:
         """One message to each gateway with what the step added to its requests."""
         of_link: dict[GatewayLink, list[Delta]] = {}
+        at_ns = now_ns()
         for delta in deltas:
             ticket = self._submissions.get(delta.request_id, {}).get(delta.choice)
             if ticket is None:
                 self._withdraw_unwanted(delta)  # given up while the step ran, or unforked
                 continue
-            ticket.add(delta)
+            told = ticket.add(delta, at_ns)
             link = ticket.link
             if link is None:
                 self._parking.end_if_too_long(ticket)
                 continue
-            of_link.setdefault(link, []).append(replace(delta, request_id=ticket.request_id))
+            of_link.setdefault(link, []).append(told)
             if delta.finish is not None:
-                self._forget(ticket)
+                self._end(ticket, delta.finish.value)
         if of_link:
             snapshot = self._reporter.snapshot()
             for link, own in of_link.items():
@@ -229,7 +256,7 @@ class Links:
         for (link, _), group in groupby(given, key=lambda ticket: (ticket.link, ticket.mates)):
             mates = tuple(group)
             for ticket in mates:
-                self._forget(ticket)
+                self._end(ticket, HANDED_BACK if target is None else MOVED)
             if link is not None:
                 self._hand_off(link, mates[0], len(mates), target)
         self._work.set()  # the engine may be idle now
@@ -251,7 +278,9 @@ class Links:
         """
         assert request.choices == 1, "one choice moves at a time"
         choice = request.first_choice
-        ticket = Ticket(inner, request, choice, range(choice, choice + 1), said=list(said))
+        came_ns = now_ns()
+        stint = Stint(came_ns, admitted_ns=came_ns)
+        ticket = Ticket(inner, request, choice, range(choice, choice + 1), list(said), stint)
         self._admit(ticket)
         self._parking.park(ticket)
         self._work.set()
@@ -271,8 +300,11 @@ class Links:
     def _admit(self, ticket: Ticket) -> None:
         self._submissions.setdefault(ticket.inner, {})[ticket.choice] = ticket
 
-    def _forget(self, ticket: Ticket) -> None:
+    def _end(self, ticket: Ticket, outcome: str) -> None:
         """Its sequence is not in the engine (any more), or is about to leave it."""
+        ticket.stint.end(now_ns())
+        if ticket.request.traceparent:
+            self.export(spans_of(ticket, self._replica_id, outcome))
         choices = self._submissions[ticket.inner]
         del choices[ticket.choice]
         if not choices:
@@ -284,7 +316,7 @@ class Links:
     def _drop(self, *tickets: Ticket) -> None:
         """Nobody wants them: take them out of the engine."""
         for ticket in tickets:
-            self._forget(ticket)
+            self._end(ticket, CANCELLED)
         for ticket in tickets:
             if ticket.inner not in self._submissions:
                 self._engine.cancel(ticket.inner)
@@ -302,7 +334,8 @@ class Links:
     def _hand_off(
         self, link: GatewayLink, first: Ticket, choices: int, target: ReplicaId | None
     ) -> None:
-        handoff = Handoff(first.request_id, first.choice, choices, target)
+        account = first.stint.account(now_ns())
+        handoff = Handoff(first.request_id, first.choice, choices, target, account)
         self._send(link, StepEvents((), (), self._reporter.snapshot(), (handoff,)))
 
     def _refuse(self, link: GatewayLink, refusal: Refusal) -> None:

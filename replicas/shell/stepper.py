@@ -26,10 +26,12 @@ from typing import TypeVar
 from protos.messages import BlockEvent, Delta
 from replicas.engine.engine import Engine
 from replicas.engine.executor import Executor
+from replicas.engine.marks import Mark
 from replicas.engine.plan import StepPlan
 from replicas.shell.clock import now_ns
 from replicas.shell.pace import Pace
 
+Begin = Callable[[tuple[Mark, ...]], None]
 Deliver = Callable[[tuple[Delta, ...]], None]
 Publish = Callable[[tuple[BlockEvent, ...]], None]
 Answer = TypeVar("Answer")
@@ -60,6 +62,7 @@ class Stepper:
         pace: Pace,
         work: asyncio.Event,
         *,
+        begin: Begin,
         deliver: Deliver,
         publish: Publish,
         check_interval_ms: int,
@@ -68,6 +71,7 @@ class Stepper:
         self._executor = executor
         self._pace = pace
         self._work = work
+        self._begin = begin
         self._deliver = deliver
         self._publish = publish
         self._check_interval_ns = check_interval_ms * 1_000_000
@@ -138,6 +142,8 @@ class Stepper:
 
     async def _step(self, plan: StepPlan) -> None:
         self._pace.begin()
+        if marks := self._engine.marks:
+            self._begin(marks)
         deltas = self._engine.apply(await self._executor.execute(plan))
         self._pace.end(plan)
         self._deliver(deltas)

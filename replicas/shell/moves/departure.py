@@ -15,6 +15,7 @@ from collections import deque
 from collections.abc import Awaitable
 from dataclasses import replace
 
+from protos.messages import Request
 from protos.moves import MoveOrder, MoveOutcome, MoveReport, Peer, Reserve, ToTarget
 from replicas.engine.export import Export, ExportState
 from replicas.shell.clock import NS_PER_S, now_ns
@@ -69,6 +70,11 @@ class Departure:
         self._request = request = replace(export.request(), request_id=client_id)
         reserve = Reserve(order.move_id, home.replica_id, target.epoch, home.card, request)
         self._machine = Outbound(reserve, computed=export.computed, limits=limits)
+
+    @property
+    def request(self) -> Request:
+        """Of the sequence, as its client knows it, when the move began."""
+        return self._request
 
     async def run(self, channel: SourceEnd) -> None:
         """Until the move has ended one way or the other."""

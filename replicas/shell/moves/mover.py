@@ -25,6 +25,7 @@ from replicas.shell.moves.departure import Departure
 from replicas.shell.moves.home import Home
 from replicas.shell.moves.limits import MoveLimits
 from replicas.shell.moves.reception import Reception
+from replicas.shell.spans import migration_span
 from replicas.shell.stepper import SteppingEnded
 
 
@@ -112,7 +113,10 @@ class Mover:
             await departure.run(channel)
         finally:
             await channel.close()
-        return departure.report()
+        report = departure.report()
+        links = self._home.links
+        links.export(migration_span(departure.request, self._home.replica_id, report, now_ns()))
+        return report
 
     async def _hand_back(self, order: MoveOrder) -> MoveReport:
         """Between two steps, so that no outcome on its way is lost."""

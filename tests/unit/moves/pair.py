@@ -114,6 +114,7 @@ class End:
             self.executor,
             pace,
             work,
+            begin=self.links.begin,
             deliver=self.links.deliver,
             publish=_tell_nobody,
             check_interval_ms=0,

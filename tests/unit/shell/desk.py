@@ -27,6 +27,7 @@ class Desk:
     def step(self) -> bool:
         plan = self.engine.schedule()
         if plan is not None:
+            self.links.begin(self.engine.marks)
             self.links.deliver(self.engine.apply(counted(plan)))
             self.engine.check()
         return plan is not None

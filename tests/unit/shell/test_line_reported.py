@@ -35,21 +35,21 @@ def reported(desk: Desk, name: str, count_max: int) -> FleetReplica:
     return FleetReplica(snapshot, CARD, True, Standing.OPEN, sequences)
 
 
-def test_those_that_wait_are_reported_in_the_order_of_service() -> None:
+async def test_those_that_wait_are_reported_in_the_order_of_service() -> None:
     reports = crowded().links.sequences(100)
     running, line = reports[:3], reports[3:]
     assert not any(report.is_waiting for report in running)
     assert [report.request_id for report in line] == [*WAITING, "batch"]
 
 
-def test_the_first_that_waits_is_reported_though_others_are_cut_off() -> None:
+async def test_the_first_that_waits_is_reported_though_others_are_cut_off() -> None:
     for count_max in (1, 2):
         *largest, head = crowded().links.sequences(count_max)
         assert [report.is_waiting for report in largest] == [False] * count_max
         assert head.request_id == WAITING[0]
 
 
-def test_room_is_made_for_the_first_in_line_also_where_reports_are_cut() -> None:
+async def test_room_is_made_for_the_first_in_line_also_where_reports_are_cut() -> None:
     for count_max in (2, 100):
         full = reported(crowded(), "full", count_max)
         head = waiting_head(full)

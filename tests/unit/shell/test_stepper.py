@@ -12,6 +12,7 @@ import pytest
 
 from protos.messages import BlockEvent, BlockStored, Delta
 from replicas.engine.engine import Engine
+from replicas.engine.marks import Mark
 from replicas.engine.plan import BlockId, StepOutcome, StepPlan
 from replicas.serving.executor import ThreadExecutor
 from replicas.shell.pace import Pace
@@ -27,6 +28,7 @@ class Loop:
         self.engine: Engine = engine()
         self.pace = Pace()
         self.work = asyncio.Event()
+        self.marks: list[Mark] = []
         self.deltas: list[Delta] = []
         self.block_events: list[BlockEvent] = []
         self.stepper = Stepper(
@@ -34,6 +36,7 @@ class Loop:
             executor,
             self.pace,
             self.work,
+            begin=self.marks.extend,
             deliver=self.deltas.extend,
             publish=self.block_events.extend,
             check_interval_ms=0,

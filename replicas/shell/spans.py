@@ -1,0 +1,63 @@
+"""What a replica did, as spans below its gateway's: queue, prefill, decode, migration."""
+
+from __future__ import annotations
+
+from protos.messages import ReplicaId, Request, RequestId
+from protos.moves import MoveReport
+from protos.trace import Span, Value, parse_traceparent
+from replicas.shell.link import Ticket
+
+
+def spans_of(ticket: Ticket, replica_id: ReplicaId, outcome: str) -> tuple[Span, ...]:
+    """Of a choice that has ended here; none where nobody traces it."""
+    parent = parse_traceparent(ticket.request.traceparent)
+    stint = ticket.stint
+    if parent is None or not parent.is_sampled or stint.ended_ns is None:
+        return ()
+    own = parent.child(replica_id, ticket.inner, ticket.choice)
+    common = _common(ticket.request_id, ticket.choice, replica_id)
+    admitted_ns, decoding_ns, ended_ns = stint.bounds(stint.ended_ns)
+    nothing: dict[str, Value] = {}
+    found: dict[str, Value] = {"chunks": stint.chunks, "hit_tokens": ticket.hit_tokens}
+    done: dict[str, Value] = {
+        "tokens": len(ticket.said),
+        "preemptions": stint.preemptions,
+        "outcome": outcome,
+    }
+    before = tuple(moment for moment in stint.moments if moment[0] < decoding_ns)
+    after = tuple(moment for moment in stint.moments if moment[0] >= decoding_ns)
+    stretches = (
+        ("queue", stint.came_ns, admitted_ns, nothing, ()),
+        ("prefill", admitted_ns, decoding_ns, found, before),
+        ("decode", decoding_ns, ended_ns, done, after),
+    )
+    return tuple(
+        Span(name, own.child(name), parent.span_id, began_ns, until_ns, common | more, events)
+        for name, began_ns, until_ns, more, events in stretches
+        if until_ns > began_ns
+    )
+
+
+def migration_span(
+    request: Request, source: ReplicaId, report: MoveReport, ended_ns: int
+) -> tuple[Span, ...]:
+    """Of a move that has ended, seen from its source; none where nobody traces the request."""
+    parent = parse_traceparent(request.traceparent)
+    if parent is None or not parent.is_sampled:
+        return ()
+    more: dict[str, Value] = {
+        "outcome": report.outcome.value,
+        "target": report.target or "",
+        "blocks_sent": report.blocks_sent,
+        "blocks_shared": report.blocks_shared,
+        "bytes_sent": report.bytes_sent,
+        "frozen_ms": report.frozen_ns / 1_000_000,
+    }
+    own = parent.child("migration", report.move_id)
+    common = _common(request.request_id, request.first_choice, source)
+    began_ns = ended_ns - report.total_ns
+    return (Span("migration", own, parent.span_id, began_ns, ended_ns, common | more),)
+
+
+def _common(request_id: RequestId, choice: int, replica_id: ReplicaId) -> dict[str, Value]:
+    return {"request_id": request_id, "choice": choice, "replica": replica_id}
