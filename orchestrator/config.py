@@ -7,6 +7,7 @@ mistakes in the same words. It knows no Ray, no torch and no environment.
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Annotated, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
@@ -32,12 +33,19 @@ class Deployment(BaseModel):
     grpc_port: Port = 8001
     control_port: Port = 8002  # where it is taken by another control plane, any free one
     replica_port: Port | None = None  # then at most one replica on a node; None: any free port
+    keys_file: Path | None = None  # who may come in (gateway/keys_file.py); None: everybody
+    # Certificates, each as a folder with tls.crt and tls.key; None: in the clear.
+    tls: Path | None = None  # of the front doors; client-ca.crt beside: clients must show one, too
+    internal_tls: Path | None = None  # of every member, with ca.crt: mutual, of all connections
+    # Where a replica or control plane answers a kubelet's probes, in the clear; None: nowhere.
+    health_port: Port | None = None
     # The Ray node label that says what a node is for: `replica`, `gateway` or `control-plane`.
     role_label: str | None = None  # None: every node is for everything
     blocks: int | None = Field(default=None, ge=1)  # for each replica; None: what memory allows
     block_size: int = Field(default=16, ge=1, le=1024)
     device: Literal["auto", "cpu", "cuda"] = "auto"
     dtype: Literal["auto", "float32", "bfloat16", "float16"] = "auto"
+    ui: bool = False  # the live page of each gateway, at /ui/
     log_level: Literal["debug", "info", "warning", "error"] = "info"
     drain_s: float = Field(default=20.0, ge=0)  # how long running requests may finish at shutdown
 

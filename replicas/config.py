@@ -7,6 +7,7 @@ with what happens at it.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from pathlib import Path
 
 from protos.messages import ReplicaId
 
@@ -20,6 +21,8 @@ class ReplicaConfig:
     port: int = 0  # 0: any free one
     advertise_host: str | None = None  # how others reach this replica; None: `host`
     advertise_port: int | None = None  # None: the one it listens on
+    internal_tls: Path | None = None  # mutual TLS with the other members; None: in the clear
+    health_port: int | None = None  # answers health alone, and in the clear; None: nowhere
     report_interval_ms: int = 250  # longest silence of a link, to gateway or control plane
     link_messages_max: int = 1024  # unsent messages of a gateway; at the bound its link is closed
     park_grace_ms: int = 10_000  # a choice that nobody follows is cancelled after this long

@@ -31,6 +31,8 @@ TINY = "tiny"
 INTERRUPTED = 130  # as a shell says of what SIGINT ended
 LOGS = "chaos-logs"  # of servers, beside the figures
 FILE = click.Path(dir_okay=False, path_type=Path)
+FOLDER = click.Path(file_okay=False, path_type=Path)
+TRUSTED = click.Path(exists=True, path_type=Path)
 
 
 @click.group(name="chaos")
@@ -61,6 +63,12 @@ def list_scenarios() -> None:
 @click.option("--jobs", type=click.IntRange(1), help="Simulated worlds at once. Default: cores.")
 @click.option("--model", help="--local: PATH, smollm2 or tiny (default). --target: its name.")
 @click.option("--control", metavar="HOST:PORT", help="--target: a control plane, for leaks.")
+@click.option(
+    "--tls-ca", type=TRUSTED, envvar="BLOCKYARD_TLS_CA", help="--target: whom to believe."
+)
+@click.option(
+    "--internal-tls", type=FOLDER, envvar="BLOCKYARD_INTERNAL_TLS", help="--control: as a member."
+)
 @click.option("--kubectl", metavar="NAMESPACE", help="--target: faults by kubectl, in there.")
 @click.option("--kubectl-context", metavar="NAME", help="Default: the current one.")
 @click.option("--netem-image", metavar="IMAGE", help="Has tc and ss; allows faults of the network.")
@@ -78,6 +86,8 @@ def run(
     jobs: int | None,
     model: str | None,
     control: str | None,
+    tls_ca: Path | None,
+    internal_tls: Path | None,
     kubectl: str | None,
     kubectl_context: str | None,
     netem_image: str | None,
@@ -96,7 +106,7 @@ def run(
     where = chosen(
         Simulated() if sim else None,
         Local(model or TINY, folder / LOGS) if local else None,
-        Target(target, model, control, cluster) if target else None,
+        Target(target, model, control, cluster, tls_ca, internal_tls) if target else None,
     )
     todo = [
         (scenario, seed + number)

@@ -87,10 +87,18 @@ class Target:
     model: str | None
     control: str | None
     cluster: Cluster | None
+    tls_ca: Path | None = None
+    internal_tls: Path | None = None
     is_simulated = False
 
     def words(self) -> str:
-        own = {"--target": self.url, "--model": self.model, "--control": self.control}
+        own = {
+            "--target": self.url,
+            "--model": self.model,
+            "--control": self.control,
+            "--tls-ca": None if self.tls_ca is None else str(self.tls_ca),
+            "--internal-tls": None if self.internal_tls is None else str(self.internal_tls),
+        }
         return options(own | ({} if self.cluster is None else self.cluster.options()))
 
     def open(self) -> AbstractContextManager[World]:
@@ -101,7 +109,14 @@ class Target:
                 context=self.cluster.context,
                 netem_image=self.cluster.netem_image,
             )
-        opened = named(TARGET)(self.url, model=self.model, control=self.control, kubectl=kubectl)
+        opened = named(TARGET)(
+            self.url,
+            model=self.model,
+            control=self.control,
+            kubectl=kubectl,
+            tls_ca=self.tls_ca,
+            internal_tls=self.internal_tls,
+        )
         return cast(AbstractContextManager[World], opened)
 
 

@@ -22,15 +22,16 @@ from grpc_health.v1 import health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection
 
 from orchestrator.gateway.body import BODY_BYTES_MAX
+from orchestrator.gateway.door_tls import DoorTls
 from orchestrator.gateway.grpc import InferenceService
 from orchestrator.gateway.grpc_keys import CheckKeys
 from orchestrator.gateway.health import HealthService
 from orchestrator.gateway.http import create_app
 from orchestrator.gateway.http_protocol import HttpLimits, guarded_http
 from orchestrator.gateway.keyring import Keys
-from orchestrator.gateway.service import Gateway
 from orchestrator.gateway.meter import RateLimits
 from orchestrator.gateway.rate_counts import RateCounts
+from orchestrator.gateway.service import Gateway
 from protos import inference_pb2, inference_pb2_grpc
 from protos.address import CannotListen, host_port
 
@@ -39,11 +40,14 @@ KEEP_ALIVE_S = 75
 LISTEN_BACKLOG = 2048
 FAREWELL_S = 2.0  # for the last words of requests that were ended
 GRPC_STREAMS_MAX = 1024  # of one connection
+GRPC_CONNECTIONS_MAX = 4096  # one serves a whole process of clients
 
 _GRPC_OPTIONS = (
     ("grpc.so_reuseport", 0),  # a port that is taken must be an error
     ("grpc.max_receive_message_length", BODY_BYTES_MAX),
     ("grpc.max_concurrent_streams", GRPC_STREAMS_MAX),
+    ("grpc.max_allowed_incoming_connections", GRPC_CONNECTIONS_MAX),
+    ("grpc.server_handshake_timeout_ms", 10_000),
     ("grpc.max_connection_idle_ms", 600_000),
     ("grpc.keepalive_time_ms", 30_000),  # finds clients that vanished without a word
     ("grpc.keepalive_timeout_ms", 10_000),
@@ -71,6 +75,7 @@ class GatewayServer:
         host: str = "127.0.0.1",
         http_port: int,
         grpc_port: int,
+        tls: DoorTls | None = None,
     ) -> None:
         keys = keys or Keys(RateLimits(RateCounts(gateway.clock)))
         self.app: FastAPI = create_app(gateway, keys)
@@ -79,14 +84,15 @@ class GatewayServer:
         self._http_port = http_port
         self._grpc_port = grpc_port
         self._grpc = _grpc_server(gateway, keys)
-        self._http = _HttpServer(_http_config(self.app, http_limits or HttpLimits()))
+        self._tls = tls
+        self._http = _HttpServer(_http_config(self.app, http_limits or HttpLimits(), tls))
         self._http_serving: asyncio.Task[None] | None = None
 
     async def start(self) -> BoundPorts:
         """Both doors accept when this returns. Raises CannotListen, and then none does."""
         listener = _listen(self._host, self._http_port)
         try:
-            grpc_port = _bind_grpc(self._grpc, self._host, self._grpc_port)
+            grpc_port = _bind_grpc(self._grpc, self._host, self._grpc_port, self._tls)
         except CannotListen:
             listener.close()
             raise
@@ -131,7 +137,7 @@ class _HttpServer(uvicorn.Server):
         yield
 
 
-def _http_config(app: FastAPI, limits: HttpLimits) -> uvicorn.Config:
+def _http_config(app: FastAPI, limits: HttpLimits, tls: DoorTls | None) -> uvicorn.Config:
     return uvicorn.Config(
         app,
         http=guarded_http(limits),
@@ -144,6 +150,7 @@ def _http_config(app: FastAPI, limits: HttpLimits) -> uvicorn.Config:
         proxy_headers=False,
         timeout_keep_alive=KEEP_ALIVE_S,
         backlog=LISTEN_BACKLOG,
+        ssl_context_factory=None if tls is None else lambda _config, _default: tls.http_context(),
     )
 
 
@@ -178,7 +185,10 @@ def _grpc_server(gateway: Gateway, keys: Keys) -> grpc.aio.Server:
 def _bind_grpc(server: grpc.aio.Server, host: str, port: int, tls: DoorTls | None) -> int:
     address = host_port(host, port)
     try:
-        bound = server.add_insecure_port(address)
+        if tls is None:
+            bound = server.add_insecure_port(address)
+        else:
+            bound = server.add_secure_port(address, tls.grpc_credentials())
     except RuntimeError as error:
         raise CannotListen(f"cannot listen on {address} for gRPC") from error
     if bound == 0:

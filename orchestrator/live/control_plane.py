@@ -27,7 +27,9 @@ from orchestrator.live.operator_service import OperatorService
 from orchestrator.live.policy_keeper import PolicyKeeper
 from protos import control_pb2, control_pb2_grpc
 from protos.address import CannotListen, host_port
+from protos.health_door import open_health_door
 from protos.registry import ControlDirectory
+from protos.transport import Transport
 
 SERVICES = control_pb2.DESCRIPTOR.services_by_name
 NAMES = (SERVICES["ControlPlane"].full_name, SERVICES["Operator"].full_name)
@@ -57,8 +59,12 @@ class ControlPlaneServer:
         port: int,
         advertise_host: str,
         advertise_port: int | None = None,
+        health_port: int | None = None,
+        transport: Transport,
         config: ControlPlaneConfig | None = None,
     ) -> None:
+        self._health_port = health_port
+        self._transport = transport
         self._directory = directory
         self._host = host
         self._port = port
@@ -77,14 +83,17 @@ class ControlPlaneServer:
         self._candidacy: Candidacy | None = None
         self._tasks: list[asyncio.Task[None]] = []
         self._server: aio.Server | None = None
+        self._health_door: aio.Server | None = None
 
     async def start(self) -> str:
         """Listen and ask for the lead once; the address for others. Raises CannotListen."""
         self._server = server = self._build_server()
         try:
-            port: int = server.add_insecure_port(host_port(self._host, self._port))
+            port = self._transport.bind(server, host_port(self._host, self._port))
         except RuntimeError as error:
             raise CannotListen(f"cannot listen on port {self._port} of {self._host}") from error
+        if self._health_port is not None:
+            self._health_door = await open_health_door(self._health, self._host, self._health_port)
         await server.start()
         address = host_port(self._advertise_host, self._advertise_port or port)
         self._candidacy = candidacy = Candidacy(
@@ -121,6 +130,8 @@ class ControlPlaneServer:
         await self._health.enter_graceful_shutdown()
         if self._server is not None:
             await self._server.stop(self._config.stop_grace_s)
+        if self._health_door is not None:
+            await self._health_door.stop(None)
 
     def _build_server(self) -> aio.Server:
         server = aio.server(

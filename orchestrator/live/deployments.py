@@ -30,6 +30,7 @@ from orchestrator.live.registry_url import connect_registry
 from orchestrator.live.vocabulary import read_vocabulary
 from protos.address import CannotListen
 from protos.messages import ReplicaId
+from protos.transport import Transport
 from replicas.config import ReplicaConfig
 from replicas.serving.build import build_replica
 
@@ -66,6 +67,8 @@ class ReplicaActor:
             host=deployment.host,
             port=deployment.replica_port or 0,
             advertise_host=advertised_host(deployment),
+            internal_tls=deployment.internal_tls,
+            health_port=deployment.health_port,
             warm_ms=WARM_MS if deployment.replicas_most > 1 else 0,
         )
         # Weights load in a thread: the actor answers health checks meanwhile.
@@ -122,6 +125,8 @@ class ControlPlaneActor:
             host=self._deployment.host,
             port=port,
             advertise_host=advertised_host(self._deployment),
+            health_port=self._deployment.health_port,
+            transport=Transport(self._deployment.internal_tls),
         )
 
     async def check_health(self) -> None:

@@ -10,18 +10,23 @@ from fastapi import FastAPI
 from orchestrator.config import Deployment
 from orchestrator.control.cluster import Cluster, ClusterConfig
 from orchestrator.gateway.dispatch import Dispatch, DispatchConfig
+from orchestrator.gateway.door_tls import DoorTls
 from orchestrator.gateway.fleet import Fleet, FleetConfig
 from orchestrator.gateway.fleet_metrics import FleetCollector
 from orchestrator.gateway.link_config import LinkConfig
 from orchestrator.gateway.metrics import GatewayMetrics
 from orchestrator.gateway.own_model import OwnModel
+from orchestrator.gateway.page.routes import add_page
+from orchestrator.gateway.page.state import PageState
 from orchestrator.gateway.server import GatewayServer
 from orchestrator.gateway.service import Gateway
 from orchestrator.gateway.tokenizer import load_tokenizer
 from orchestrator.live.clock import OsClock
+from orchestrator.live.doorkeeper import Doorkeeper
 from orchestrator.live.registry_url import connect_registry
 from orchestrator.live.replica_client import GrpcReplicaClient
 from orchestrator.registry.redis import RedisRegistry
+from protos.transport import Transport
 from replicas.model.source import resolve_model
 
 MEET_S_MAX = 2.0  # a replica that is dead but listed holds the doors closed no longer
@@ -34,6 +39,7 @@ class LiveGateway:
     registry: RedisRegistry
     fleet: Fleet
     dispatch: Dispatch
+    doorkeeper: Doorkeeper
     server: GatewayServer
 
     @property
@@ -44,21 +50,24 @@ class LiveGateway:
         """Both doors answer when this returns; readiness follows the first replica."""
         await self.fleet.start()
         await self.fleet.meet(MEET_S_MAX)
+        await self.doorkeeper.start()
         await self.server.start()
 
     async def stop(self, grace_s: float) -> None:
         """No new requests; those that run may finish within `grace_s`."""
         await self.server.stop(grace_s)
+        await self.doorkeeper.stop()
         await self.fleet.stop()
         await self.registry.close()
 
 
 def build_gateway(deployment: Deployment) -> LiveGateway:
-    """Inside a running event loop. Raises ModelError or UnsupportedTokenizer."""
+    """Inside a running event loop. Raises ModelError, UnsupportedTokenizer or BadKeysFile."""
     clock = OsClock()
     registry = connect_registry(deployment)
     cluster = Cluster(ClusterConfig())
-    connect = partial(GrpcReplicaClient, config=LinkConfig())
+    transport = Transport(deployment.internal_tls)
+    connect = partial(GrpcReplicaClient, config=LinkConfig(), transport=transport)
     source = resolve_model(deployment.model)
     tokenizer = load_tokenizer(source.path)
     own_model = OwnModel(source.name, tokenizer.vocab_size)
@@ -66,10 +75,15 @@ def build_gateway(deployment: Deployment) -> LiveGateway:
     dispatch = Dispatch(fleet, cluster, registry, clock, DispatchConfig())
     metrics = GatewayMetrics()
     metrics.registry.register(FleetCollector(fleet.view, cluster.reports))
+    doorkeeper = Doorkeeper(deployment, clock, metrics)
     server = GatewayServer(
         Gateway(dispatch, tokenizer, clock=clock, metrics=metrics),
+        keys=doorkeeper.keys,
         host=deployment.host,
         http_port=deployment.http_port,
         grpc_port=deployment.grpc_port,
+        tls=DoorTls(deployment.tls) if deployment.tls is not None else None,
     )
-    return LiveGateway(registry, fleet, dispatch, server)
+    if deployment.ui:
+        add_page(server.app, PageState(fleet, dispatch, clock))
+    return LiveGateway(registry, fleet, dispatch, doorkeeper, server)

@@ -13,6 +13,7 @@ import time
 from collections.abc import Callable
 from contextlib import ExitStack
 from dataclasses import dataclass
+from pathlib import Path
 from types import TracebackType
 from typing import Literal, Self
 
@@ -23,14 +24,18 @@ from ray import serve
 from ray.serve.schema import ApplicationStatus
 
 from orchestrator.config import Deployment
+from orchestrator.gateway.door_tls import DoorTls
 from orchestrator.gateway.token_bytes import UnsupportedTokenizer
 from orchestrator.gateway.tokenizer import load_tokenizer
 from orchestrator.live.app import build
+from orchestrator.live.control_door import ControlDoor
 from orchestrator.live.local_ray import local_ray
 from orchestrator.live.operator_client import replica_states
 from orchestrator.live.registry_url import leader_at, members_at, without_password
 from orchestrator.live.valkey import EmbeddedValkey
+from protos.certificates import BadCertificates
 from protos.registry import RegistryUnavailable
+from protos.transport import Transport
 from replicas.model.errors import ModelError
 from replicas.model.loading import open_model
 from replicas.model.source import ModelSource, resolve_model
@@ -68,6 +73,13 @@ class LocalOptions:
     device: Device = "auto"  # cuda where there is a GPU for each replica, else cpu
     dtype: str = "auto"
     log_level: str = "warning"  # what is below is not shown
+    tls: Path | None = None
+    internal_tls: Path | None = None
+    ui: bool = False  # the live page
+
+    @property
+    def scheme(self) -> str:
+        return "http" if self.tls is None else "https"
 
 
 class LocalCluster:
@@ -91,9 +103,9 @@ class LocalCluster:
 
     @property
     def url(self) -> str:
-        return f"http://127.0.0.1:{self._options.http_port}"
+        return f"{self._options.scheme}://127.0.0.1:{self._options.http_port}"
 
-    def leader_address(self) -> str:
+    def leader(self) -> ControlDoor:
         """Where the control plane that leads now listens. ConnectionError if none does."""
         try:
             leader = asyncio.run(leader_at(self.redis_url))
@@ -101,7 +113,7 @@ class LocalCluster:
             raise ConnectionError(str(error)) from error
         if leader is None:
             raise ConnectionError("no control plane leads")
-        return leader.address
+        return ControlDoor(leader.address, Transport(self._options.internal_tls))
 
     def __enter__(self) -> Self:
         try:
@@ -126,6 +138,7 @@ class LocalCluster:
             raise StartFailed(f"HTTP, gRPC and control plane need a port each, not {ports}")
         for port in ports:
             require_free(port)
+        check_certificates(self._options)
         source = check_model(self._options.model)
         self._redis_url = self._start_registry()
         most = self._replicas_most()
@@ -157,6 +170,9 @@ class LocalCluster:
                 "device": device,
                 "dtype": self._options.dtype,
                 "log_level": self._options.log_level,
+                "tls": absolute(self._options.tls),
+                "internal_tls": absolute(self._options.internal_tls),
+                "ui": self._options.ui,
             }
         )
 
@@ -204,16 +220,38 @@ class LocalCluster:
             if count > attached:
                 attached = count
                 self._progress(f"replica {attached} of {self._options.replicas} is attached")
-            if attached >= self._options.replicas and answers_ready(self.url):
+            if attached >= self._options.replicas and self._is_ready():
                 return
             time.sleep(POLL_S)
         raise StartFailed(f"not ready after {START_TIMEOUT_S:.0f} s")
 
+    def _is_ready(self) -> bool:
+        """A door with TLS cannot always be asked by us: it may want to know who we are."""
+        if self._options.tls is None:
+            return answers_ready(self.url)
+        application = serve.status().applications.get(APPLICATION)
+        return application is not None and application.status is ApplicationStatus.RUNNING
+
     def _attached_replicas(self) -> int:
         try:
-            return len(replica_states(self.leader_address(), timeout_s=1.0))
+            return len(replica_states(self.leader(), timeout_s=1.0))
         except ConnectionError:
             return 0
+
+
+def check_certificates(options: LocalOptions) -> None:
+    """What the processes will show. StartFailed if they could not."""
+    try:
+        Transport(options.internal_tls)
+        if options.tls is not None:
+            DoorTls(options.tls)
+    except BadCertificates as error:
+        raise StartFailed(str(error)) from error
+
+
+def absolute(folder: Path | None) -> Path | None:
+    """As processes find it whose working directory is another one."""
+    return None if folder is None else folder.resolve()
 
 
 def gpus() -> int:

@@ -14,6 +14,7 @@ from typing import TypeVar
 
 import grpc
 
+from orchestrator.live.control_door import ControlDoor
 from orchestrator.live.control_services import LEADER_KEY
 from protos import control_pb2 as pb
 from protos import control_pb2_grpc
@@ -63,120 +64,118 @@ class FleetState:
     leading_ms: int = 0
 
 
-def replica_states(control_address: str, *, timeout_s: float) -> tuple[ReplicaState, ...]:
+def replica_states(control: ControlDoor, *, timeout_s: float) -> tuple[ReplicaState, ...]:
     """All attached replicas, by id, without their sequences."""
-    response = ask(control_address, lambda stub: stub.Status(pb.StatusRequest(), timeout=timeout_s))
+    response = ask(control, lambda stub: stub.Status(pb.StatusRequest(), timeout=timeout_s))
     return fleet_from_proto(response).replicas
 
 
-def fleet(control_address: str, *, sequences: bool = False) -> FleetState:
+def fleet(control: ControlDoor, *, sequences: bool = False) -> FleetState:
     request = pb.StatusRequest(sequences=sequences)
-    response = ask(control_address, lambda stub: stub.Status(request, timeout=TIMEOUT_S))
+    response = ask(control, lambda stub: stub.Status(request, timeout=TIMEOUT_S))
     return fleet_from_proto(response)
 
 
-def watch(control_address: str, *, interval_ms: int, sequences: bool) -> Iterator[FleetState]:
+def watch(control: ControlDoor, *, interval_ms: int, sequences: bool) -> Iterator[FleetState]:
     """The fleet now and after every change."""
     request = pb.WatchRequest(interval_ms=interval_ms, sequences=sequences)
-    for response in listen(control_address, lambda stub: stub.Watch(request)):
+    for response in listen(control, lambda stub: stub.Watch(request)):
         yield fleet_from_proto(response)
 
 
-def cordon(control_address: str, replica_id: ReplicaId) -> str:
+def cordon(control: ControlDoor, replica_id: ReplicaId) -> str:
     """Take no new work there; the state that follows."""
     request = pb.CordonRequest(replica_id=replica_id)
-    response = ask(control_address, lambda stub: stub.Cordon(request, timeout=TIMEOUT_S))
+    response = ask(control, lambda stub: stub.Cordon(request, timeout=TIMEOUT_S))
     return str(response.state)
 
 
-def uncordon(control_address: str, replica_id: ReplicaId) -> str:
+def uncordon(control: ControlDoor, replica_id: ReplicaId) -> str:
     """Take work there again; the state that follows."""
     request = pb.UncordonRequest(replica_id=replica_id)
-    response = ask(control_address, lambda stub: stub.Uncordon(request, timeout=TIMEOUT_S))
+    response = ask(control, lambda stub: stub.Uncordon(request, timeout=TIMEOUT_S))
     return str(response.state)
 
 
-def drain(control_address: str, replica_id: ReplicaId) -> Iterator[pb.DrainProgress]:
+def drain(control: ControlDoor, replica_id: ReplicaId) -> Iterator[pb.DrainProgress]:
     """Empty a replica; every change until it is empty."""
     request = pb.DrainRequest(replica_id=replica_id)
-    return listen(control_address, lambda stub: stub.Drain(request))
+    return listen(control, lambda stub: stub.Drain(request))
 
 
-def move(control_address: str, sequence: str, target: ReplicaId) -> tuple[MoveReport, ReplicaId]:
+def move(control: ControlDoor, sequence: str, target: ReplicaId) -> tuple[MoveReport, ReplicaId]:
     """Move a sequence; how that ended, and where it was."""
     request = pb.MoveRequest(sequence=sequence, target=target)
-    response = ask(control_address, lambda stub: stub.Move(request, timeout=MOVE_TIMEOUT_S))
+    response = ask(control, lambda stub: stub.Move(request, timeout=MOVE_TIMEOUT_S))
     return move_report_from_proto(response.report), ReplicaId(response.source)
 
 
-def rebalance(control_address: str, *, dry_run: bool) -> pb.RebalanceResponse:
+def rebalance(control: ControlDoor, *, dry_run: bool) -> pb.RebalanceResponse:
     """Look at the fleet now; what is ordered, or would be."""
     request = pb.RebalanceRequest(dry_run=dry_run)
     response: pb.RebalanceResponse = ask(
-        control_address, lambda stub: stub.Rebalance(request, timeout=TIMEOUT_S)
+        control, lambda stub: stub.Rebalance(request, timeout=TIMEOUT_S)
     )
     return response
 
 
 def decisions(
-    control_address: str, *, request_id: str = "", replica_id: str = "", count: int = 0
+    control: ControlDoor, *, request_id: str = "", replica_id: str = "", count: int = 0
 ) -> tuple[pb.Decision, ...]:
     """What the control plane decided lately, oldest first."""
     request = pb.DecisionsRequest(request_id=request_id, replica_id=replica_id, count=count)
-    response = ask(control_address, lambda stub: stub.Decisions(request, timeout=TIMEOUT_S))
+    response = ask(control, lambda stub: stub.Decisions(request, timeout=TIMEOUT_S))
     return tuple(response.decisions)
 
 
-def policy(control_address: str) -> tuple[pb.Knob, ...]:
-    response = ask(
-        control_address, lambda stub: stub.GetPolicy(pb.GetPolicyRequest(), timeout=TIMEOUT_S)
-    )
+def policy(control: ControlDoor) -> tuple[pb.Knob, ...]:
+    response = ask(control, lambda stub: stub.GetPolicy(pb.GetPolicyRequest(), timeout=TIMEOUT_S))
     return tuple(response.knobs)
 
 
-def set_policy(control_address: str, knob: str, value: str) -> tuple[pb.Knob, ...]:
+def set_policy(control: ControlDoor, knob: str, value: str) -> tuple[pb.Knob, ...]:
     request = pb.SetPolicyRequest(knob=knob, value=value)
-    response = ask(control_address, lambda stub: stub.SetPolicy(request, timeout=TIMEOUT_S))
+    response = ask(control, lambda stub: stub.SetPolicy(request, timeout=TIMEOUT_S))
     return tuple(response.knobs)
 
 
 # ---- calling
 
 
-def ask(control_address: str, call: Callable[[Stub], Answer]) -> Answer:
+def ask(control: ControlDoor, call: Callable[[Stub], Answer]) -> Answer:
     """The leader's answer to one call."""
     try:
-        return ask_at(control_address, call)
+        return ask_at(control, call)
     except NotLeader as error:
         if not error.leader:
             raise
-        return ask_at(error.leader, call)
+        return ask_at(control.at(error.leader), call)
 
 
-def ask_at(address: str, call: Callable[[Stub], Answer]) -> Answer:
-    with grpc.insecure_channel(address) as channel:
+def ask_at(control: ControlDoor, call: Callable[[Stub], Answer]) -> Answer:
+    with control.channel() as channel:
         try:
             return call(Stub(channel))  # type: ignore[no-untyped-call]
         except grpc.RpcError as error:
-            raise meaning(address, error) from error
+            raise meaning(control.address, error) from error
 
 
-def listen(control_address: str, call: Callable[[Stub], Iterator[Answer]]) -> Iterator[Answer]:
+def listen(control: ControlDoor, call: Callable[[Stub], Iterator[Answer]]) -> Iterator[Answer]:
     """The leader's answers to one call, as they come."""
     try:
-        yield from listen_at(control_address, call)
+        yield from listen_at(control, call)
     except NotLeader as error:
         if not error.leader:
             raise
-        yield from listen_at(error.leader, call)
+        yield from listen_at(control.at(error.leader), call)
 
 
-def listen_at(address: str, call: Callable[[Stub], Iterator[Answer]]) -> Iterator[Answer]:
-    with grpc.insecure_channel(address) as channel:
+def listen_at(control: ControlDoor, call: Callable[[Stub], Iterator[Answer]]) -> Iterator[Answer]:
+    with control.channel() as channel:
         try:
             yield from call(Stub(channel))  # type: ignore[no-untyped-call]
         except grpc.RpcError as error:
-            raise meaning(address, error) from error
+            raise meaning(control.address, error) from error
 
 
 def meaning(address: str, error: grpc.RpcError) -> Exception:

@@ -35,6 +35,7 @@ from protos import control_pb2, control_pb2_grpc
 from protos.convert import claim_to_proto, request_to_proto, step_events_from_proto
 from protos.messages import Delta, Handoff, Request, Snapshot
 from protos.registry import ReplicaRecord
+from protos.transport import Transport
 
 log = logging.getLogger(__name__)
 
@@ -81,8 +82,13 @@ class GrpcReplicaClient:
     """ReplicaClient over grpc.aio. Begins to attach when it is made, inside a running loop."""
 
     def __init__(
-        self, record: ReplicaRecord, on_change: Callable[[], None], config: LinkConfig
+        self,
+        record: ReplicaRecord,
+        on_change: Callable[[], None],
+        config: LinkConfig,
+        transport: Transport,
     ) -> None:
+        self._transport = transport
         self._record = record
         self._on_change = on_change
         self._config = config
@@ -136,7 +142,7 @@ class GrpcReplicaClient:
         """One stream, from its first message to its end."""
         outbox = Outbox(self._config.outbox_messages_max)
         attachment = self._attachment = self._make_attachment(outbox)
-        async with aio.insecure_channel(self._record.address, options=CHANNEL_OPTIONS) as channel:
+        async with self._transport.channel(self._record.address, CHANNEL_OPTIONS) as channel:
             call: AttachCall = control_pb2_grpc.ReplicaDataStub(channel).Attach()  # type: ignore[no-untyped-call]
             writer = asyncio.create_task(write(call, outbox))
             reason = LossReason.BROKEN

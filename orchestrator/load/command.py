@@ -18,9 +18,12 @@ from orchestrator.load.run import meet_server, run
 from orchestrator.load.server import CannotMeet, Server
 from orchestrator.load.spikes import Spike, in_order, parse_spike
 from orchestrator.load.table import show
+from orchestrator.load.wire import Access
 from orchestrator.load.workloads import AFTERMATH_S, SECONDS, SYNTHETIC
 from orchestrator.workload.drawing import CannotPlot, require_matplotlib
 from orchestrator.workload.trace_file import BadTrace
+from protos.certificates import BadCertificates
+from protos.trust import trusting
 
 POSITIVE = click.FloatRange(0, min_open=True)
 PATH = click.Path(path_type=Path)
@@ -75,6 +78,13 @@ LASTS = f"Default: {SECONDS:.0f} or {AFTERMATH_S:.0f} after the last spike; all 
     help="Another seed asks for what no cache has seen.",
 )
 @click.option("--key", metavar="env:NAME", help=f"Where the API key is; default: env:{KEY}.")
+@click.option(
+    "--tls-ca",
+    type=click.Path(path_type=Path, exists=True),
+    envvar="BLOCKYARD_TLS_CA",
+    show_envvar=True,
+    help="Believe this authority; a folder: its ca.crt, and show its tls.crt where asked.",
+)
 @click.option("--ttft-s", type=POSITIVE, default=2.0, show_default=True, help="Objective.")
 @click.option("--tpot-s", type=POSITIVE, default=0.1, show_default=True, help="Objective.")
 @click.option(
@@ -92,6 +102,7 @@ def command(
     ttft_s: float,
     tpot_s: float,
     key: str | None,
+    tls_ca: Path | None,
     json_path: Path | None,
     plot_path: Path | None,
     **options: Any,
@@ -106,12 +117,12 @@ def command(
             require_matplotlib()
         plan = plan_of(**options)
         traffic = plan.traffic()
-        secret = secret_of(key)
-        server = meet_server(plan, secret)
-    except (BadTrace, CannotPlot, CannotMeet) as error:
+        access = Access(secret_of(key), None if tls_ca is None else trusting(tls_ca))
+        server = meet_server(plan, access)
+    except (BadTrace, CannotPlot, CannotMeet, BadCertificates) as error:
         raise click.ClickException(str(error)) from error
     click.echo(greeting(plan, server, len(traffic.arrivals)), err=True)
-    ran = run(plan, traffic, server, secret)
+    ran = run(plan, traffic, server, access)
     seconds = plan.seconds_of(traffic)
     summary = report(
         ran.heard,

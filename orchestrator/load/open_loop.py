@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterable, Sequence
 
 from orchestrator.load.ask import Ask, Clock
 from orchestrator.load.stream import Patience, listen
-from orchestrator.load.wire import open_wire
+from orchestrator.load.wire import Access, open_wire
 from orchestrator.workload.heard import Heard
 
 DEAF_S_MAX = 0.02  # how long a sender that is late sends without listening
@@ -25,7 +25,7 @@ async def open_loop(
     clock: Clock,
     *,
     resume: bool = False,
-    key: str = "",
+    access: Access | None = None,
     patience: Patience | None = None,
     on_heard: Callable[[Heard], None] = lambda heard: None,
 ) -> tuple[Heard, ...]:
@@ -43,7 +43,7 @@ async def open_loop(
         heard.append(one)
         on_heard(one)
 
-    async with open_wire(key) as wire, asyncio.TaskGroup() as tasks:
+    async with open_wire(access) as wire, asyncio.TaskGroup() as tasks:
         listened_s = clock()
         for ask in asks:
             # What is late goes at once, together; but who was sent before must get a word in.

@@ -14,7 +14,7 @@ from orchestrator.load.open_loop import open_loop
 from orchestrator.load.plan import Plan, Prompts
 from orchestrator.load.progress import Tally, shown
 from orchestrator.load.server import Server, first_model, meet
-from orchestrator.load.wire import open_wire
+from orchestrator.load.wire import Access, open_wire
 from orchestrator.load.words import Words
 from orchestrator.workload.heard import Heard
 from orchestrator.workload.traffic import NS_PER_S, Traffic
@@ -31,11 +31,11 @@ class Ran:
     busy: float  # share of a core that the sender took
 
 
-def meet_server(plan: Plan, key: str) -> Server:
+def meet_server(plan: Plan, access: Access) -> Server:
     """The first url's. Raises CannotMeet."""
 
     async def meeting() -> Server:
-        async with open_wire(key) as wire:
+        async with open_wire(access) as wire:
             url = plan.urls[0]
             model = plan.model or await first_model(url, wire)
             if plan.prompts is Prompts.IDS:
@@ -46,7 +46,7 @@ def meet_server(plan: Plan, key: str) -> Server:
     return asyncio.run(meeting())
 
 
-def run(plan: Plan, traffic: Traffic, server: Server, key: str) -> Ran:
+def run(plan: Plan, traffic: Traffic, server: Server, access: Access) -> Ran:
     """Send everything and listen to the end, or until Ctrl-C."""
     _allow_all_descriptors()
     tally = Tally([arrival.arrival_ns / NS_PER_S for arrival in traffic.arrivals])
@@ -58,7 +58,7 @@ def run(plan: Plan, traffic: Traffic, server: Server, key: str) -> Ran:
 
     is_interrupted = False
     try:
-        asyncio.run(_send(asks, plan, key, clock, tally, total=len(traffic.arrivals)))
+        asyncio.run(_send(asks, plan, access, clock, tally, total=len(traffic.arrivals)))
     except KeyboardInterrupt:
         is_interrupted = True
     ended_s = clock()
@@ -74,7 +74,7 @@ def run(plan: Plan, traffic: Traffic, server: Server, key: str) -> Ran:
 async def _send(
     asks: Iterable[Ask],
     plan: Plan,
-    key: str,
+    access: Access,
     clock: Callable[[], float],
     tally: Tally,
     *,
@@ -82,7 +82,7 @@ async def _send(
 ) -> None:
     async with shown(tally, total, clock):
         await open_loop(
-            asks, plan.urls, clock, resume=plan.is_resuming, key=key, on_heard=tally.add
+            asks, plan.urls, clock, resume=plan.is_resuming, access=access, on_heard=tally.add
         )
 
 

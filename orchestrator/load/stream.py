@@ -24,7 +24,7 @@ import aiohttp
 from orchestrator.load.ask import Ask, Clock
 from orchestrator.load.events import EventReader, NotEvents
 from orchestrator.load.hearing import Hearing, error_code
-from orchestrator.load.wire import Wire, failure_code, open_wire
+from orchestrator.load.wire import Access, Wire, failure_code, open_wire
 from orchestrator.workload.heard import End, Heard
 
 # What a server in trouble answers; it may take a resumed stream later, or another one may.
@@ -63,11 +63,12 @@ async def listen(
     *,
     resume: bool,
     wire: Wire | None = None,
+    access: Access | None = None,
     patience: Patience | None = None,
 ) -> Heard:
     """Ask at the first url, and go on at the next ones. Raises nothing but cancellation."""
     if wire is None:
-        async with open_wire() as own:
+        async with open_wire(access) as own:
             return await listen(urls, ask, clock, resume=resume, wire=own, patience=patience)
     listener = Listener(urls, ask, clock, wire, patience or Patience(), resume=resume)
     return await listener.listen()

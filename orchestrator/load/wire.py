@@ -51,14 +51,24 @@ class Wire:
     slow: aiohttp.ClientSession
 
 
+@dataclass(frozen=True, slots=True)
+class Access:
+    """What a client brings to a server's door."""
+
+    key: str = ""  # every request carries it as a bearer token
+    trust: ssl.SSLContext | None = None  # None: whom the system believes
+
+
 @asynccontextmanager
-async def open_wire(key: str = "") -> AsyncIterator[Wire]:
-    """With `key`, every request carries it as a bearer token."""
+async def open_wire(access: Access | None = None) -> AsyncIterator[Wire]:
+    """Without access: none is asked for."""
+    access = access or Access()
     headers = {"Accept-Encoding": "identity"}  # compressed, tokens would wait for each other
-    if key:
-        headers["Authorization"] = f"Bearer {key}"
-    own = aiohttp.TCPConnector(limit=0, force_close=True)
-    small = aiohttp.TCPConnector(limit=0, force_close=True, socket_factory=_small_socket)
+    if access.key:
+        headers["Authorization"] = f"Bearer {access.key}"
+    trust = True if access.trust is None else access.trust
+    own = aiohttp.TCPConnector(limit=0, force_close=True, ssl=trust)
+    small = aiohttp.TCPConnector(limit=0, force_close=True, ssl=trust, socket_factory=_small_socket)
     async with (
         aiohttp.ClientSession(headers=headers, connector=own) as quick,
         aiohttp.ClientSession(

@@ -16,6 +16,7 @@ from grpc import aio
 from protos import control_pb2_grpc
 from protos.messages import BlockEvent, ReplicaId
 from protos.moves import MoveOrder, MoveReport, Peer
+from protos.transport import Transport
 from replicas.config import ReplicaConfig
 from replicas.engine.config import EngineConfig
 from replicas.engine.engine import Engine
@@ -73,7 +74,7 @@ class MigrateEnd:
             work,
             lambda: reporter.epoch,
         )
-        limits, peers = MoveLimits(), GrpcPeers()
+        limits, peers = MoveLimits(), GrpcPeers(Transport())
         self._mover = Mover(home, peers, limits)
         self._service = PeerService(self._mover, Spreading(home, peers, limits))
         self.peer = Peer(config.replica_id, "", reporter.epoch)

@@ -28,6 +28,7 @@ from protos.convert_moves import (
 )
 from protos.messages import Standing
 from protos.registry import ControlDirectory, RegistryUnavailable, ReplicaRecord
+from protos.transport import Transport
 from replicas.config import ReplicaConfig
 from replicas.serving.server import CHANNEL_OPTIONS
 from replicas.shell.backoff import Backoff
@@ -64,8 +65,14 @@ class ControlLink:
     """The replica's end of ControlPlane.Attach."""
 
     def __init__(
-        self, directory: ControlDirectory, reported: Reported, orders: Orders, config: ReplicaConfig
+        self,
+        directory: ControlDirectory,
+        reported: Reported,
+        orders: Orders,
+        config: ReplicaConfig,
+        transport: Transport,
     ) -> None:
+        self._transport = transport
         self._directory = directory
         self._reported = reported
         self._orders = orders
@@ -103,7 +110,7 @@ class ControlLink:
             logger.info("control plane at %s lost: %s", address, _describe(error))
 
     async def _converse(self, address: str, record: ReplicaRecord) -> None:
-        async with aio.insecure_channel(address, options=CHANNEL_OPTIONS) as channel:
+        async with self._transport.channel(address, CHANNEL_OPTIONS) as channel:
             call: AttachCall = control_pb2_grpc.ControlPlaneStub(channel).Attach()  # type: ignore[no-untyped-call]
             await call.wait_for_connection()
             self._backoff.reset()

@@ -20,6 +20,7 @@ from protos.convert_moves import to_source_from_proto, to_target_to_proto
 from protos.hashing import BlockHash
 from protos.messages import ModelCard
 from protos.moves import Peer, ToSource, ToTarget
+from protos.transport import Transport
 from replicas.serving.server import CHANNEL_OPTIONS
 from replicas.shell.moves.channel import PeerLost, SourceEnd, WarmBlock
 
@@ -31,14 +32,17 @@ MigrateCall: TypeAlias = "aio.StreamStreamCall[control_pb2.ToTarget, control_pb2
 class GrpcPeers:
     """`Peers` over gRPC."""
 
+    def __init__(self, transport: Transport) -> None:
+        self._transport = transport
+
     def migrate(self, target: Peer) -> SourceEnd:
-        return MigrateStream(target.address)
+        return MigrateStream(self._transport.channel(target.address, CHANNEL_OPTIONS))
 
     async def warm(
         self, peer: Peer, card: ModelCard, blocks_max: int
     ) -> AsyncGenerator[tuple[WarmBlock, ...], None]:
         asked = control_pb2.WarmRequest(card=card_to_proto(card), blocks_max=blocks_max)
-        async with aio.insecure_channel(peer.address, options=CHANNEL_OPTIONS) as channel:
+        async with self._transport.channel(peer.address, CHANNEL_OPTIONS) as channel:
             stub = control_pb2_grpc.ReplicaPeerStub(channel)  # type: ignore[no-untyped-call]
             try:
                 async for message in stub.Warm(asked):
@@ -50,8 +54,9 @@ class GrpcPeers:
 class MigrateStream:
     """The source's end of one move."""
 
-    def __init__(self, address: str) -> None:
-        self._channel = aio.insecure_channel(address, options=CHANNEL_OPTIONS)
+    def __init__(self, channel: aio.Channel) -> None:
+        """The channel is its own, and closed with it."""
+        self._channel = channel
         self._call: MigrateCall | None = None
         self._reading: asyncio.Task[object] | None = None
 

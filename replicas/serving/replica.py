@@ -22,6 +22,7 @@ from typing import Any
 from protos.address import host_port
 from protos.messages import BlockEvent, ModelCard, Snapshot, Standing
 from protos.registry import ControlDirectory, RegistryWriter, ReplicaRecord
+from protos.transport import Transport
 from replicas.config import ReplicaConfig
 from replicas.engine.engine import Engine
 from replicas.engine.executor import Executor
@@ -66,7 +67,9 @@ class Replica:
         registry: RegistryWriter | None = None,
         directory: ControlDirectory | None = None,
     ) -> None:
+        """Raises BadCertificates where the configuration names some that are not good."""
         self._config = config
+        self._transport = Transport(config.internal_tls)
         self._engine = engine
         self._card = card
         self._work = asyncio.Event()
@@ -86,7 +89,8 @@ class Replica:
         )
         waits_for_warmth = config.warm_ms > 0 and directory is not None
         self._door = Door(engine, self._work, self._tell_all, is_warm=not waits_for_warmth)
-        home, peers, limits = self._build_home(executor), GrpcPeers(), MoveLimits()
+        home, limits = self._build_home(executor), MoveLimits()
+        peers = GrpcPeers(self._transport)
         self._mover = Mover(home, peers, limits)
         self._spreading = Spreading(home, peers, limits)
         self._warmup = Warmup(self._door, self._spreading.pull, warm_ms=config.warm_ms)
@@ -104,8 +108,9 @@ class Replica:
         assert self._server is None, "a replica starts once"
         config = self._config
         service = DataService(self._links, report_interval_ms=config.report_interval_ms)
-        server = ReplicaServer(service, PeerService(self._mover, self._spreading))
-        port = await server.start(config.host, config.port)
+        peer_service = PeerService(self._mover, self._spreading)
+        server = ReplicaServer(service, peer_service, self._transport)
+        port = await server.start(config.host, config.port, config.health_port)
         self._server = server
         await self._tell_all()
         address = host_port(config.advertise_host or config.host, config.advertise_port or port)
@@ -174,7 +179,7 @@ class Replica:
     def _build_control(self, directory: ControlDirectory) -> ControlLink:
         orders = Orders(self._door, self._mover, self._warmup, epoch=lambda: self._reporter.epoch)
         reported = Reported(self._reporter, self._door, self._links, self._mover)
-        return ControlLink(directory, reported, orders, self._config)
+        return ControlLink(directory, reported, orders, self._config, self._transport)
 
     def _start_tasks(self, record: ReplicaRecord) -> None:
         self._stepping = self._supervise("stepping", self._stepper.run())

@@ -1,5 +1,9 @@
 """The replica's gRPC listener: options, health and reflection around its services.
 
+With mutual TLS only members get in. A kubelet's probe is none and speaks no
+TLS: for it health may be answered on another port, in the clear, and nothing
+else is.
+
 Two health names. The empty one says whether the process is sound: an
 orchestrator should restart it when it is not. The data service's own name says
 whether to send new work here: a draining replica is sound but not serving.
@@ -15,6 +19,8 @@ from grpc_reflection.v1alpha import reflection
 
 from protos import control_pb2, control_pb2_grpc
 from protos.address import CannotListen, host_port
+from protos.health_door import open_health_door
+from protos.transport import Transport
 
 DATA_SERVICE = control_pb2.DESCRIPTOR.services_by_name["ReplicaData"].full_name
 PEER_SERVICE = control_pb2.DESCRIPTOR.services_by_name["ReplicaPeer"].full_name
@@ -45,7 +51,10 @@ class ReplicaServer:
         self,
         data_service: control_pb2_grpc.ReplicaDataServicer,
         peer_service: control_pb2_grpc.ReplicaPeerServicer,
+        transport: Transport,
     ) -> None:
+        self._transport = transport
+        self._health_door: aio.Server | None = None
         self._server = aio.server(options=SERVER_OPTIONS)
         self._health = health.aio.HealthServicer()
         control_pb2_grpc.add_ReplicaDataServicer_to_server(  # type: ignore[no-untyped-call]
@@ -58,14 +67,16 @@ class ReplicaServer:
         services = (DATA_SERVICE, PEER_SERVICE, health.SERVICE_NAME, reflection.SERVICE_NAME)
         reflection.enable_server_reflection(services, self._server)
 
-    async def start(self, host: str, port: int) -> int:
+    async def start(self, host: str, port: int, health_port: int | None = None) -> int:
         """Listen; the port that was bound. Raises CannotListen."""
         address = host_port(host, port)
         try:
             _try_to_bind(host, port)
-            bound: int = self._server.add_insecure_port(address)
+            bound = self._transport.bind(self._server, address)
         except (OSError, RuntimeError) as error:
             raise CannotListen(f"cannot listen on {address}: {error}") from None
+        if health_port is not None:
+            self._health_door = await open_health_door(self._health, host, health_port)
         await self._server.start()
         return bound
 
@@ -81,6 +92,8 @@ class ReplicaServer:
         """No new streams; those that are open may end by themselves within the grace."""
         await self._health.enter_graceful_shutdown()
         await self._server.stop(grace_s)
+        if self._health_door is not None:
+            await self._health_door.stop(None)
 
 
 def _try_to_bind(host: str, port: int) -> None:

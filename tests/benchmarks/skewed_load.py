@@ -47,7 +47,7 @@ def run(*, rebalancing: bool, agents: int) -> Outcome:
     outcome = Outcome(rebalancing)
     with Watched(blocks=BLOCKS) as cluster, ThreadPoolExecutor(agents + 32) as pool:
         cluster.start(replicas=("a", "b"))
-        control, url = cluster.control_address, cluster.gateways[0].address
+        control, url = cluster.control, cluster.gateways[0].address
         operator_client.set_policy(control, "enabled", "on" if rebalancing else "off")
         operator_client.cordon(control, ReplicaId("b"))
         wait_for(

@@ -27,6 +27,7 @@ PURE_PROTOS = (
     "protos.identity",
     "protos.moves",
 )
+TRUST = ("protos.trust", "protos.certificates")  # of a client
 DECIDING = (
     "orchestrator.policy",
     "orchestrator.control",
@@ -84,7 +85,8 @@ RULES = {
     ),
     # A client of any server: it knows nothing of how ours is made.
     "orchestrator.load": Rule(
-        (*PURE_PROTOS, "orchestrator.load", "orchestrator.workload"), IO_LIBRARIES | {"grpc"}
+        (*PURE_PROTOS, *TRUST, "orchestrator.load", "orchestrator.workload"),
+        IO_LIBRARIES | {"grpc"},
     ),
     # The two worlds: both see everything that decides, neither sees the other.
     "orchestrator.live": Rule(

@@ -31,7 +31,9 @@ from orchestrator.live.chaos.network import Network
 from orchestrator.live.chaos.owners import owner
 from orchestrator.live.chaos.process import POLL_S, Process
 from orchestrator.live.chaos.redis import ChaosRedis
+from orchestrator.live.control_door import ControlDoor
 from orchestrator.live.operator_client import FleetState, fleet
+from protos.transport import Transport
 
 HOST = "127.0.0.1"
 REDIS = "redis"
@@ -166,14 +168,15 @@ class Processes:
         return f"redis://{HOST}:{self.redis.port}/0"
 
     @property
-    def control_address(self) -> str:
+    def control(self) -> ControlDoor:
         """Of any control plane that lives: it names the leader."""
-        return next(plane.address for plane in self.control_planes if plane.is_alive)
+        address = next(plane.address for plane in self.control_planes if plane.is_alive)
+        return ControlDoor(address, Transport())
 
     def fleet(self) -> FleetState:
         """As the leader knows it, sequences included; empty while nobody leads."""
         try:
-            return fleet(self.control_address, sequences=True)
+            return fleet(self.control, sequences=True)
         except ConnectionError:
             return FleetState((), ())
 

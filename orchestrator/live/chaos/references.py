@@ -17,6 +17,7 @@ from dataclasses import replace
 from orchestrator.live.chaos.bodies import Body, is_poison, plain
 from orchestrator.load.ask import Ask, Clock
 from orchestrator.load.stream import listen
+from orchestrator.load.wire import Access
 from orchestrator.workload.heard import End, Heard
 
 Said = tuple[str, ...]  # of each choice
@@ -79,11 +80,12 @@ def calm(ask: Ask, number: int) -> Ask:
     )
 
 
-def hearing_at(urls: Sequence[str], clock: Clock) -> Hear:
+def hearing_at(urls: Sequence[str], clock: Clock, access: Access | None = None) -> Hear:
     """Asks at once, and takes what the first connection tells."""
 
     async def hear(ask: Ask) -> Heard:
-        return await listen(urls, replace(ask, due_s=clock()), clock, resume=False)
+        calm = replace(ask, due_s=clock())
+        return await listen(urls, calm, clock, resume=False, access=access)
 
     return hear
 

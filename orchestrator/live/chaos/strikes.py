@@ -217,7 +217,7 @@ class Strikes:
 
         def drain() -> None:
             with suppress(ConnectionError, LookupError, operator_client.CallRefused):
-                for _ in operator_client.drain(self._cluster.control_address, ReplicaId(name)):
+                for _ in operator_client.drain(self._cluster.control, ReplicaId(name)):
                     pass
 
         draining = threading.Thread(target=drain, daemon=True)

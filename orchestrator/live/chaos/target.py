@@ -15,28 +15,37 @@ run is told, and counted as `leak_checks_skipped`, instead of being judged.
 from __future__ import annotations
 
 import asyncio
+import os
 import secrets
 import signal
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from pathlib import Path
 
 import httpx
 
 from orchestrator.chaos.faults import TimedFault
 from orchestrator.chaos.scenario import Scenario
 from orchestrator.chaos.world import CannotDo, Observed, Struck
+from orchestrator.client_key import client_key
 from orchestrator.live.chaos import told
 from orchestrator.live.chaos.bodies import Catalogue, asks_of
 from orchestrator.live.chaos.kubectl import Kubectl, KubectlOptions
 from orchestrator.live.chaos.kubernetes import Kubernetes
 from orchestrator.live.chaos.references import References, hearing_at
 from orchestrator.live.chaos.steps import Planner
+from orchestrator.live.control_door import ControlDoor
+from orchestrator.live.gateway_door import GatewayDoor
 from orchestrator.live.operator_client import fleet
 from orchestrator.load.ask import Ask, Clock, clock_from_now
 from orchestrator.load.open_loop import open_loop
+from orchestrator.load.wire import Access
 from orchestrator.workload.heard import Heard
+from protos.certificates import BadCertificates
 from protos.messages import Snapshot
+from protos.transport import Transport
+from protos.trust import trusting
 
 QUIET_S = 60.0
 CALM_S = 10.0
@@ -46,27 +55,43 @@ Tell = Callable[[str], None]
 
 @contextmanager
 def target_cluster(
-    url: str, *, model: str | None, control: str | None, kubectl: KubectlOptions | None
+    url: str,
+    *,
+    model: str | None,
+    control: str | None,
+    kubectl: KubectlOptions | None,
+    tls_ca: Path | None = None,
+    internal_tls: Path | None = None,
 ) -> Iterator[Target]:
     """The cluster that answers at this URL. Raises CannotDo where none does."""
-    url = url.rstrip("/")
-    catalogue = Catalogue(model or _model_at(url))
+    try:
+        trust = None if tls_ca is None else trusting(tls_ca)
+        transport = Transport(internal_tls)
+    except BadCertificates as error:
+        raise CannotDo(str(error)) from error
+    door = GatewayDoor(url.rstrip("/"), trust)
+    control_door = None if control is None else ControlDoor(control, transport)
+    catalogue = Catalogue(model or _model_at(door))
     kubernetes = None
     if kubectl is not None:
         planner = Planner(kubectl, secrets.token_hex(3))
         kubernetes = Kubernetes(Kubectl(kubectl), planner)
-    yield Target(url, catalogue, control, kubernetes)
+    yield Target(door, catalogue, control_door, kubernetes)
 
 
 @dataclass(slots=True)
 class Target:
     """Plays scenarios against it, one after the other."""
 
-    url: str
+    door: GatewayDoor
     catalogue: Catalogue
-    control: str | None
+    control: ControlDoor | None
     kubernetes: Kubernetes | None
     _references: References = field(default_factory=References)
+
+    @property
+    def _access(self) -> Access:
+        return Access(client_key(os.environ), self.door.trust)
 
     def play(self, scenario: Scenario, seed: int, tell: Tell) -> Observed:
         """Raises CannotDo before anything is asked or broken."""
@@ -114,7 +139,8 @@ class Target:
     async def _learn(self, asks: Sequence[Ask], tell: Tell) -> None:
         """What the bodies say undisturbed, from the same URL."""
         tell("asking what every body says undisturbed")
-        learned = await self._references.learn(asks, hearing_at([self.url], clock_from_now()))
+        hear = hearing_at([self.door.url], clock_from_now(), self._access)
+        learned = await self._references.learn(asks, hear)
         unrepeatable = self._references.unrepeatable(asks)
         tell(f"{learned} new bodies asked; {unrepeatable} do not say the same twice")
 
@@ -123,7 +149,9 @@ class Target:
     ) -> tuple[tuple[Heard, ...], list[Struck | str]]:
         """Requests and faults, each at its time."""
         async with asyncio.TaskGroup() as tasks:
-            asking = tasks.create_task(open_loop(asks, [self.url], clock, resume=True))
+            asking = tasks.create_task(
+                open_loop(asks, [self.door.url], clock, resume=True, access=self._access)
+            )
             striking = [
                 tasks.create_task(self._strike(timed, clock, tell)) for timed in scenario.faults
             ]
@@ -178,7 +206,7 @@ class Target:
         gateways = await self._gateways()
         for text in gateways.values():
             return text
-        return _get(f"{self.url}/metrics").text
+        return _get(self.door, "/metrics").text
 
     async def _gateways(self) -> Mapping[str, str]:
         return {} if self.kubernetes is None else await self.kubernetes.gateway_metrics()
@@ -217,15 +245,16 @@ def heal_when_terminated() -> None:
     asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, run.cancel)
 
 
-def _model_at(url: str) -> str:
-    models = _get(f"{url}/v1/models").json()["data"]
+def _model_at(door: GatewayDoor) -> str:
+    models = _get(door, "/v1/models").json()["data"]
     if not models:
-        raise CannotDo(f"{url} serves no model now")
+        raise CannotDo(f"{door.url} serves no model now")
     return str(models[0]["id"])
 
 
-def _get(url: str) -> httpx.Response:
+def _get(door: GatewayDoor, path: str) -> httpx.Response:
     try:
-        return httpx.get(url, timeout=10.0).raise_for_status()
+        with door.client(httpx.Timeout(10.0)) as client:
+            return client.get(path).raise_for_status()
     except httpx.HTTPError as error:
-        raise CannotDo(f"{url}: {error}") from error
+        raise CannotDo(f"{door.url}{path}: {error}") from error

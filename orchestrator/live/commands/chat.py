@@ -9,17 +9,18 @@ from typing import Any
 import click
 import httpx
 
-from orchestrator.live.commands.options import PORT
+from orchestrator.live.commands.options import gateway_door
+from orchestrator.live.gateway_door import GatewayDoor
 
 CONNECT_TIMEOUT_S = 5.0
 
 
 @click.command()
 @click.argument("text")
-@click.option("--http-port", type=PORT, default=8000, show_default=True)
+@gateway_door
 @click.option("--system", help="A system prompt.")
 @click.option("--max-tokens", type=click.IntRange(1), default=256, show_default=True)
-def chat(text: str, http_port: int, system: str | None, max_tokens: int) -> None:
+def chat(text: str, gateway: GatewayDoor, system: str | None, max_tokens: int) -> None:
     """Ask TEXT and print the answer as it is made."""
     for words in (text, system or ""):
         try:
@@ -33,25 +34,23 @@ def chat(text: str, http_port: int, system: str | None, max_tokens: int) -> None
         "temperature": 0,
     }
     try:
-        for piece in stream_chat(f"http://127.0.0.1:{http_port}", body):
+        for piece in stream_chat(gateway, body):
             click.echo(piece, nl=False)
     except httpx.ConnectError as error:
         raise click.ClickException(
-            f"nobody answers at port {http_port} ({error}); start one with: blockyard up"
+            f"nobody answers at {gateway.url} ({error}); start one with: blockyard up"
         ) from error
     except httpx.TransportError as error:
         raise click.ClickException(f"the connection was lost ({error})") from error
     click.echo()
 
 
-def stream_chat(url: str, body: dict[str, Any]) -> Iterator[str]:
+def stream_chat(gateway: GatewayDoor, body: dict[str, Any]) -> Iterator[str]:
     """Pieces of the answer's text. ClickException with the server's words when it refuses."""
     timeout = httpx.Timeout(None, connect=CONNECT_TIMEOUT_S)
     with (
-        httpx.Client(timeout=timeout) as client,
-        client.stream(
-            "POST", f"{url}/v1/chat/completions", json={**body, "stream": True}
-        ) as response,
+        gateway.client(timeout) as client,
+        client.stream("POST", "/v1/chat/completions", json={**body, "stream": True}) as response,
     ):
         if response.status_code != httpx.codes.OK:
             raise click.ClickException(error_message(response.read()))

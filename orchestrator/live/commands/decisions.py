@@ -9,8 +9,10 @@ import httpx
 
 from orchestrator.live import operator_client
 from orchestrator.live.commands.move import figures_text
-from orchestrator.live.commands.options import PORT, control_address
+from orchestrator.live.commands.options import control_address, gateway_door
 from orchestrator.live.commands.terminal import refusals_shown, show_json, show_table, table
+from orchestrator.live.control_door import ControlDoor
+from orchestrator.live.gateway_door import GatewayDoor
 from protos import control_pb2
 
 TIMEOUT_S = 5.0
@@ -21,11 +23,16 @@ ID_PREFIXES = ("chatcmpl-", "cmpl-")  # of an answer; its request's id comes aft
 @click.argument("request", required=False)
 @click.option("--replica", help="Only what is about this replica.")
 @click.option("--last", type=click.IntRange(1), default=50, show_default=True)
-@click.option("--http-port", type=PORT, default=8000, show_default=True, help="The gateway's.")
+@gateway_door
 @control_address
 @click.option("--json", "as_json", is_flag=True, help="Print JSON for programs.")
 def decisions(
-    request: str | None, replica: str | None, last: int, http_port: int, control: str, as_json: bool
+    request: str | None,
+    replica: str | None,
+    last: int,
+    gateway: GatewayDoor,
+    control: ControlDoor,
+    as_json: bool,
 ) -> None:
     """Show what was decided lately: of all, or of REQUEST.
 
@@ -33,7 +40,7 @@ def decisions(
     """
     plain = request_id_of(request or "")
     with refusals_shown():
-        placed = gateway_record(f"http://127.0.0.1:{http_port}", plain) if plain else None
+        placed = gateway_record(gateway, plain) if plain else None
         found = operator_client.decisions(
             control,
             request_id=plain if placed is None else placed["request_id"],
@@ -56,15 +63,16 @@ def request_id_of(name: str) -> str:
     return name
 
 
-def gateway_record(gateway: str, request_id: str) -> dict[str, Any] | None:
+def gateway_record(gateway: GatewayDoor, request_id: str) -> dict[str, Any] | None:
     """The gateway's record of a request; None, with a note, where it has none."""
     try:
-        response = httpx.get(f"{gateway}/v1/decisions/{request_id}", timeout=TIMEOUT_S)
+        with gateway.client(httpx.Timeout(TIMEOUT_S)) as client:
+            response = client.get(f"/v1/decisions/{request_id}")
     except httpx.TransportError:
-        click.echo(f"no gateway answers at {gateway}", err=True)
+        click.echo(f"no gateway answers at {gateway.url}", err=True)
         return None
     if response.status_code != httpx.codes.OK:
-        click.echo(f"the gateway at {gateway} knows no request {request_id!r}", err=True)
+        click.echo(f"the gateway at {gateway.url} knows no request {request_id!r}", err=True)
         return None
     record: dict[str, Any] = response.json()
     return record

@@ -22,6 +22,7 @@ from orchestrator.live.commands.options import cluster_options
 from orchestrator.live.commands.prompts import AGENT_PROMPTS, CHAT_QUESTIONS, SYSTEM_PROMPT
 from orchestrator.live.commands.status import status_table
 from orchestrator.live.commands.terminal import progress, show_table, stop_signals_raise
+from orchestrator.live.control_door import ControlDoor
 from orchestrator.live.local import LocalCluster, LocalOptions, StartFailed
 from orchestrator.live.operator_client import ReplicaState, replica_states
 
@@ -40,7 +41,7 @@ def demo(**values: Any) -> None:
             LocalCluster(LocalOptions(**values), progress) as cluster,
         ):
             measured = asyncio.run(run_workloads(cluster.url))
-            states = asyncio.run(settled_states(cluster.leader_address()))
+            states = asyncio.run(settled_states(cluster.leader()))
             show_table(request_table(measured))
             show_table(status_table(states))
             click.echo(verdict(measured[0], measured[1]))
@@ -128,11 +129,11 @@ def cut(text: str) -> tuple[str, str, str]:
     return (text[:at], " ", text[at + 1 :]) if at > 0 else (text[:60], "", text[60:])
 
 
-async def settled_states(control_address: str) -> tuple[ReplicaState, ...]:
+async def settled_states(control: ControlDoor) -> tuple[ReplicaState, ...]:
     """The replicas' states once their reports show that nothing runs any more."""
     async with asyncio.timeout(REPORT_TIMEOUT_S):
         while True:
-            states = await asyncio.to_thread(replica_states, control_address, timeout_s=5.0)
+            states = await asyncio.to_thread(replica_states, control, timeout_s=5.0)
             if not any(state.snapshot.sequences_running for state in states):
                 return states
             await asyncio.sleep(0.1)

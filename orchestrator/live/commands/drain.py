@@ -7,6 +7,7 @@ import click
 from orchestrator.live import operator_client
 from orchestrator.live.commands.options import control_address
 from orchestrator.live.commands.terminal import progress, refusals_shown
+from orchestrator.live.control_door import ControlDoor
 from protos import control_pb2
 from protos.messages import ReplicaId
 
@@ -16,7 +17,7 @@ INTERRUPTED = 130  # the shell's code for a command that SIGINT ended
 @click.command()
 @click.argument("replica")
 @control_address
-def drain(replica: str, control: str) -> None:
+def drain(replica: str, control: ControlDoor) -> None:
     """Stop admission at REPLICA, move its sequences to others and wait until it is empty."""
     shown = None
     try:

@@ -14,6 +14,7 @@ from orchestrator.live.commands.terminal import (
     show_table,
     table,
 )
+from orchestrator.live.control_door import ControlDoor
 from protos import control_pb2
 from protos.messages import ReplicaId
 from protos.moves import MoveOutcome, MoveReport
@@ -26,7 +27,7 @@ NS_PER_MS = 1_000_000
 @click.option("--to", "target", required=True, metavar="REPLICA", help="Where it is to go on.")
 @control_address
 @click.option("--json", "as_json", is_flag=True, help="Print JSON for programs.")
-def move(sequence: str, target: str, control: str, as_json: bool) -> None:
+def move(sequence: str, target: str, control: ControlDoor, as_json: bool) -> None:
     """Move one running SEQUENCE: a sequence id, REQUEST/CHOICE, or REQUEST if it has one choice.
 
     It goes on decoding meanwhile, and its client's stream goes on. Fails when
@@ -74,7 +75,7 @@ def described(report: MoveReport, source: str, target: str) -> str:
 @click.option("--dry-run", is_flag=True, help="Only say what would move.")
 @control_address
 @click.option("--json", "as_json", is_flag=True, help="Print JSON for programs.")
-def rebalance(dry_run: bool, control: str, as_json: bool) -> None:
+def rebalance(dry_run: bool, control: ControlDoor, as_json: bool) -> None:
     """Look at the fleet now and order the moves that help, even if balancing is off."""
     with refusals_shown():
         response = operator_client.rebalance(control, dry_run=dry_run)

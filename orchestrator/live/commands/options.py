@@ -4,12 +4,20 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from functools import wraps
+from pathlib import Path
 from typing import Any, TypeVar
 
 import click
 
+from orchestrator.live.control_door import ControlDoor
+from orchestrator.live.gateway_door import GatewayDoor
+from protos.certificates import BadCertificates
+from protos.transport import Transport
+from protos.trust import trusting
+
 Command = TypeVar("Command", bound=Callable[..., Any])
 PORT = click.IntRange(1, 65535)
+FOLDER = click.Path(path_type=Path, file_okay=False)
 
 NAMED = {
     "replicas": click.option("--replicas", type=click.IntRange(1), default=2, show_default=True),
@@ -74,6 +82,37 @@ NAMED = {
 }
 
 
+# Doors that are encrypted, and who may come in. `blockyard certs` makes such folders.
+TLS = click.option(
+    "--tls",
+    type=FOLDER,
+    help="Of the front doors: tls.crt and tls.key; with client-ca.crt, clients must show one.",
+)
+INTERNAL_TLS = click.option(
+    "--internal-tls",
+    type=FOLDER,
+    envvar="BLOCKYARD_INTERNAL_TLS",
+    show_envvar=True,
+    help="Mutual TLS among gateways, replicas, control planes and operators: "
+    "ca.crt, tls.crt and tls.key.",
+)
+KEYS_FILE = click.option(
+    "--keys",
+    "keys_file",
+    type=click.Path(path_type=Path, dir_okay=False),
+    help="Who may come in: a file of `blockyard keys new`; without one, whoever reaches the doors.",
+)
+HEALTH_PORT = click.option(
+    "--health-port", type=PORT, help="Answers gRPC health probes and nothing else, in the clear."
+)
+TLS_CA = click.option(
+    "--tls-ca",
+    type=click.Path(path_type=Path, exists=True),
+    envvar="BLOCKYARD_TLS_CA",
+    show_envvar=True,
+    help="Believe this authority; a folder: its ca.crt, and show its tls.crt where asked.",
+)
+
 # A process by itself: where its cluster's registry is, and where it listens.
 PROCESS = (
     click.option(
@@ -84,6 +123,7 @@ PROCESS = (
         help="The cluster's Redis or Valkey; env:NAME reads it from the environment.",
     ),
     click.option("--host", default="127.0.0.1", show_default=True, help="Where to listen."),
+    INTERNAL_TLS,
 )
 OF_SOME = {
     "advertise_host": click.option("--advertise-host", help="How others reach it; default: host."),
@@ -95,6 +135,13 @@ OF_SOME = {
         help="How long running requests may finish at the end.",
     ),
 }
+
+
+def ui_option(*, default: bool) -> Callable[[Command], Command]:
+    """Whether gateways have the live page. Whoever starts a cluster on his own machine wants it."""
+    return click.option(
+        "--ui/--no-ui", default=default, show_default=True, help="The live page, at /ui/."
+    )
 
 
 def process_options(*names: str) -> Callable[[Command], Command]:
@@ -111,17 +158,47 @@ def process_options(*names: str) -> Callable[[Command], Command]:
 
 
 def control_address(command: Callable[..., Any]) -> Callable[..., Any]:
-    """Where a control plane answers, as the argument `control`. Any of them knows the leader."""
+    """A control plane's ControlDoor, as the argument `control`. Any of them knows the leader."""
 
     @wraps(command)
-    def called(*args: Any, control: str | None, control_port: int, **values: Any) -> Any:
-        return command(*args, control=control or f"127.0.0.1:{control_port}", **values)
+    def called(
+        *args: Any,
+        control: str | None,
+        control_port: int,
+        internal_tls: Path | None,
+        **values: Any,
+    ) -> Any:
+        try:
+            transport = Transport(internal_tls)
+        except BadCertificates as error:
+            raise click.UsageError(str(error)) from error
+        door = ControlDoor(control or f"127.0.0.1:{control_port}", transport)
+        return command(*args, control=door, **values)
 
     port = NAMED["control_port"]
     address = click.option(
         "--control", metavar="HOST:PORT", help="A control plane; default: the one on this machine."
     )
-    return address(port(called))
+    return address(port(INTERNAL_TLS(called)))
+
+
+def gateway_door(command: Callable[..., Any]) -> Callable[..., Any]:
+    """A gateway's GatewayDoor, as the argument `gateway`."""
+
+    @wraps(command)
+    def called(
+        *args: Any, url: str | None, http_port: int, tls_ca: Path | None, **values: Any
+    ) -> Any:
+        try:
+            trust = trusting(tls_ca) if tls_ca is not None else None
+        except BadCertificates as error:
+            raise click.UsageError(str(error)) from error
+        here = f"{'http' if trust is None else 'https'}://127.0.0.1:{http_port}"
+        door = GatewayDoor(url.rstrip("/") if url is not None else here, trust)
+        return command(*args, gateway=door, **values)
+
+    address = click.option("--url", help="A gateway; default: the one on this machine.")
+    return address(NAMED["http_port"](TLS_CA(called)))
 
 
 def cluster_options(command: Command) -> Command:

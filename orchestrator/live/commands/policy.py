@@ -7,6 +7,7 @@ import click
 from orchestrator.live import operator_client
 from orchestrator.live.commands.options import control_address
 from orchestrator.live.commands.terminal import refusals_shown, show_json, show_table, table
+from orchestrator.live.control_door import ControlDoor
 
 
 @click.group()
@@ -17,7 +18,7 @@ def policy() -> None:
 @policy.command()
 @control_address
 @click.option("--json", "as_json", is_flag=True, help="Print JSON for programs.")
-def show(control: str, as_json: bool) -> None:
+def show(control: ControlDoor, as_json: bool) -> None:
     """Show every knob, its value and what it does."""
     with refusals_shown():
         knobs = operator_client.policy(control)
@@ -34,7 +35,7 @@ def show(control: str, as_json: bool) -> None:
 @click.argument("knob")
 @click.argument("value")
 @control_address
-def set_(knob: str, value: str, control: str) -> None:
+def set_(knob: str, value: str, control: ControlDoor) -> None:
     """Turn KNOB to VALUE, for this leader and those that follow it."""
     with refusals_shown():
         knobs = operator_client.set_policy(control, knob, value)

@@ -21,12 +21,13 @@ from pydantic import ValidationError
 
 from orchestrator.config import Deployment
 from orchestrator.gateway.token_bytes import UnsupportedTokenizer
-from orchestrator.live.commands.options import PORT, process_options
+from orchestrator.live.commands.options import HEALTH_PORT, PORT, TLS, process_options, ui_option
 from orchestrator.live.control_plane import ControlPlaneServer
 from orchestrator.live.gateway import build_gateway
 from orchestrator.live.registry_url import connect_registry
 from protos.address import CannotListen
 from protos.registry import RegistryUnavailable
+from protos.transport import Transport
 from replicas.model.errors import ModelError
 
 HEALTH_PERIOD_S = 1.0
@@ -48,8 +49,10 @@ Process = AbstractAsyncContextManager[tuple[str, Callable[[], None]]]
 
 @click.command()
 @process_options("drain_s", "model")
+@TLS
 @click.option("--http-port", type=PORT, default=8000, show_default=True)
 @click.option("--grpc-port", type=PORT, default=8001, show_default=True)
+@ui_option(default=False)
 def gateway(**values: Any) -> None:
     """Answer HTTP and gRPC for the replicas of a cluster."""
     run(gateway_process, values)
@@ -58,6 +61,7 @@ def gateway(**values: Any) -> None:
 @click.command("control-plane")
 @process_options("advertise_host")
 @click.option("--control-port", type=PORT, default=8002, show_default=True)
+@HEALTH_PORT
 @ADVERTISE_PORT
 def control_plane(advertise_port: int | None, **values: Any) -> None:
     """Lead a cluster, or stand by while another control plane does."""
@@ -69,7 +73,8 @@ async def gateway_process(deployment: Deployment) -> AsyncIterator[tuple[str, Ca
     built = build_gateway(deployment)
     try:
         await built.start()
-        address = f"http://{deployment.host}:{deployment.http_port}"
+        scheme = "http" if deployment.tls is None else "https"
+        address = f"{scheme}://{deployment.host}:{deployment.http_port}"
         yield address, built.server.check_health
     finally:
         await built.stop(deployment.drain_s)
@@ -86,6 +91,8 @@ async def control_plane_process(
         port=deployment.control_port,
         advertise_host=deployment.advertise_host or deployment.host,
         advertise_port=advertise_port,
+        health_port=deployment.health_port,
+        transport=Transport(deployment.internal_tls),
     )
     try:
         yield await server.start(), server.check_health

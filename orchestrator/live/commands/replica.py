@@ -11,7 +11,7 @@ from typing import Any
 import click
 
 from orchestrator.config import Deployment
-from orchestrator.live.commands.options import PORT, process_options
+from orchestrator.live.commands.options import HEALTH_PORT, PORT, process_options
 from orchestrator.live.commands.processes import ADVERTISE_PORT, run
 from orchestrator.live.registry_url import connect_registry
 from orchestrator.live.vocabulary import read_vocabulary
@@ -25,6 +25,7 @@ from replicas.serving.replica import ReplicaUnhealthy
 @click.argument("replica_id", metavar="NAME")
 @process_options("advertise_host", "drain_s", "model", "blocks", "block_size", "device", "dtype")
 @click.option("--port", "replica_port", type=PORT, help="Default: any free one.")
+@HEALTH_PORT
 @ADVERTISE_PORT
 def replica(replica_id: str, advertise_port: int | None, **values: Any) -> None:
     """Serve one model on one device, as the replica NAME of a cluster."""
@@ -48,6 +49,8 @@ async def replica_process(
         port=deployment.replica_port or 0,
         advertise_host=deployment.advertise_host,
         advertise_port=advertise_port,
+        internal_tls=deployment.internal_tls,
+        health_port=deployment.health_port,
     )
     built = await asyncio.to_thread(
         build_replica,

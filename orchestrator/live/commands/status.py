@@ -8,6 +8,7 @@ from rich.table import Table
 from orchestrator.live import operator_client
 from orchestrator.live.commands.options import control_address
 from orchestrator.live.commands.terminal import refusals_shown, show_json, show_table, table
+from orchestrator.live.control_door import ControlDoor
 from orchestrator.live.operator_client import ReplicaState
 from protos import control_pb2
 from protos.messages import SequenceReport
@@ -21,7 +22,7 @@ SEQUENCES_SHOWN = 12  # the largest of all replicas
 @click.option("--sequences", is_flag=True, help="Show the largest sequences, too.")
 @control_address
 @click.option("--json", "as_json", is_flag=True, help="Print JSON for programs.")
-def status(sequences: bool, control: str, as_json: bool) -> None:
+def status(sequences: bool, control: ControlDoor, as_json: bool) -> None:
     """Show replicas, their blocks and what runs on them."""
     with refusals_shown():
         fleet = operator_client.fleet(control, sequences=sequences)

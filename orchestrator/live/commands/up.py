@@ -7,7 +7,7 @@ from typing import Any
 
 import click
 
-from orchestrator.live.commands.options import cluster_options
+from orchestrator.live.commands.options import INTERNAL_TLS, KEYS_FILE, TLS, cluster_options, ui_option
 from orchestrator.live.commands.terminal import progress, stop_signals_raise
 from orchestrator.live.local import LocalCluster, LocalOptions, StartFailed
 from orchestrator.live.registry_url import without_password
@@ -15,6 +15,10 @@ from orchestrator.live.registry_url import without_password
 
 @click.command()
 @cluster_options
+@KEYS_FILE
+@TLS
+@INTERNAL_TLS
+@ui_option(default=True)
 def up(**values: Any) -> None:
     """Start replicas, registry, control plane and gateway; stop with Ctrl-C."""
     options = LocalOptions(**values)
@@ -30,9 +34,12 @@ def up(**values: Any) -> None:
 
 def banner(options: LocalOptions, redis_url: str) -> str:
     """Where everything answers, and what to type next."""
+    front = f"{options.scheme}://127.0.0.1:{options.http_port}"
+    page = f"  page     {front}/ui/\n" if options.ui else ""
     return (
         f"serving {options.model}\n"
-        f"  HTTP     http://127.0.0.1:{options.http_port}/v1   (docs at /docs)\n"
+        f"  HTTP     {front}/v1   (docs at /docs)\n"
+        f"{page}"
         f"  gRPC     127.0.0.1:{options.grpc_port}\n"
         f"  control  127.0.0.1:{options.control_port}\n"
         f"  registry {without_password(redis_url)}\n"

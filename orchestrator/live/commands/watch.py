@@ -16,6 +16,7 @@ from orchestrator.live import operator_client
 from orchestrator.live.commands.options import control_address
 from orchestrator.live.commands.status import as_record, hit_ratio, move_record, sequences_table
 from orchestrator.live.commands.terminal import PIPED_WIDTH, progress, refusals_shown, table
+from orchestrator.live.control_door import ControlDoor
 from orchestrator.live.operator_client import FleetState, ReplicaState
 
 BAR_CELLS = 24
@@ -28,7 +29,7 @@ RETRY_S = 0.5
 @click.option("--sequences", is_flag=True, help="Show the largest sequences, too.")
 @control_address
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON document a line.")
-def watch(interval_ms: int, sequences: bool, control: str, as_json: bool) -> None:
+def watch(interval_ms: int, sequences: bool, control: ControlDoor, as_json: bool) -> None:
     """Follow the fleet until Ctrl-C."""
     states = patiently(
         lambda: operator_client.watch(control, interval_ms=interval_ms, sequences=sequences)

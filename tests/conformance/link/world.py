@@ -20,6 +20,7 @@ from orchestrator.sim.link import DataExchange, SimLink
 from orchestrator.sim.network import End, Exchange, Network
 from protos.messages import Delta, Handoff, Refusal, Request, RequestId, StepEvents
 from protos.moves import Claim
+from protos.transport import Transport
 from tests.integration.control.data_server import DataServer, serving
 from tests.integration.control.until import WITHIN_S
 from tests.unit.control.reports import report
@@ -99,7 +100,7 @@ class SimReplica:
 async def grpc_world() -> AsyncIterator[World]:
     async with serving(DataServer()) as server:
         config = LinkConfig(silence_s_max=30.0, retry_s_first=0.01, retry_s_max=0.05)
-        client = GrpcReplicaClient(server.record, lambda: None, config)
+        client = GrpcReplicaClient(server.record, lambda: None, config, Transport())
         yield World(client, server)
         await client.close()
 

@@ -17,7 +17,7 @@ def calm(*loads: Load) -> Scenario:
 
 def test_a_calm_run_loses_nothing_and_leaves_nothing(cluster: Processes) -> None:
     told: list[str] = []
-    gateway, control = cluster.gateways[0].address, cluster.control_address
+    gateway, control = cluster.gateways[0].address, cluster.control.address
     with target_cluster(gateway, model=None, control=control, kubectl=None) as world:
         first = world.play(calm(CHAT, LEAVING), 1, told.append)
         second = world.play(calm(CHAT), 2, told.append)

@@ -12,8 +12,10 @@ import httpx
 import pytest
 
 from orchestrator.live import operator_client
+from orchestrator.live.control_door import ControlDoor
 from protos import control_pb2
 from protos.messages import ReplicaId
+from protos.transport import Transport
 from tests.integration.cluster.clients import Reader, assert_same, body
 from tests.integration.cluster.watched import Watched
 from tests.waiting import wait_for
@@ -126,14 +128,15 @@ def test_a_killed_leader_is_succeeded_and_no_stream_notices(leader_and_standby: 
     wait_for(lambda: len(cluster.states()) == 2, within_s=30, what="both replicas report to it")
     for verb, state in (("cordon", "cordoned"), ("uncordon", "active")):
         call = getattr(operator_client, verb)
-        assert call(cluster.control_address, ReplicaId("a")) == state
+        assert call(cluster.control, ReplicaId("a")) == state
 
 
 def leads(address: str) -> bool:
     """Whether the control plane at this very address answers operators itself."""
     try:
         operator_client.ask_at(
-            address, lambda stub: stub.Status(control_pb2.StatusRequest(), timeout=5.0)
+            ControlDoor(address, Transport()),
+            lambda stub: stub.Status(control_pb2.StatusRequest(), timeout=5.0),
         )
     except ConnectionError:
         return False

@@ -76,7 +76,7 @@ def fullest(trio: Watched, count: int) -> tuple[str, list[SequenceId]]:
 def order(trio: Watched, sequence_id: SequenceId, target: str) -> MoveOutcome | None:
     """How the move ended, where anybody is left to say so."""
     with suppress(LookupError, ConnectionError, operator_client.CallRefused):
-        report, _ = operator_client.move(trio.control_address, sequence_id, ReplicaId(target))
+        report, _ = operator_client.move(trio.control, sequence_id, ReplicaId(target))
         return report.outcome
     return None
 
@@ -119,12 +119,12 @@ def test_eight_streams_of_a_killed_replica_are_whole(
 ) -> None:
     victim, *others = map(ReplicaId, REPLICAS)
     for name in others:
-        operator_client.cordon(trio.control_address, name)
+        operator_client.cordon(trio.control, name)
     wait_for(lambda: draining(trio) == set(others), within_s=20, what="one replica is left")
     with streams(trio) as texts:
         fullest(trio, STREAMS)
         for name in others:
-            operator_client.uncordon(trio.control_address, name)
+            operator_client.uncordon(trio.control, name)
         wait_for(lambda: not draining(trio), within_s=20, what="the others take work again")
         here = trio.sequences()[victim]
         trio.replicas[victim].kill()

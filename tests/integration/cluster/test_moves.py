@@ -53,9 +53,7 @@ def move(cluster: Watched, found: tuple[str, SequenceId]) -> MoveOutcome | None:
     """Move it to the replica where it is not; None where it cannot move (yet)."""
     source, sequence_id = found
     try:
-        report, _ = operator_client.move(
-            cluster.control_address, sequence_id, ReplicaId(OTHER[source])
-        )
+        report, _ = operator_client.move(cluster.control, sequence_id, ReplicaId(OTHER[source]))
     except operator_client.CallRefused:
         return None
     return report.outcome
@@ -122,14 +120,14 @@ def test_a_drained_replica_empties_itself_and_nobody_notices(cluster: Watched) -
             within_s=60,
             what="a replica with sequences",
         )
-        progress = list(operator_client.drain(cluster.control_address, ReplicaId(victim)))
+        progress = list(operator_client.drain(cluster.control, ReplicaId(victim)))
         said = {name: text.result() for name, text in running.items()}
     assert said == expected
     assert progress[-1].state == "drained"
-    decided = operator_client.decisions(cluster.control_address, replica_id=victim)
+    decided = operator_client.decisions(cluster.control, replica_id=victim)
     told = [f"{d.age_ms} {d.kind} {d.reason} {d.sequence_id} {d.detail}" for d in decided]
     assert progress[-1].sequences_moved >= 1, "\n".join(told)
-    assert operator_client.uncordon(cluster.control_address, ReplicaId(victim)) == "active"
+    assert operator_client.uncordon(cluster.control, ReplicaId(victim)) == "active"
     wait_for(
         lambda: all(not s.snapshot.draining for s in cluster.states()),
         within_s=20,
@@ -141,4 +139,4 @@ def test_a_drained_replica_empties_itself_and_nobody_notices(cluster: Watched) -
 @pytest.mark.parametrize("name", ["nobody", "a/b/c"])
 def test_what_is_not_there_cannot_move(cluster: Watched, name: str) -> None:
     with pytest.raises(LookupError):
-        operator_client.move(cluster.control_address, name, ReplicaId("a"))
+        operator_client.move(cluster.control, name, ReplicaId("a"))

@@ -19,6 +19,7 @@ from protos.convert import record_to_proto, snapshot_to_proto
 from protos.convert_moves import move_report_to_proto, sequence_to_proto
 from protos.messages import ReplicaId, Snapshot, Standing
 from protos.moves import MoveReport
+from protos.transport import Transport
 from tests.integration.control.until import until_true
 from tests.unit.control.reports import A, record
 
@@ -34,7 +35,12 @@ def server_of(
     registry: MemoryRegistry, config: ControlPlaneConfig = QUICK, port: int = 0
 ) -> ControlPlaneServer:
     return ControlPlaneServer(
-        registry, host="127.0.0.1", port=port, advertise_host="127.0.0.1", config=config
+        registry,
+        host="127.0.0.1",
+        port=port,
+        advertise_host="127.0.0.1",
+        transport=Transport(),
+        config=config,
     )
 
 

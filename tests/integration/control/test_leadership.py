@@ -15,6 +15,7 @@ from orchestrator.registry.config import RegistryConfig
 from orchestrator.registry.memory import MemoryRegistry
 from protos import control_pb2, control_pb2_grpc
 from protos.registry import RegistryUnavailable
+from protos.transport import Transport
 from tests.integration.control.until import until_true
 
 LEASE_MS = 600_000
@@ -63,7 +64,12 @@ async def control_plane(
     directory: Directory, config: ControlPlaneConfig = CONFIG
 ) -> AsyncIterator[Running]:
     server = ControlPlaneServer(
-        directory, host="127.0.0.1", port=0, advertise_host="127.0.0.1", config=config
+        directory,
+        host="127.0.0.1",
+        port=0,
+        advertise_host="127.0.0.1",
+        transport=Transport(),
+        config=config,
     )
     try:
         address = await server.start()
@@ -87,7 +93,12 @@ async def test_the_first_leads_from_its_start_and_the_second_stands_by() -> None
 async def test_the_leader_is_named_by_the_port_that_it_advertises() -> None:
     directory = Directory()
     server = ControlPlaneServer(
-        directory, host="127.0.0.1", port=0, advertise_host="127.0.0.1", advertise_port=4711
+        directory,
+        host="127.0.0.1",
+        port=0,
+        advertise_host="127.0.0.1",
+        advertise_port=4711,
+        transport=Transport(),
     )
     try:
         assert await server.start() == "127.0.0.1:4711"

@@ -35,6 +35,7 @@ from protos.messages import (
     SamplingParams,
 )
 from protos.registry import Member, ReplicaRecord
+from protos.transport import Transport
 from replicas.model.loading import load_model
 from replicas.model.source import resolve_model
 from tests.integration.control.until import until
@@ -114,7 +115,8 @@ async def gateway(card: ModelCard, *names: str) -> AsyncIterator[Gateway]:
         ]
         processes = {ReplicaId(n): p for n, (p, _) in zip(names, started, strict=True)}
         clock, cluster = OsClock(), Cluster(ClusterConfig())
-        connect = partial(GrpcReplicaClient, config=LinkConfig(silence_s_max=2.0))
+        link = LinkConfig(silence_s_max=2.0)
+        connect = partial(GrpcReplicaClient, config=link, transport=Transport())
         fleet = Fleet(Listing(members), connect, cluster, clock, FleetConfig())
         dispatch = Dispatch(fleet, cluster, Listing(members), clock, DispatchConfig())
         await fleet.start()

@@ -13,6 +13,7 @@ from orchestrator.control.seams import ReplicaLost, ReplicaRefused
 from orchestrator.gateway.link_config import LinkConfig
 from orchestrator.live.replica_client import GrpcReplicaClient
 from protos.messages import Delta, Handoff, RefusalReason, Request
+from protos.transport import Transport
 from tests.integration.control.data_server import DataServer, delta, request, serving
 from tests.integration.control.until import until, until_true
 
@@ -23,7 +24,7 @@ PATIENT = LinkConfig(silence_s_max=30.0, retry_s_first=0.01, retry_s_max=0.05)
 async def linked(
     server: DataServer, config: LinkConfig = PATIENT
 ) -> AsyncIterator[GrpcReplicaClient]:
-    client = GrpcReplicaClient(server.record, lambda: None, config)
+    client = GrpcReplicaClient(server.record, lambda: None, config, Transport())
     try:
         await until(lambda: client.snapshot() is not None, "the link is up")
         yield client
@@ -51,7 +52,7 @@ async def test_every_report_is_told() -> None:
         seen += 1
 
     async with serving(DataServer()) as server:
-        client = GrpcReplicaClient(server.record, count, PATIENT)
+        client = GrpcReplicaClient(server.record, count, PATIENT, Transport())
         await until(lambda: seen >= 3, "three reports")
         await client.close()
         assert client.snapshot() is None
@@ -60,7 +61,7 @@ async def test_every_report_is_told() -> None:
 async def test_a_link_that_is_down_says_so_and_takes_nothing() -> None:
     server = DataServer()
     async with serving(server):
-        client = GrpcReplicaClient(server.record, lambda: None, PATIENT)
+        client = GrpcReplicaClient(server.record, lambda: None, PATIENT, Transport())
         await until(lambda: client.snapshot() is not None, "the link is up")
     await until(lambda: client.snapshot() is None, "the link is down")
     with pytest.raises(ReplicaLost):

@@ -31,6 +31,7 @@ from orchestrator.registry.memory import MemoryRegistry
 from protos import control_pb2, control_pb2_grpc
 from protos.hashing import BlockHash, block_hashes
 from protos.messages import ReplicaId, Request, RequestId, Standing
+from protos.transport import Transport
 from tests.integration.control.until import until, until_true
 from tests.integration.replica.gateway import Running, running
 from tests.unit.shell.counting import CARD, CONFIG, answer, request
@@ -62,7 +63,7 @@ def path(
     registry: MemoryRegistry, cluster: Cluster, patience_s: float = 20.0
 ) -> tuple[Fleet, Dispatch]:
     clock = OsClock()
-    connect = partial(GrpcReplicaClient, config=LinkConfig())
+    connect = partial(GrpcReplicaClient, config=LinkConfig(), transport=Transport())
     fleet = Fleet(registry, connect, cluster, clock, FleetConfig(refresh_s=0.02))
     patient = DispatchConfig(queue_ns_max=int(patience_s * 1e9))
     return fleet, Dispatch(fleet, cluster, registry, clock, patient)
@@ -196,6 +197,7 @@ async def test_an_operators_drain_moves_traffic_and_cuts_no_stream() -> None:
             host="127.0.0.1",
             port=0,
             advertise_host="127.0.0.1",
+            transport=Transport(),
             config=ControlPlaneConfig(tick_s=0.02, stop_grace_s=0.0),
         )
         address = await control_plane.start()

@@ -41,7 +41,7 @@ async def stream() -> AsyncIterator[tuple[SilentTarget, MigrateStream]]:
     port = server.add_insecure_port("127.0.0.1:0")
     await server.start()
     try:
-        yield target, MigrateStream(f"127.0.0.1:{port}")
+        yield target, MigrateStream(aio.insecure_channel(f"127.0.0.1:{port}"))
     finally:
         await server.stop(0)
 

@@ -15,11 +15,13 @@ import openai
 import psutil
 import pytest
 
+from orchestrator.live.control_door import ControlDoor
 from orchestrator.live.operator_client import ReplicaState, replica_states
 from orchestrator.live.valkey import EmbeddedValkey
 from orchestrator.registry.config import RegistryConfig
 from orchestrator.registry.redis import RedisRegistry
 from protos.messages import ReplicaId
+from protos.transport import Transport
 from tests.ports import free_ports
 
 
@@ -41,15 +43,15 @@ class System:
         return f"127.0.0.1:{self.grpc_port}"
 
     @property
-    def control_address(self) -> str:
-        return f"127.0.0.1:{self.control_port}"
+    def control(self) -> ControlDoor:
+        return ControlDoor(f"127.0.0.1:{self.control_port}", Transport())
 
     def openai(self) -> openai.OpenAI:
         return openai.OpenAI(base_url=f"{self.url}/v1", api_key="unused", max_retries=0)
 
     def replicas(self) -> tuple[ReplicaState, ...]:
         """As the control plane knows them."""
-        return replica_states(self.control_address, timeout_s=5.0)
+        return replica_states(self.control, timeout_s=5.0)
 
     def members(self) -> set[ReplicaId]:
         """As the registry knows them."""

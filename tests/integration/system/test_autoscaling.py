@@ -90,7 +90,7 @@ def runs_streams(system: System, replica_id: ReplicaId) -> bool:
     """Whether one of the streams is there; the load may be anywhere."""
     return any(
         sequence.request_id.startswith(f"{NAME}-") and not sequence.is_waiting
-        for state in operator_client.fleet(system.control_address, sequences=True).replicas
+        for state in operator_client.fleet(system.control, sequences=True).replicas
         if state.record.replica_id == replica_id
         for sequence in state.sequences
     )

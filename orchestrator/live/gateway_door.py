@@ -1,0 +1,32 @@
+"""Where a person at a terminal knocks: a gateway's URL, whom to believe there, and with what key."""
+
+from __future__ import annotations
+
+import os
+import os
+import ssl
+from dataclasses import dataclass
+
+import httpx
+
+from orchestrator.client_key import key_headers
+
+from orchestrator.client_key import key_headers
+
+
+@dataclass(frozen=True, slots=True)
+class GatewayDoor:
+    """`trust` None: whom the system believes."""
+
+    url: str
+    trust: ssl.SSLContext | None = None
+
+    def client(self, timeout: httpx.Timeout) -> httpx.Client:
+        """To be closed by who asked for it."""
+        return httpx.Client(
+            base_url=self.url,
+            headers=key_headers(os.environ),
+            timeout=timeout,
+            headers=key_headers(os.environ),
+            verify=True if self.trust is None else self.trust,
+        )
