@@ -1,15 +1,12 @@
-"""Where a person at a terminal knocks: a gateway's URL, whom to believe there, and with what key."""
+"""Where a person at a terminal knocks: a gateway's URL, and whom to believe there."""
 
 from __future__ import annotations
 
-import os
 import os
 import ssl
 from dataclasses import dataclass
 
 import httpx
-
-from orchestrator.client_key import key_headers
 
 from orchestrator.client_key import key_headers
 
@@ -22,11 +19,10 @@ class GatewayDoor:
     trust: ssl.SSLContext | None = None
 
     def client(self, timeout: httpx.Timeout) -> httpx.Client:
-        """To be closed by who asked for it."""
+        """To be closed by who asked for it. It sends the key of the environment."""
         return httpx.Client(
             base_url=self.url,
             headers=key_headers(os.environ),
             timeout=timeout,
-            headers=key_headers(os.environ),
             verify=True if self.trust is None else self.trust,
         )

@@ -7,7 +7,13 @@ from typing import Any
 
 import click
 
-from orchestrator.live.commands.options import INTERNAL_TLS, KEYS_FILE, TLS, cluster_options, ui_option
+from orchestrator.live.commands.options import (
+    INTERNAL_TLS,
+    KEYS_FILE,
+    TLS,
+    cluster_options,
+    ui_option,
+)
 from orchestrator.live.commands.terminal import progress, stop_signals_raise
 from orchestrator.live.local import LocalCluster, LocalOptions, StartFailed
 from orchestrator.live.registry_url import without_password
