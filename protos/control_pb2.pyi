@@ -271,7 +271,7 @@ class ModelCard(_message.Message):
     def __init__(self, name: _Optional[str] = ..., revision: _Optional[str] = ..., dtype: _Optional[str] = ..., block_size: _Optional[int] = ..., context_tokens_max: _Optional[int] = ..., vocab_size: _Optional[int] = ...) -> None: ...
 
 class Snapshot(_message.Message):
-    __slots__ = ("replica_id", "epoch", "number", "blocks_total", "blocks_free", "blocks_cached", "blocks_used", "sequences_running", "sequences_waiting", "prefill_tokens_waiting", "blocks_waiting", "draining", "step_ns", "counters", "full_ns", "full_prefill_tokens", "blocks_yielding", "blocks_shared", "blocks_unreclaimable", "slots_unused")
+    __slots__ = ("replica_id", "epoch", "number", "blocks_total", "blocks_free", "blocks_cached", "blocks_used", "sequences_running", "sequences_waiting", "prefill_tokens_waiting", "blocks_waiting", "draining", "step_ns", "counters", "full_ns", "full_prefill_tokens", "blocks_yielding", "blocks_shared", "blocks_unreclaimable", "slots_unused", "registry_behind_ns")
     REPLICA_ID_FIELD_NUMBER: _ClassVar[int]
     EPOCH_FIELD_NUMBER: _ClassVar[int]
     NUMBER_FIELD_NUMBER: _ClassVar[int]
@@ -292,6 +292,7 @@ class Snapshot(_message.Message):
     BLOCKS_SHARED_FIELD_NUMBER: _ClassVar[int]
     BLOCKS_UNRECLAIMABLE_FIELD_NUMBER: _ClassVar[int]
     SLOTS_UNUSED_FIELD_NUMBER: _ClassVar[int]
+    REGISTRY_BEHIND_NS_FIELD_NUMBER: _ClassVar[int]
     replica_id: str
     epoch: int
     number: int
@@ -312,7 +313,8 @@ class Snapshot(_message.Message):
     blocks_shared: int
     blocks_unreclaimable: int
     slots_unused: int
-    def __init__(self, replica_id: _Optional[str] = ..., epoch: _Optional[int] = ..., number: _Optional[int] = ..., blocks_total: _Optional[int] = ..., blocks_free: _Optional[int] = ..., blocks_cached: _Optional[int] = ..., blocks_used: _Optional[int] = ..., sequences_running: _Optional[int] = ..., sequences_waiting: _Optional[int] = ..., prefill_tokens_waiting: _Optional[int] = ..., blocks_waiting: _Optional[int] = ..., draining: _Optional[bool] = ..., step_ns: _Optional[int] = ..., counters: _Optional[_Union[EngineCounters, _Mapping]] = ..., full_ns: _Optional[int] = ..., full_prefill_tokens: _Optional[int] = ..., blocks_yielding: _Optional[int] = ..., blocks_shared: _Optional[int] = ..., blocks_unreclaimable: _Optional[int] = ..., slots_unused: _Optional[int] = ...) -> None: ...
+    registry_behind_ns: int
+    def __init__(self, replica_id: _Optional[str] = ..., epoch: _Optional[int] = ..., number: _Optional[int] = ..., blocks_total: _Optional[int] = ..., blocks_free: _Optional[int] = ..., blocks_cached: _Optional[int] = ..., blocks_used: _Optional[int] = ..., sequences_running: _Optional[int] = ..., sequences_waiting: _Optional[int] = ..., prefill_tokens_waiting: _Optional[int] = ..., blocks_waiting: _Optional[int] = ..., draining: _Optional[bool] = ..., step_ns: _Optional[int] = ..., counters: _Optional[_Union[EngineCounters, _Mapping]] = ..., full_ns: _Optional[int] = ..., full_prefill_tokens: _Optional[int] = ..., blocks_yielding: _Optional[int] = ..., blocks_shared: _Optional[int] = ..., blocks_unreclaimable: _Optional[int] = ..., slots_unused: _Optional[int] = ..., registry_behind_ns: _Optional[int] = ...) -> None: ...
 
 class EngineCounters(_message.Message):
     __slots__ = ("requests_finished", "prompt_tokens", "hit_tokens", "prefill_tokens", "recomputed_tokens", "decode_tokens", "preemptions", "steps", "sequences_imported", "sequences_exported")

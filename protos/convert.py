@@ -269,6 +269,7 @@ def snapshot_to_proto(snapshot: Snapshot) -> pb.Snapshot:
         blocks_shared=snapshot.blocks_shared,
         blocks_unreclaimable=snapshot.blocks_unreclaimable,
         slots_unused=snapshot.slots_unused,
+        registry_behind_ns=snapshot.registry_behind_ns,
         counters=counters_to_proto(snapshot.counters),
     )
 
@@ -294,6 +295,7 @@ def snapshot_from_proto(message: pb.Snapshot) -> Snapshot:
         blocks_shared=message.blocks_shared,
         blocks_unreclaimable=message.blocks_unreclaimable,
         slots_unused=message.slots_unused,
+        registry_behind_ns=message.registry_behind_ns,
         counters=counters_from_proto(message.counters),
     )
 

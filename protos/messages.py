@@ -239,6 +239,8 @@ class Snapshot:
     blocks_unreclaimable: int = 0
     # Token slots in tables that hold nothing and that no prefill under way will fill.
     slots_unused: int = 0
+    # How long the registry has been owed the oldest of what it does not know of this cache.
+    registry_behind_ns: int = 0
     counters: EngineCounters = field(default_factory=EngineCounters)
 
     @property

@@ -231,9 +231,15 @@ class Engine:
         return tuple(report_of(sequence, self._pool) for sequence in line)
 
     def snapshot(
-        self, *, replica_id: ReplicaId, epoch: int, number: int, times: StepTimes
+        self,
+        *,
+        replica_id: ReplicaId,
+        epoch: int,
+        number: int,
+        times: StepTimes,
+        registry_behind_ns: int = 0,
     ) -> Snapshot:
-        """A report of this moment; the caller knows who and when, and how long steps took."""
+        """A report of this moment; the caller knows who and when, and what time has told him."""
         running, waiting = self._scheduler.running, self._scheduler.waiting
         return Snapshot(
             replica_id=replica_id,
@@ -255,6 +261,7 @@ class Engine:
             blocks_shared=self._pool.blocks_shared,
             blocks_unreclaimable=self._scheduler.blocks_unreclaimable(),
             slots_unused=self._scheduler.slots_unused(),
+            registry_behind_ns=registry_behind_ns,
             counters=self._tally.counters(),
         )
 

@@ -14,6 +14,9 @@ follows in ordinary batches, so that no write is ever longer than
 A registry that failed over may have lost the last batches although it had
 acknowledged them. The next batch's number shows it; where nothing happens any
 more, an empty one does (`probe`).
+
+It is told the time with every change, so that it can say since when the
+registry has not known the oldest of what is pending.
 """
 
 from __future__ import annotations
@@ -43,9 +46,12 @@ class BlockFeed:
         self._inventory = inventory
         self._hashes_max = hashes_max
         self._pending_max = pending_max
-        self._pending: dict[BlockHash, bool] = {}  # name -> is it stored; oldest change first
+        # name -> is it stored, and since when it is so; oldest change first
+        self._pending: dict[BlockHash, tuple[bool, int | None]] = {}
         self._is_stale = True  # what is pending does not tell the whole story
+        self._stale_since_ns: int | None = None  # before the first epoch nothing is owed
         self._offered: BlockBatch | None = None
+        self._offered_since_ns: int | None = None  # the oldest change that it tells
         self._is_probing = False
         self._number = 0
 
@@ -58,23 +64,33 @@ class BlockFeed:
         """A whole batch is waiting."""
         return len(self._pending) >= self._hashes_max
 
-    def add(self, events: Iterable[BlockEvent]) -> None:
+    @property
+    def owed_since_ns(self) -> int | None:
+        """When the oldest change was that has not been acknowledged; None: there is none."""
+        _, oldest = next(iter(self._pending.values()), (False, None))
+        stale = self._stale_since_ns if self._is_stale else None
+        since = [at for at in (self._offered_since_ns, stale, oldest) if at is not None]
+        return min(since, default=None)
+
+    def add(self, events: Iterable[BlockEvent], now_ns: int) -> None:
         if self._is_stale:
             return  # the inventory will say it
         for event in events:
             self._pending.pop(event.block_hash, None)
-            self._pending[event.block_hash] = isinstance(event, BlockStored)
+            self._pending[event.block_hash] = (isinstance(event, BlockStored), now_ns)
         if len(self._pending) > self._pending_max:
-            self.restart()
+            self.restart(now_ns)
 
-    def begin_epoch(self) -> None:
+    def begin_epoch(self, now_ns: int) -> None:
         """Count from 0 and start with everything."""
         self._number = 0
-        self._offered = None
-        self.restart()
+        self._offered = self._offered_since_ns = None
+        self.restart(now_ns)
 
-    def restart(self) -> None:
+    def restart(self, now_ns: int) -> None:
         """The next batch formed is complete. One already offered is still due before it."""
+        if not self._is_stale or self._stale_since_ns is None:
+            self._stale_since_ns = now_ns
         self._is_stale = True
         self._pending.clear()
 
@@ -91,21 +107,22 @@ class BlockFeed:
     def settle(self) -> None:
         """The offered batch was answered, whatever the answer was."""
         assert self._offered is not None, "only an offered batch is answered"
-        self._offered = None
+        self._offered = self._offered_since_ns = None
 
     def _form(self) -> BlockBatch:
         is_complete = self._is_stale
         self._is_probing = False
         if is_complete:
-            self._pending = dict.fromkeys(self._inventory(), True)
+            self._pending = dict.fromkeys(self._inventory(), (True, self._stale_since_ns))
             self._is_stale = False
         oldest = list(islice(self._pending.items(), self._hashes_max))
         for block_hash, _ in oldest:
             del self._pending[block_hash]
+        self._offered_since_ns = oldest[0][1][1] if oldest else None
         batch = BlockBatch(
             number=self._number,
-            stored=tuple(block_hash for block_hash, is_stored in oldest if is_stored),
-            removed=tuple(block_hash for block_hash, is_stored in oldest if not is_stored),
+            stored=tuple(block_hash for block_hash, (is_stored, _) in oldest if is_stored),
+            removed=tuple(block_hash for block_hash, (is_stored, _) in oldest if not is_stored),
             complete=is_complete,
         )
         self._number += 1

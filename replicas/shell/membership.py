@@ -22,6 +22,7 @@ from protos.registry import Membership, RegistryUnavailable, RegistryWriter, Rep
 from replicas.config import ReplicaConfig
 from replicas.shell.backoff import Backoff
 from replicas.shell.block_feed import BlockFeed
+from replicas.shell.clock import now_ns
 from replicas.shell.reporter import Reporter
 from replicas.shell.waiting import set_within
 
@@ -55,7 +56,8 @@ class MembershipKeeper:
 
     def announce(self, events: Iterable[BlockEvent]) -> None:
         """Tell the registry soon. Costs nothing while there is no membership."""
-        self._feed.add(events)
+        self._feed.add(events, now_ns())
+        self._reporter.owe(self._feed.owed_since_ns)
         if not self._feed.is_empty:
             self._changed.set()
 
@@ -93,7 +95,7 @@ class MembershipKeeper:
         membership = await self._in_time(self._registry.join(record))
         logger.info("joined the registry: slot %d epoch %d", membership.slot, membership.epoch)
         self._reporter.begin_epoch(membership.epoch)
-        self._feed.begin_epoch()
+        self._feed.begin_epoch(now_ns())
         self._membership = membership
         return membership
 
@@ -125,7 +127,8 @@ class MembershipKeeper:
         is_applied = await self._in_time(self._registry.publish(membership, batch))
         self._feed.settle()
         if not is_applied:
-            self._feed.restart()
+            self._feed.restart(now_ns())
+        self._reporter.owe(self._feed.owed_since_ns)
         return is_applied or not batch.complete
 
     async def _pause(self, *, until: float) -> None:

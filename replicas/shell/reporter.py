@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from protos.messages import ReplicaId, Snapshot
 from replicas.engine.engine import Engine
+from replicas.shell.clock import now_ns
 from replicas.shell.pace import Pace
 
 
@@ -21,6 +22,7 @@ class Reporter:
         self._pace = pace
         self._epoch = 0
         self._number = 0
+        self._owing_since_ns: int | None = None
 
     @property
     def epoch(self) -> int:
@@ -32,12 +34,18 @@ class Reporter:
         self._epoch = epoch
         self._number = 0
 
+    def owe(self, since_ns: int | None) -> None:
+        """What the registry has yet to be told began to be so then; None: it knows all."""
+        self._owing_since_ns = since_ns
+
     def snapshot(self) -> Snapshot:
+        since_ns = self._owing_since_ns
         snapshot = self._engine.snapshot(
             replica_id=self._replica_id,
             epoch=self._epoch,
             number=self._number,
             times=self._pace.times,
+            registry_behind_ns=0 if since_ns is None else now_ns() - since_ns,
         )
         self._number += 1
         return snapshot

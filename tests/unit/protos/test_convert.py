@@ -116,6 +116,11 @@ snapshots = st.builds(
     step_ns=uint64,
     full_ns=uint64,
     full_prefill_tokens=uint64,
+    blocks_yielding=uint64,
+    blocks_shared=uint64,
+    blocks_unreclaimable=uint64,
+    slots_unused=uint64,
+    registry_behind_ns=uint64,
     counters=counters,
 )
 step_events = st.builds(

@@ -70,12 +70,12 @@ class Story:
         else:
             self.held[name(number)] = None
             event = BlockStored(name(number))
-        self.feed.add((event,))
+        self.feed.add((event,), 0)
 
     def play(self, play: Play) -> None:
         if play is Play.NEW_EPOCH:
             self.registry = ShadowRegistry()
-            self.feed.begin_epoch()
+            self.feed.begin_epoch(0)
             return
         batch = self.feed.offer()
         if batch is None:
@@ -89,7 +89,7 @@ class Story:
                 self.registry.apply(batch)
             case Play.GAP:
                 self.feed.settle()
-                self.feed.restart()
+                self.feed.restart(0)
 
     def finish(self) -> None:
         while not self.feed.is_empty:
@@ -125,7 +125,7 @@ def test_an_epoch_opens_with_a_complete_batch_numbered_0() -> None:
     story = Story()
     for number in range(5):
         story.toggle(number)
-    story.feed.begin_epoch()
+    story.feed.begin_epoch(0)
     first = story.feed.offer()
     assert first == BlockBatch(number=0, stored=tuple(map(name, range(3))), complete=True)
     story.feed.settle()
@@ -145,6 +145,26 @@ def test_an_unanswered_batch_is_offered_again_unchanged() -> None:
     offered = story.feed.offer()
     story.toggle(1)
     assert story.feed.offer() is offered
+
+
+def test_what_is_owed_is_as_old_as_its_oldest_change_without_an_answer() -> None:
+    """Power: taking the newest change instead, or forgetting what was offered, fails it."""
+    feed = BlockFeed(tuple, hashes_max=2, pending_max=PENDING_MAX)
+    assert feed.owed_since_ns is None, "nobody is owed anything before the first epoch"
+    feed.begin_epoch(10)
+    assert feed.owed_since_ns == 10
+    feed.offer()
+    feed.settle()
+    assert feed.owed_since_ns is None
+    for number in range(3):
+        feed.add((BlockStored(name(number)),), 20 + number)
+    assert feed.owed_since_ns == 20
+    feed.offer()
+    assert feed.owed_since_ns == 20, "it may be lost"
+    feed.settle()
+    assert feed.owed_since_ns == 22
+    feed.add((BlockStored(name(2)),), 30)
+    assert feed.owed_since_ns == 30, "only the last word on a name is owed"
 
 
 def test_beyond_the_bound_everything_is_said_anew() -> None:

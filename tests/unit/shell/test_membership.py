@@ -252,3 +252,20 @@ async def test_leaving_ends_the_membership_and_survives_a_lost_registry() -> Non
         await place.keeper.leave()
         await place.keeper.leave()
         assert len(await place.registry.memory.members()) == members
+
+
+async def test_a_report_says_how_long_the_registry_has_been_behind() -> None:
+    place = Place()
+
+    def behind_ns() -> int:
+        return place.reporter.snapshot().registry_behind_ns
+
+    async with place.kept():
+        place.store(1)
+        await place.is_told("a block")
+        await eventually(lambda: behind_ns() == 0, "it is acknowledged")
+        place.registry.weather = Weather.DOWN
+        place.store(2)
+        await eventually(lambda: behind_ns() > 5_000_000, "it grows while nobody answers")
+        place.registry.weather = Weather.FINE
+        await eventually(lambda: behind_ns() == 0, "the registry has caught up")
