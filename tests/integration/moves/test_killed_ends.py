@@ -30,7 +30,8 @@ async def test_no_token_is_lost_when_the_target_is_killed(stage: str) -> None:
             await follower.submit(asked, a)
             await follower.has_said(asked, 5)
             report = await a.move(stage, way.peer)
-            assert way.has_struck
+            while not way.has_struck:  # a slow machine may hold a move up for too long
+                report = await a.move(stage, way.peer)
         assert report.outcome in OUTCOMES[stage], report
         told = follower.told(asked)
         if report.outcome is MoveOutcome.MOVED:
@@ -50,8 +51,12 @@ async def test_no_token_is_lost_when_the_source_is_killed(stage: str) -> None:
         await follower.has_said(asked, 5)
         told = follower.told(asked)
         async with relay(b.peer, at=stage, strike=a.kill) as way:
-            a.order((await a.sequence(stage)).sequence_id, way.peer)
-            await follower.until(lambda: way.has_struck, f"{stage} has passed")
+            while not way.has_struck:  # a slow machine may hold a move up for too long
+                move_id = a.order((await a.sequence(stage)).sequence_id, way.peer)
+                await follower.until(
+                    lambda moved=move_id: way.has_struck or moved in a.plane.moves,
+                    f"{stage} has passed",
+                )
             await follower.until(
                 lambda: told.follows != a.peer.replica_id, "its gateway misses the source"
             )
