@@ -28,7 +28,7 @@ SEVERITIES = {"critical", "warning", "info"}
 BLOCKS = re.findall(r"```bash\n(.*?)```", RUNBOOK.read_text(), re.DOTALL)
 # One change each that nobody would see by reading, and the words that find it.
 MUTANTS = [
-    ("blockyard:kv_blocks:sum", "max by (namespace, replica, state)", "sum by (namespace, state)"),
+    ("blockyard:kv_blocks:sum", "avg by (namespace, replica, state)", "sum by (namespace, state)"),
     ("blockyard:waiting:sum", "max by (namespace, replica)", "sum by (namespace)"),
     ("BlockyardNobodyServes", "or absent(", "and absent("),
     ("BlockyardReplicaTakesNothing", "< 1", "< 0"),

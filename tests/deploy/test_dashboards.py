@@ -125,7 +125,7 @@ def test_what_one_replica_reports_is_counted_once_however_many_gateways_hear_it(
     """Summing what every gateway says of the same replica would count it that many times."""
     for expression in rule_expressions() + panel_expressions():
         if any(one.metric.startswith(PER_REPLICA) for one in selectors(expression)):
-            assert re.search(r"\b(max|min) by \(|\babsent\(", expression), expression
+            assert re.search(r"\b(max|min|avg) by \(|\babsent\(", expression), expression
 
 
 PER_REPLICA = (
