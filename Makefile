@@ -2,8 +2,8 @@
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
-# What starts whole clusters, or watches the clock, runs by itself.
-CLUSTERS := $(addprefix tests/integration/,chaos cluster control incident load moves replica system)
+# What starts clusters of many processes, or watches the clock, runs by itself.
+CLUSTERS := $(addprefix tests/integration/,chaos cluster incident load system)
 # The marker makes a second `make` skip the installation until a pin changes.
 READY := $(VENV)/.ready
 
