@@ -24,6 +24,8 @@ SEED_MAX = 2**63 - 1
 REQUEST_ID_CHARACTERS_MAX = 128
 SALT_CHARACTERS_MAX = 256
 TENANT_CHARACTERS_MAX = 128
+MODEL_CHARACTERS_MAX = 256
+MESSAGES_MAX = 4096  # a template takes some 10 us for each, while nothing else runs
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,6 +9,8 @@ from __future__ import annotations
 from typing import get_args
 
 from orchestrator.gateway.ask import (
+    MESSAGES_MAX,
+    MODEL_CHARACTERS_MAX,
     REQUEST_ID_CHARACTERS_MAX,
     SALT_CHARACTERS_MAX,
     Ask,
@@ -104,6 +106,8 @@ def _ask(request: pb.GenerateRequest, request_id: RequestId, caller: Caller) -> 
         raise invalid("request_id", f"is longer than {REQUEST_ID_CHARACTERS_MAX} characters")
     if len(request.cache_salt) > SALT_CHARACTERS_MAX:
         raise invalid("cache_salt", f"is longer than {SALT_CHARACTERS_MAX} characters")
+    if len(request.model) > MODEL_CHARACTERS_MAX:
+        raise invalid("model", f"is longer than {MODEL_CHARACTERS_MAX} characters")
     options = _options(request.sampling)
     options.check("sampling.")
     granted = grant(
@@ -163,6 +167,8 @@ def _prompt(request: pb.GenerateRequest) -> Prompt:
 def _conversation(conversation: pb.Conversation) -> Conversation:
     if not conversation.messages:
         raise invalid("conversation.messages", "is empty", code="empty_prompt")
+    if len(conversation.messages) > MESSAGES_MAX:
+        raise invalid("conversation.messages", f"has more than {MESSAGES_MAX} messages")
     for place, message in enumerate(conversation.messages):
         if message.role not in _ROLES:
             raise invalid(

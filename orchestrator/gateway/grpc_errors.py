@@ -37,6 +37,7 @@ from orchestrator.gateway.stall import ClientStalled
 log = logging.getLogger(__name__)
 
 NO_REQUEST = "-"  # in the log, of a call that concerns none
+DETAILS_CHARACTERS_MAX = 1000  # clients refuse a status that is too large, and see another
 FAREWELL_S = 1.0  # for a status that its client may never read
 Context = grpc.aio.ServicerContext[Any, Any]
 
@@ -61,7 +62,8 @@ async def errors_as_status(context: Context, request_id: str) -> AsyncIterator[N
     try:
         yield
     except GatewayError as error:
-        await context.abort(STATUS[type(error)], error.message, trailing_metadata(error))
+        details = error.message[:DETAILS_CHARACTERS_MAX]
+        await context.abort(STATUS[type(error)], details, trailing_metadata(error))
     except ClientStalled:
         # The status waits behind what the client does not read; we do not wait for both.
         with suppress(TimeoutError):

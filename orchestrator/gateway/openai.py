@@ -14,6 +14,8 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, WithJsonSche
 
 from orchestrator.gateway.ask import (
     LOGPROBS_MAX,
+    MESSAGES_MAX,
+    MODEL_CHARACTERS_MAX,
     SALT_CHARACTERS_MAX,
     TENANT_CHARACTERS_MAX,
     TOKENS_MAX,
@@ -105,7 +107,7 @@ class ChatMessage(_Strict):
 
 
 class _Common(_Strict):
-    model: str | None = None
+    model: str | None = Field(default=None, max_length=MODEL_CHARACTERS_MAX)
     max_tokens: int | None = None
     min_tokens: int = 0
     temperature: float = 1.0
@@ -181,7 +183,7 @@ class _Common(_Strict):
 class ChatCompletionBody(_Common):
     """POST /v1/chat/completions."""
 
-    messages: list[ChatMessage] = Field(min_length=1)
+    messages: list[ChatMessage] = Field(min_length=1, max_length=MESSAGES_MAX)
     max_completion_tokens: int | None = Field(default=None, ge=1, le=TOKENS_MAX)
     logprobs: bool = False
     top_logprobs: int | None = Field(default=None, ge=0, le=LOGPROBS_MAX)

@@ -18,6 +18,10 @@ STALL_S = 60.0
 Message = TypeVar("Message")
 
 
+class ClientStalled(Exception):
+    """The client reads no more."""
+
+
 class Writer(Generic[Message]):
     """Passes messages on, one at a time."""
 
@@ -33,14 +37,23 @@ class Writer(Generic[Message]):
         self._done += 1
 
     @asynccontextmanager
-    async def or_cancelled(self) -> AsyncIterator[None]:
-        """Cancels this task, while it is within, when a write stalls."""
-        working = asyncio.current_task()
-        assert working is not None
+    async def while_read(self) -> AsyncIterator[None]:
+        """Cancels what is within when a write stalls, and raises ClientStalled."""
+        patience = asyncio.timeout(None)
+
+        def end(stalled: asyncio.Task[None]) -> None:
+            if not stalled.cancelled():
+                patience.reschedule(0)
+
         watching = asyncio.create_task(self.stalled())
-        watching.add_done_callback(lambda ended: ended.cancelled() or working.cancel())
+        watching.add_done_callback(end)
         try:
-            yield
+            async with patience:
+                yield
+        except TimeoutError:
+            if patience.expired():
+                raise ClientStalled from None
+            raise
         finally:
             watching.cancel()
 

@@ -20,6 +20,7 @@ from orchestrator.gateway.ask import invalid
 # Compiling takes time that grows with it, on the gateway and on every replica.
 GRAMMAR_CHARACTERS_MAX = 65_536
 CHOICES_MAX = 1024
+PROBLEM_CHARACTERS_MAX = 500
 ANY_OBJECT = {"type": "object"}
 
 
@@ -68,6 +69,8 @@ def of_schema_text(text: str, param: str) -> str:
         schema = json.loads(_short(text, param))
     except ValueError as error:
         raise invalid(param, f"is not JSON: {error}") from error
+    except RecursionError as error:
+        raise invalid(param, "is nested too deeply") from error
     if not isinstance(schema, Mapping):
         raise invalid(param, f"must be {_SHAPES['json']}")
     return _of_schema(schema, param)
@@ -102,7 +105,10 @@ _SHAPES = {
 
 def _of_schema(schema: Mapping[str, Any], param: str) -> str:
     # In the order in which it was sent: that is the order of an object's properties.
-    text = _short(json.dumps(schema), param)
+    try:
+        text = _short(json.dumps(schema), param)
+    except RecursionError as error:
+        raise invalid(param, "is nested too deeply") from error
     return _checked(LLMatcher.grammar_from_json_schema(text), param)
 
 
@@ -115,5 +121,6 @@ def _short(text: str, param: str) -> str:
 def _checked(grammar: str, param: str) -> str:
     is_error, messages = LLMatcher.validate_grammar_with_warnings(grammar)
     if is_error:
-        raise invalid(param, f"cannot be followed: {' '.join(messages[0].split())}")
+        problem = " ".join(messages[0].split())  # it may quote all of the grammar
+        raise invalid(param, f"cannot be followed: {problem[:PROBLEM_CHARACTERS_MAX]}")
     return grammar
