@@ -30,6 +30,8 @@ COMMANDS = {
     "move": "orchestrator.live.commands.move:move",
     "rebalance": "orchestrator.live.commands.move:rebalance",
     "policy": "orchestrator.live.commands.policy:policy",
+    "keys": "orchestrator.live.commands.keys:keys",
+    "certs": "orchestrator.live.commands.certs:certs",
     "chat": "orchestrator.live.commands.chat:chat",
     "simulate": "orchestrator.sim.command:command",
     "swarm": "orchestrator.sim.swarm.command:command",

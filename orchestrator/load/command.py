@@ -10,6 +10,7 @@ from typing import Any
 
 import click
 
+from orchestrator.client_key import KEY_VARIABLE, client_key
 from orchestrator.load.plan import Plan, Prompts
 from orchestrator.load.plot import plot
 from orchestrator.load.record import write_record
@@ -27,7 +28,7 @@ from protos.trust import trusting
 
 POSITIVE = click.FloatRange(0, min_open=True)
 PATH = click.Path(path_type=Path)
-KEY = "OPENAI_API_KEY"
+KEY = "OPENAI_API_KEY"  # for servers that are not ours
 INTERRUPTED = 130
 LASTS = f"Default: {SECONDS:.0f} or {AFTERMATH_S:.0f} after the last spike; all of a trace."
 
@@ -77,7 +78,7 @@ LASTS = f"Default: {SECONDS:.0f} or {AFTERMATH_S:.0f} after the last spike; all 
     show_default=True,
     help="Another seed asks for what no cache has seen.",
 )
-@click.option("--key", metavar="env:NAME", help=f"Where the API key is; default: env:{KEY}.")
+@click.option("--key", metavar="env:NAME", help=f"Where the API key is; default: {KEY_VARIABLE}, else {KEY}.")
 @click.option(
     "--tls-ca",
     type=click.Path(path_type=Path, exists=True),
@@ -199,7 +200,7 @@ def form_of(api: str | None, prompts: str) -> Prompts:
 def secret_of(key: str | None) -> str:
     """The API key; empty where none is set. It is never an argument: those are seen by all."""
     if key is None:
-        return os.environ.get(KEY, "")
+        return client_key(os.environ) or os.environ.get(KEY, "")
     name = key.removeprefix("env:")
     if name == key or name not in os.environ:
         raise click.UsageError("--key names a variable that is set: --key env:NAME")

@@ -38,7 +38,7 @@ class RedisServer:
 
         Does no I/O: a server that is away shows at the first call.
         """
-        return cls(Redis.from_pool(_pool(url, config)))
+        return cls(Redis.from_pool(connection_pool(url, config)))
 
     async def close(self) -> None:
         await self._client.aclose()
@@ -74,7 +74,8 @@ def _failing_as_unavailable() -> Iterator[None]:
         raise RegistryUnavailable(f"the registry's server failed: {error}") from error
 
 
-def _pool(url: str, config: RegistryConfig) -> BlockingConnectionPool:
+def connection_pool(url: str, config: RegistryConfig) -> BlockingConnectionPool:
+    """Connections to the server, within the config's bounds; ValueError if `url` is none."""
     try:
         pool = BlockingConnectionPool.from_url(
             url,

@@ -27,6 +27,7 @@ PURE_PROTOS = (
     "protos.identity",
     "protos.moves",
 )
+OWN_KEY = ("orchestrator.client_key",)  # that a client of ours sends
 TRUST = ("protos.trust", "protos.certificates")  # of a client
 DECIDING = (
     "orchestrator.policy",
@@ -85,12 +86,12 @@ RULES = {
     ),
     # A client of any server: it knows nothing of how ours is made.
     "orchestrator.load": Rule(
-        (*PURE_PROTOS, *TRUST, "orchestrator.load", "orchestrator.workload"),
+        (*PURE_PROTOS, *TRUST, *OWN_KEY, "orchestrator.load", "orchestrator.workload"),
         IO_LIBRARIES | {"grpc"},
     ),
     # The two worlds: both see everything that decides, neither sees the other.
     "orchestrator.live": Rule(
-        ("protos", "replicas", "orchestrator.config", "orchestrator.live", *DECIDING),
+        ("protos", "replicas", "orchestrator.config", "orchestrator.live", *OWN_KEY, *DECIDING),
         frozenset({"redis"}),
     ),
     # Real clusters that a scenario is played on; scenarios and loads know nothing of them.
@@ -103,6 +104,7 @@ RULES = {
             "orchestrator.chaos",
             "orchestrator.load",
             "orchestrator.workload",
+            *OWN_KEY,
             *DECIDING,
         ),
         frozenset({"redis"}),

@@ -21,7 +21,14 @@ from pydantic import ValidationError
 
 from orchestrator.config import Deployment
 from orchestrator.gateway.token_bytes import UnsupportedTokenizer
-from orchestrator.live.commands.options import HEALTH_PORT, PORT, TLS, process_options, ui_option
+from orchestrator.live.commands.options import (
+    HEALTH_PORT,
+    KEYS_FILE,
+    PORT,
+    TLS,
+    process_options,
+    ui_option,
+)
 from orchestrator.live.control_plane import ControlPlaneServer
 from orchestrator.live.gateway import build_gateway
 from orchestrator.live.registry_url import connect_registry
@@ -49,6 +56,7 @@ Process = AbstractAsyncContextManager[tuple[str, Callable[[], None]]]
 
 @click.command()
 @process_options("drain_s", "model")
+@KEYS_FILE
 @TLS
 @click.option("--http-port", type=PORT, default=8000, show_default=True)
 @click.option("--grpc-port", type=PORT, default=8001, show_default=True)
