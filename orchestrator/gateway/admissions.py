@@ -15,6 +15,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from contextlib import suppress
+from itertools import islice
 
 from orchestrator.control.cluster import Cluster, Debit
 from orchestrator.control.seams import Clock
@@ -23,19 +24,24 @@ from orchestrator.gateway.dispatch_config import DispatchConfig
 from orchestrator.gateway.errors import GatewayError, NoReplica, Shed, Unservable
 from orchestrator.gateway.fleet import Fleet
 from orchestrator.gateway.journey import Journey
-from orchestrator.gateway.line import Line
+from orchestrator.gateway.line import Line, Ticket
 from orchestrator.gateway.locator import Locator
+from orchestrator.gateway.stretches import Stage, Stretch
 from orchestrator.gateway.totals import Totals
 from orchestrator.policy import admit as admission
 from orchestrator.policy.admit import AdmitReason, QueueState
 from orchestrator.policy.queue import Place
 from orchestrator.policy.route import Placement, Route
 from orchestrator.policy.scores import NS_PER_S
+from orchestrator.policy.stranded import blocks_stranded
 from orchestrator.policy.usage import predicted_block_ns, used_block_ns
 from orchestrator.policy.view import ClusterView, Subject
 from protos.messages import Request
 
 log = logging.getLogger(__name__)
+
+# Whoever asks for metrics waits for so many of the line to be tried on each replica.
+STRANDED_ASKED_MAX = 64
 
 
 class Admissions:
@@ -59,25 +65,30 @@ class Admissions:
         self._config = config
         self._choose = choose
         self._totals = totals
+        self._waiting: dict[Ticket, Journey] = {}
         fleet.on_change(self.line.wake)
 
     async def place(self, journey: Journey) -> Debit:
         """Wait for a place and be promised it. Raises when there will be none."""
         ticket, place = journey.ticket, self._place_of(journey)
+        waiting: Stretch | None = None
         try:
             while True:
                 await self._locate(journey)
+                waiting = waiting or self._stretch(journey, Stage.ADMIT)
                 ticket.changed.clear()
                 match self._admit(journey, place):
                     case admission.Admit(placement):
                         return self._promise(journey, place, placement)
                     case admission.Queue(reason, pushes_out):
+                        waiting.wait_for(reason.value)
                         if pushes_out:
                             self.line.push_out(place)
                         self._totals.queued[place.request_class, reason] += place not in self.line
                         self.line.join(place, ticket)
                         await self._wait(journey)
                     case admission.Shed(AdmitReason.NO_REPLICA) if self._may_hope(journey):
+                        waiting.wait_for(AdmitReason.NO_REPLICA.value)
                         self.line.step_aside(place, ticket)
                         await self._wait(journey)
                     case admission.Shed(reason, retry_after_s):
@@ -87,6 +98,13 @@ class Admissions:
                         raise never_fits(journey.subject)
         finally:
             self.line.leave(place)
+            if waiting is not None:
+                waiting.ended_ns = self._clock.now_ns()
+
+    def _stretch(self, journey: Journey, stage: Stage) -> Stretch:
+        """This stage of its record begins."""
+        record, choice = journey.course.record, journey.request.first_choice
+        return record.stretch(stage, choice, self._clock.now_ns())
 
     def _place_of(self, journey: Journey) -> Place:
         """Where it stands, whenever it has to. Who has begun has nothing to be late for."""
@@ -129,8 +147,11 @@ class Admissions:
         asked_ns = self._clock.now_ns()
         located_ns = journey.located_ns
         if located_ns is None or asked_ns - located_ns > self._config.hits_age_ns_max:
+            locating = self._stretch(journey, Stage.LOCATE)
             journey.hits = await self._locator.locate(journey.hashes)
-            journey.located_ns = self._clock.now_ns()
+            journey.located_ns = locating.ended_ns = self._clock.now_ns()
+            held = max(journey.hits.values(), default=0)
+            locating.detail = f"{held} of {len(journey.hashes)} blocks"
             journey.locating_ns += journey.located_ns - asked_ns
 
     def _may_hope(self, journey: Journey) -> bool:
@@ -173,9 +194,19 @@ class Admissions:
     async def _wait(self, journey: Journey) -> None:
         """Wait for one's turn until the cluster has changed or patience ends."""
         patience_ns = journey.patience_ends_ns - self._clock.now_ns()
-        with suppress(TimeoutError):
-            async with asyncio.timeout(max(0, patience_ns) / NS_PER_S):
-                await journey.ticket.changed.wait()
+        self._waiting[journey.ticket] = journey
+        try:
+            with suppress(TimeoutError):
+                async with asyncio.timeout(max(0, patience_ns) / NS_PER_S):
+                    await journey.ticket.changed.wait()
+        finally:
+            del self._waiting[journey.ticket]
+
+    def blocks_stranded(self) -> int:
+        """Blocks that are unused and of no use to those who wait, or to the first of them."""
+        first = islice(self._waiting.values(), STRANDED_ASKED_MAX)
+        waiting = [(journey.subject, journey.hits) for journey in first]
+        return blocks_stranded(self._fleet.view(), waiting, self._config.admit.route.scores)
 
     # ---- ends without an answer
 

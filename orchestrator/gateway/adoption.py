@@ -18,6 +18,7 @@ from orchestrator.gateway.fleet import Fleet
 from orchestrator.gateway.journey import Journey
 from orchestrator.gateway.record import Happening
 from orchestrator.gateway.search import Search
+from orchestrator.gateway.stretches import AttemptEnd
 from orchestrator.gateway.totals import AdoptionEnd, Totals
 from protos.messages import Delta, Handoff, ReplicaId
 
@@ -66,7 +67,7 @@ class Adoption:
         journey.sent_to, link = self._fleet.member(target), self._fleet.client(target)
         if link is None or journey.sent_to is None:
             raise ReplicaLost(LossReason.UNREACHABLE)
-        journey.attempts += 1
+        journey.set_off(target)
         asked_ns = self._clock.now_ns()
         source = link.adopt(
             journey.course.told.request,
@@ -82,6 +83,7 @@ class Adoption:
         return first, source
 
     def _failed(self, journey: Journey, target: ReplicaId, end: AdoptionEnd) -> None:
+        journey.depart(AttemptEnd.LOST if end is AdoptionEnd.LOST else AttemptEnd.REFUSED)
         self._totals.adoptions[end] += 1
         journey.note(Happening.ADOPTION_FAILED, target, end.value)
         log.warning(
@@ -101,7 +103,7 @@ class Adoption:
             journey.note(Happening.NOT_FOUND)
             return None
         journey.sent_to = found.member
-        journey.attempts += 1
+        journey.set_off(found.member.record.replica_id)
         self._totals.takeovers[AdoptionEnd.ADOPTED] += 1
         replica_id = found.member.record.replica_id
         journey.note(Happening.TAKEN_OVER, replica_id)

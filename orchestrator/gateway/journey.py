@@ -8,7 +8,7 @@ request's old place in the line. All journeys of one request share its Course.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TypeAlias
 
 from orchestrator.control.seams import LossReason
@@ -18,6 +18,7 @@ from orchestrator.gateway.errors import GatewayError
 from orchestrator.gateway.line import Ticket
 from orchestrator.gateway.record import Happening, Record
 from orchestrator.gateway.stream import FirstAnswer, Timing
+from orchestrator.gateway.stretches import Attempt, AttemptEnd
 from orchestrator.gateway.told import Told
 from orchestrator.policy.view import Subject
 from protos.hashing import BlockHash, block_hashes, reusable_blocks
@@ -67,6 +68,7 @@ class Journey:
     error: GatewayError | None = None  # of the last attempt
     tokens: int = 0  # delivered on it
     bill: Bill | None = None  # of the last placement, not settled yet
+    attempt: Attempt | None = None  # the last one, for the record
 
     @property
     def subject(self) -> Subject:
@@ -81,10 +83,30 @@ class Journey:
             request_class=request.request_class,
         )
 
+    def set_off(self, replica_id: ReplicaId) -> Request:
+        """A replica is about to be asked, for this."""
+        self.attempts += 1
+        record = self.course.record
+        self.attempt = record.attempt(self.request.first_choice, replica_id)
+        traceparent = record.traceparent(self.attempt)
+        return replace(self.request, traceparent=traceparent) if traceparent else self.request
+
+    def depart(self, end: AttemptEnd) -> None:
+        """The replica asked last is done with it, if it was not before."""
+        if self.attempt is not None:
+            self.attempt.close(end, self.course.record.clock.now_ns())
+
+    def hear(self, item: Delta | Handoff, choice: int) -> None:
+        """What the replica says of its own time."""
+        if self.attempt is not None and item.account is not None:
+            self.attempt.accounts[choice] = item.account
+
     def answered(self, first: Delta | Handoff, sent_ns: int, now_ns: int) -> None:
         """A replica answers. The first one that says something is what the client is told of."""
         assert self.sent_to is not None, "it came from somewhere"
         self.card = self.sent_to.record.card
+        if self.attempt is not None:
+            self.attempt.spoke_ns = now_ns
         if isinstance(first, Handoff):
             return
         self.course.record.answered(self.sent_to.record.replica_id, hit_tokens=first.hit_tokens)
@@ -98,6 +120,7 @@ class Journey:
                 locate_ns=self.locating_ns,
                 queue_ns=sent_ns - self.hashed_ns - self.locating_ns,
                 first_delta_ns=now_ns - sent_ns,
+                replica_queue_ns=0 if first.account is None else first.account.queue_ns,
             ),
         )
 

@@ -17,15 +17,17 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from enum import Enum
-from typing import Any
+from typing import Any, TypeVar
 
 from orchestrator.control.seams import Clock
+from orchestrator.gateway.stretches import Attempt, Stage, Stretch
 from orchestrator.policy.route import Offer, Placement, RouteConfig, offer
 from orchestrator.policy.scores import usable_hits
 from orchestrator.policy.view import ClusterView, Subject
 from protos.messages import ReplicaId, Request, RequestClass, RequestId
+from protos.trace import TraceContext
 
-EVENTS_MAX = 128  # of one request
+EVENTS_MAX = 128  # of one request; as many stages, and as many attempts
 
 
 class Happening(Enum):
@@ -104,6 +106,7 @@ class Happened:
 
 
 Event = Placed | Happened
+Entry = TypeVar("Entry")
 
 
 @dataclass(slots=True)
@@ -115,6 +118,8 @@ class Record:
     request_class: RequestClass
     tenant: str
     began_ns: int
+    trace: TraceContext | None = None  # its own span
+    trace_parent: str | None = None  # its client's
     prompt_tokens: int = 0
     choices: int = 1
     replica_id: ReplicaId | None = None  # the last one that has answered
@@ -124,6 +129,8 @@ class Record:
     ended_ns: int | None = None
     outcome: str | None = None
     events: list[Event] = field(default_factory=list)
+    stretches: list[Stretch] = field(default_factory=list)
+    attempts: list[Attempt] = field(default_factory=list)
     left_out: int = 0
 
     @property
@@ -135,16 +142,39 @@ class Record:
     def prepared(self, request: Request) -> None:
         """Its tokens are known."""
         self.prompt_tokens, self.choices = len(request.prompt), request.choices
+        now_ns = self.clock.now_ns()
+        if now_ns > self.began_ns:
+            self.stretch(Stage.PREPARE, 0, self.began_ns).ended_ns = now_ns
+
+    def stretch(self, stage: Stage, choice: int, began_ns: int, detail: str = "") -> Stretch:
+        """A stage has begun; whoever opens it closes it."""
+        stretch = Stretch(stage, choice, began_ns, detail=detail)
+        self._keep(self.stretches, stretch)
+        return stretch
+
+    def attempt(self, choice: int, replica_id: ReplicaId) -> Attempt:
+        """A replica is asked to run this choice, or all from it on."""
+        attempt = Attempt(len(self.attempts), choice, replica_id, self.clock.now_ns())
+        self._keep(self.attempts, attempt)
+        return attempt
+
+    def traceparent(self, attempt: Attempt) -> str:
+        """What the spans of this attempt belong to; empty where nobody traces it."""
+        return "" if self.trace is None else self.trace_of(attempt, self.trace).traceparent
+
+    def trace_of(self, attempt: Attempt, trace: TraceContext) -> TraceContext:
+        """The span of this attempt, below its request's."""
+        return trace.child("attempt", attempt.number)
 
     def placed(self, choice: int, look: Look) -> None:
         """A look at the cluster gave this choice, or all, a place."""
-        self._add(Placed(self.clock.now_ns(), choice, look))
+        self._keep(self.events, Placed(self.clock.now_ns(), choice, look))
 
     def note(
         self, choice: int, what: Happening, replica_id: ReplicaId | None = None, detail: str = ""
     ) -> None:
         """Something happened to this choice, or to all from it on."""
-        self._add(Happened(self.clock.now_ns(), choice, what, replica_id, detail))
+        self._keep(self.events, Happened(self.clock.now_ns(), choice, what, replica_id, detail))
 
     def answered(self, replica_id: ReplicaId, *, hit_tokens: int) -> None:
         """A replica has said its first word."""
@@ -166,9 +196,9 @@ class Record:
             "events_left_out": self.left_out,
         }
 
-    def _add(self, event: Event) -> None:
-        if len(self.events) < EVENTS_MAX:
-            self.events.append(event)
+    def _keep(self, entries: list[Entry], entry: Entry) -> None:
+        if len(entries) < EVENTS_MAX:
+            entries.append(entry)
         else:
             self.left_out += 1
 

@@ -39,6 +39,7 @@ from orchestrator.gateway.journey import (
 from orchestrator.gateway.line import Ticket
 from orchestrator.gateway.merge import Branch, Source
 from orchestrator.gateway.record import Happening, Record
+from orchestrator.gateway.stretches import AttemptEnd, Stage
 from orchestrator.gateway.told import Told, choices_of
 from orchestrator.gateway.totals import HandoffKind, Totals
 from protos.messages import Delta, Handoff, ModelCard, ReplicaId, Request
@@ -77,14 +78,17 @@ class Travel:
         record = record or self._decisions.begin(request)
         record.prepared(request)
         arrived_ns = self._clock.now_ns()
+        hashing = record.stretch(Stage.HASH, request.first_choice, arrived_ns)
         hashes = prefix_hashes(request, card)
+        hashed_ns = hashing.ended_ns = self._clock.now_ns()
+        hashing.detail = f"{len(hashes)} blocks"
         return Journey(
             course=Course(Told(request), record, deadline_ns),
             request=request,
             card=card,
             ticket=self._admissions.line.arrive(),
             arrived_ns=arrived_ns,
-            hashed_ns=self._clock.now_ns(),
+            hashed_ns=hashed_ns,
             patience_ends_ns=self._patience_ends(request, arrived_ns, deadline_ns),
             hashes=hashes,
         )
@@ -136,8 +140,10 @@ class Travel:
                     item = await anext(source, None)
             return
         except ReplicaLost as lost:
+            journey.depart(AttemptEnd.LOST)
             rests = self._go_on(journey, here, lost.reason)
         finally:
+            journey.depart(AttemptEnd.LEFT)
             self._admissions.settle(journey, tokens=journey.tokens)
         for rest in rests:
             yield Branch(self.follow(rest))
@@ -170,24 +176,26 @@ class Travel:
                 return await self._submit(journey, debit)
             except ReplicaRefused as refused:
                 reason = refused.refusal.reason.value
+                journey.depart(AttemptEnd.REFUSED)
                 journey.note(Happening.REFUSED, debit.replica_id, reason)
                 self._turn_back(journey, debit.replica_id, refusals.refused(refused.refusal))
             except ReplicaLost as lost:
                 reason = lost.reason.value
+                journey.depart(AttemptEnd.LOST)
                 journey.note(Happening.LOST, debit.replica_id, reason)
                 journey.suffer(lost.reason, losses_max=self._config.losses_max)
                 self._turn_back(journey, debit.replica_id, refusals.lost())
 
     async def _submit(self, journey: Journey, debit: Debit) -> Answer:
         """Send the request where it was promised a place; the promise ends with its answer."""
-        journey.attempts += 1
+        request = journey.set_off(debit.replica_id)
         sent_ns = self._clock.now_ns()
         try:
             journey.sent_to = self._fleet.member(debit.replica_id)
             client = self._fleet.client(debit.replica_id)
             if client is None or journey.sent_to is None:
                 raise ReplicaLost(LossReason.UNREACHABLE)
-            source = client.submit(journey.request)
+            source = client.submit(request)
             first = await anext(source, None)
             if first is None:
                 raise ReplicaLost
@@ -195,7 +203,15 @@ class Travel:
             self._cluster.release(debit)
             self._admissions.line.wake()
         journey.answered(first, sent_ns, self._clock.now_ns())
+        self._compare_hits(journey, first)
         return first, source
+
+    def _compare_hits(self, journey: Journey, first: Delta | Handoff) -> None:
+        """What the registry said that the replica had, and what it had."""
+        if isinstance(first, Delta) and journey.bill is not None:
+            told, found = journey.bill.hit_blocks, first.hit_tokens // journey.card.block_size
+            self._totals.registry_hit_blocks += told
+            self._totals.registry_false_hit_blocks += max(0, told - found)
 
     # ---- turns of the way
 
@@ -213,6 +229,7 @@ class Travel:
     def _turn_elsewhere(self, journey: Journey, handoff: Handoff) -> None:
         """The whole journey was given away before anything was said."""
         giver = self._given_away(journey, handoff)
+        journey.depart(_end_of(handoff))
         # Each replica may do so once for nothing; after that it is one that fails.
         journey.setbacks += giver in journey.avoided
         if journey.setbacks >= self._config.attempts_max:
@@ -230,8 +247,11 @@ class Travel:
         journey.course.told.add(delta)
         journey.tokens += len(delta.tokens)
         journey.course.record.completion_tokens += len(delta.tokens)
+        journey.hear(delta, delta.choice)
         if delta.finish is not None and delta.choice in here:
             here.remove(delta.choice)
+            if not here:
+                journey.depart(AttemptEnd.FINISHED)
 
     def _part(self, journey: Journey, handoff: Handoff, here: list[int]) -> list[Journey]:
         """Choices leave the replica: a journey for each of them, the others stay."""
@@ -241,6 +261,8 @@ class Travel:
             return []
         here[:] = [choice for choice in here if choice not in leaving]
         giver = self._given_away(journey, handoff)
+        if not here:
+            journey.depart(_end_of(handoff))
         told = journey.course.told
         rests = [
             self.set_out_again(journey, told.rest(choice), avoided=frozenset({giver}))
@@ -255,6 +277,7 @@ class Travel:
         assert journey.sent_to is not None, "given away by somebody"
         giver = journey.sent_to.record.replica_id
         is_move = handoff.target is not None
+        journey.hear(handoff, handoff.choice)
         self._totals.handoffs[HandoffKind.MOVED if is_move else HandoffKind.HANDED_BACK] += 1
         journey.course.record.note(
             handoff.choice,
@@ -291,3 +314,7 @@ class Travel:
         for first in rests[:1]:
             first.followers = rests[1:]
         return rests[:1]
+
+
+def _end_of(handoff: Handoff) -> AttemptEnd:
+    return AttemptEnd.HANDED_BACK if handoff.target is None else AttemptEnd.MOVED
