@@ -28,8 +28,8 @@ class ClassMetrics:
         "time_per_output_token_seconds": "Mean time for each token after the first, by choice",
         "inter_token_latency_seconds": "Time since the token before",
         "e2e_request_latency_seconds": "Arrival to the end of an answer that came to its end",
-        "request_queue_time_seconds": "Waiting for a place on a replica",
-        "request_prefill_time_seconds": "From the submission that succeeded to the first token",
+        "request_queue_time_seconds": "Waiting in the gateway's line and then in the replica's",
+        "request_prefill_time_seconds": "From then on to the first token",
         "request_decode_time_seconds": "First token to last, by choice",
     }
 
@@ -61,8 +61,8 @@ class ClassMetrics:
     def started(self, timing: Timing, *, ttft_ns: int, prompt_tokens: int) -> None:
         """The first token is here."""
         self._ttft.observe(ttft_ns)
-        self._queue.observe(timing.queue_ns)
-        self._prefill.observe(timing.first_delta_ns)
+        self._queue.observe(timing.queue_ns + timing.replica_queue_ns)
+        self._prefill.observe(timing.first_delta_ns - timing.replica_queue_ns)
         self.prompt_tokens += prompt_tokens
 
     def tokens_came(self, count: int, *, since_ns: int | None, now_ns: int) -> None:

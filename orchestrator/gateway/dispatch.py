@@ -135,6 +135,10 @@ class Dispatch:
         """The total blocks of each live replica that takes work."""
         return tuple(replica.blocks_total for replica in self._fleet.view().accepting)
 
+    def blocks_stranded(self) -> int:
+        """Unused blocks that are of no use to who waits."""
+        return self._admissions.blocks_stranded()
+
     @property
     def waiting(self) -> int:
         """Requests in the line."""

@@ -45,6 +45,21 @@ class DispatchCollector(Collector):
             totals.registry_missed,
         )
         yield CounterMetricFamily(
+            f"{PREFIX}registry_hit_blocks",
+            "Blocks that the registry said the chosen replica had",
+            totals.registry_hit_blocks,
+        )
+        yield CounterMetricFamily(
+            f"{PREFIX}registry_false_hit_blocks",
+            "Of those, what it did not have",
+            totals.registry_false_hit_blocks,
+        )
+        yield GaugeMetricFamily(
+            f"{PREFIX}cluster_blocks_stranded",
+            "KV blocks that are unused and of no use to who waits",
+            self._dispatch.blocks_stranded(),
+        )
+        yield CounterMetricFamily(
             f"{PREFIX}streams_lost", "Streams cut by a lost replica", totals.streams_lost
         )
         yield _by_reason(

@@ -13,9 +13,10 @@ from collections.abc import Callable, Iterable, Mapping
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 
+from orchestrator.control.cluster import Cluster
+from orchestrator.control.seams import Clock
 from orchestrator.gateway.histogram import NS_PER_S
 from orchestrator.gateway.metrics import PREFIX
-from orchestrator.policy.view import ClusterView
 from protos.messages import Snapshot
 
 Reading = tuple[str, Callable[[Snapshot], float]]
@@ -60,15 +61,13 @@ MOVED: Mapping[str, Callable[[Snapshot], int]] = {
 class FleetCollector(Collector):
     """Of one gateway: what its replicas say, and what it has promised to them."""
 
-    def __init__(
-        self, view: Callable[[], ClusterView], reports: Callable[[], Iterable[Snapshot]]
-    ) -> None:
-        self._view = view
-        self._reports = reports
+    def __init__(self, cluster: Cluster, clock: Clock) -> None:
+        self._cluster = cluster
+        self._clock = clock
 
     def collect(self) -> Iterable[Metric]:
         """One sample for each replica and metric, as it is now."""
-        reports = tuple(self._reports())
+        reports = self._cluster.reports()
         for name, (help_text, read) in GAUGES.items():
             gauge = _gauge(name, help_text)
             for report in reports:
@@ -88,13 +87,22 @@ class FleetCollector(Collector):
                 moved.add_metric([report.replica_id, direction], count(report))
         yield blocks
         yield moved
+        yield GaugeMetricFamily(
+            f"{PREFIX}registry_staleness_seconds",
+            "For how long the registry has not known the oldest change to any cache",
+            max((report.registry_behind_ns for report in reports), default=0) / NS_PER_S,
+        )
         yield from self._as_seen_here()
 
     def _as_seen_here(self) -> Iterable[Metric]:
+        replicas = self._cluster.view(self._clock.now_ns()).replicas
+        accepting = {replica.replica_id for replica in replicas if replica.accepts}
         up = _gauge("replica_up", "Whether this gateway sends requests to the replica")
+        for member in self._cluster.members():
+            replica_id = member.record.replica_id
+            up.add_metric([replica_id], replica_id in accepting)
         promised = _gauge("kv_blocks_promised", "KV blocks of placements that no report shows")
-        for replica in self._view().replicas:
-            up.add_metric([replica.replica_id], replica.accepts)
+        for replica in replicas:
             promised.add_metric([replica.replica_id], replica.blocks_promised)
         yield up
         yield promised

@@ -22,13 +22,13 @@ from orchestrator.policy.queue import Place, QueueConfig, WaitingQueue
 from protos.messages import RequestClass
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, eq=False)
 class Ticket:
     """By which who waits is called. Choices that go on separately share a number."""
 
     number: int
     choice: int = 0
-    changed: asyncio.Event = field(default_factory=asyncio.Event, compare=False)
+    changed: asyncio.Event = field(default_factory=asyncio.Event)
     is_pushed_out: bool = False  # it had to give way to a better class
 
 

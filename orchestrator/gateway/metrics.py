@@ -35,7 +35,7 @@ OK = "ok"
 # From the start on, so that the first failure is a rise and not a first sight.
 _OUTCOMES = (OK, "client_gone", "failed")
 _STAGE_S = (0.0001, 0.001, 0.005, 0.01, 0.05, 0.1, 0.5, 1, 5, 10, 30)
-_STAGES = ("prepare", "hash", "locate", "queue", "first_delta")
+_STAGES = ("prepare", "hash", "locate", "queue", "replica_queue", "first_delta")
 
 
 class GatewayMetrics(Collector):
@@ -72,7 +72,8 @@ class GatewayMetrics(Collector):
         self._stages["hash"].observe(timing.hash_ns)
         self._stages["locate"].observe(timing.locate_ns)
         self._stages["queue"].observe(timing.queue_ns)
-        self._stages["first_delta"].observe(timing.first_delta_ns)
+        self._stages["replica_queue"].observe(timing.replica_queue_ns)
+        self._stages["first_delta"].observe(timing.first_delta_ns - timing.replica_queue_ns)
         self._hit_tokens += hit_tokens
         self._attempts += attempts
 

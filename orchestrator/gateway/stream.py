@@ -20,12 +20,13 @@ from protos.messages import Delta, ReplicaId, Request
 
 @dataclass(frozen=True, slots=True)
 class Timing:
-    """Where the time to the first token went. All in ns; they do not overlap."""
+    """Where the time to the first token went. All in ns; but for the last they do not overlap."""
 
     hash_ns: int  # naming the prompt's blocks
     locate_ns: int  # asking the registry who holds them
     queue_ns: int  # waiting in the gateway for room, failed attempts included
     first_delta_ns: int  # from the submission that succeeded to its first delta
+    replica_queue_ns: int = 0  # of which it waited at the replica
 
 
 @dataclass(frozen=True, slots=True)

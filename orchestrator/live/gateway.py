@@ -74,7 +74,7 @@ def build_gateway(deployment: Deployment) -> LiveGateway:
     fleet = Fleet(registry, connect, cluster, clock, FleetConfig(), own_model)
     dispatch = Dispatch(fleet, cluster, registry, clock, DispatchConfig())
     metrics = GatewayMetrics()
-    metrics.registry.register(FleetCollector(fleet.view, cluster.reports))
+    metrics.registry.register(FleetCollector(cluster, clock))
     doorkeeper = Doorkeeper(deployment, clock, metrics)
     server = GatewayServer(
         Gateway(dispatch, tokenizer, clock=clock, metrics=metrics),

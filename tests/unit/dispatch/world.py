@@ -11,7 +11,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Mapping, Sequence
 from contextlib import aclosing, asynccontextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from orchestrator.control.cluster import Cluster, ClusterConfig
 from orchestrator.control.seams import LossReason, ReplicaLost, ReplicaRefused
@@ -65,6 +65,7 @@ class Answer:
     ends_before: int | None = None  # the token index at which the stream just stops
     first_after_s: float = 0.01
     leaves: tuple[Leave, ...] = ()
+    hit_tokens: int = 0
 
 
 WELL = Answer()
@@ -196,7 +197,8 @@ class ScriptedReplica:
                     if next_index[choice] == request.sampling.tokens_max:
                         del next_index[choice]
                     if index != answer.skipped:
-                        yield delta(request, index, choice)
+                        said = delta(request, index, choice)
+                        yield replace(said, hit_tokens=answer.hit_tokens)
                 await asyncio.sleep(0.01)
         finally:
             del self._blocks[run]

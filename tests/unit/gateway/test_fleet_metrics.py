@@ -4,14 +4,15 @@ from dataclasses import replace
 
 from prometheus_client import CollectorRegistry
 
+from orchestrator.control.cluster import Cluster, ClusterConfig
 from orchestrator.gateway.fleet_metrics import FleetCollector
-from orchestrator.policy.view import ClusterView
-from protos.messages import EngineCounters, ReplicaId, Snapshot
-from tests.unit.control.reports import report
-from tests.unit.policy.views import cluster, idle
+from orchestrator.policy.route import RouteConfig, RouteReason, place
+from protos.messages import EngineCounters, Snapshot
+from tests.unit.control.reports import A, B, member, report
+from tests.unit.policy.views import idle, subject
 
 BUSY = replace(
-    report(ReplicaId("a")),
+    report(A),
     blocks_total=10,
     blocks_free=1,
     blocks_cached=2,
@@ -28,23 +29,41 @@ BUSY = replace(
 )
 
 
+NOW_NS = 5
+
+
+class StandingClock:
+    def now_ns(self) -> int:
+        return NOW_NS
+
+    async def sleep(self, duration_s: float) -> None:
+        raise AssertionError("nobody waits")
+
+
 class Shown:
-    """What one gateway sees, and what it makes of it."""
+    """A cluster of replicas a and b as one gateway sees it, and what it makes of it."""
 
     def __init__(self) -> None:
-        self.view: ClusterView = cluster()
-        self.reports: tuple[Snapshot, ...] = ()
+        self.cluster = Cluster(ClusterConfig())
+        self.cluster.observe_members([member(A), member(B)])
         self._registry = CollectorRegistry()
-        self._registry.register(FleetCollector(lambda: self.view, lambda: self.reports))
+        self._registry.register(FleetCollector(self.cluster, StandingClock()))
+
+    def hear(self, *reports: Snapshot) -> None:
+        for each in reports:
+            self.cluster.observe_report(each, NOW_NS)
+
+    def total(self, name: str) -> float | None:
+        return self._registry.get_sample_value(f"blockyard_{name}")
 
     def value(self, name: str, **labels: str) -> float | None:
-        return self._registry.get_sample_value(f"blockyard_{name}", {"replica": "a"} | labels)
+        return self._registry.get_sample_value(f"blockyard_{name}", {"replica": A} | labels)
 
 
 def test_each_replica_is_shown_as_it_reports_now() -> None:
     shown = Shown()
     assert shown.value("num_requests_running") is None
-    shown.reports = (BUSY,)
+    shown.hear(BUSY)
     assert shown.value("num_requests_running") == 5
     assert shown.value("num_requests_waiting") == 6
     assert shown.value("kv_cache_usage_perc") == 0.7
@@ -59,7 +78,7 @@ def test_each_replica_is_shown_as_it_reports_now() -> None:
 
 def test_the_states_of_blocks_add_up_to_all_blocks() -> None:
     shown = Shown()
-    shown.reports = (BUSY,)
+    shown.hear(BUSY)
     states = {
         state: shown.value("kv_blocks", state=state)
         for state in ("free", "cached", "shared", "private")
@@ -69,7 +88,24 @@ def test_the_states_of_blocks_add_up_to_all_blocks() -> None:
 
 def test_a_replica_is_up_where_this_gateway_sends_requests_to_it() -> None:
     shown = Shown()
-    shown.view = cluster(replace(idle("a"), blocks_promised=4), replace(idle("b"), draining=True))
-    assert shown.value("replica_up") == 1
-    assert shown.value("replica_up", replica="b") == 0
-    assert shown.value("kv_blocks_promised") == 4
+    shown.hear(replace(BUSY, draining=True))
+    assert shown.value("replica_up") == 0
+    assert shown.value("replica_up", replica=B) == 0, "listed, and not heard"
+    shown.hear(report(B))
+    assert shown.value("replica_up", replica=B) == 1
+
+
+def test_what_is_promised_to_a_replica_is_shown_until_it_is_released() -> None:
+    shown = Shown()
+    shown.hear(report(A))
+    placement = place(idle(A), 0, subject(), RouteReason.LOAD, RouteConfig())
+    debit = shown.cluster.charge(placement, NOW_NS)
+    assert shown.value("kv_blocks_promised") == placement.blocks > 0
+    shown.cluster.release(debit)
+    assert shown.value("kv_blocks_promised") == 0
+
+
+def test_the_registry_is_as_stale_as_it_is_for_the_replica_that_waits_longest() -> None:
+    shown = Shown()
+    shown.hear(replace(report(A), registry_behind_ns=2_000_000_000), report(B))
+    assert shown.total("registry_staleness_seconds") == 2.0

@@ -5,7 +5,13 @@ from orchestrator.gateway.stream import Timing
 from protos.messages import RequestClass
 
 SECOND = 1_000_000_000
-TIMING = Timing(hash_ns=1, locate_ns=2, queue_ns=SECOND, first_delta_ns=SECOND // 2)
+TIMING = Timing(
+    hash_ns=1,
+    locate_ns=2,
+    queue_ns=SECOND,
+    first_delta_ns=SECOND,
+    replica_queue_ns=SECOND // 4,
+)
 AGENT = RequestClass.AGENT
 
 
@@ -39,13 +45,15 @@ def test_a_request_is_counted_from_its_first_token_to_its_outcome() -> None:
     )
     assert of_agents(metrics, "inter_token_latency_seconds_sum") == 0.25
     assert of_agents(metrics, "inter_token_latency_seconds_count") == 1, "the first has none before"
-    assert of_agents(metrics, "request_queue_time_seconds_sum") == 1.0
-    assert of_agents(metrics, "request_prefill_time_seconds_sum") == 0.5
+    assert of_agents(metrics, "request_queue_time_seconds_sum") == 1.25
+    assert of_agents(metrics, "request_prefill_time_seconds_sum") == 0.75
     assert of_agents(metrics, "request_decode_time_seconds_sum") == 1.0
     assert of_agents(metrics, "e2e_request_latency_seconds_sum") == 3.0
     assert of_agents(metrics, "prompt_tokens_total") == 40
     assert of_agents(metrics, "generation_tokens_total") == 12
     assert value(metrics, "request_stage_seconds_sum", stage="queue") == 1.0
+    assert value(metrics, "request_stage_seconds_sum", stage="replica_queue") == 0.25
+    assert value(metrics, "request_stage_seconds_sum", stage="first_delta") == 0.75
     assert value(metrics, "prefix_cache_queries_total") == 40
     assert value(metrics, "prefix_cache_hits_total") == 32
     assert value(metrics, "request_attempts_total") == 2
