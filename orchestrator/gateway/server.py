@@ -10,9 +10,6 @@ from __future__ import annotations
 import asyncio
 import logging
 import math
-import socket
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 
 import grpc
@@ -23,6 +20,7 @@ from grpc_reflection.v1alpha import reflection
 
 from orchestrator.gateway.body import BODY_BYTES_MAX
 from orchestrator.gateway.door_tls import DoorTls
+from orchestrator.gateway.embedded_server import EmbeddedServer, listen
 from orchestrator.gateway.grpc import InferenceService
 from orchestrator.gateway.grpc_keys import CheckKeys
 from orchestrator.gateway.health import HealthService
@@ -85,12 +83,12 @@ class GatewayServer:
         self._grpc_port = grpc_port
         self._grpc = _grpc_server(gateway, keys)
         self._tls = tls
-        self._http = _HttpServer(_http_config(self.app, http_limits or HttpLimits(), tls))
+        self._http = EmbeddedServer(_http_config(self.app, http_limits or HttpLimits(), tls))
         self._http_serving: asyncio.Task[None] | None = None
 
     async def start(self) -> BoundPorts:
         """Both doors accept when this returns. Raises CannotListen, and then none does."""
-        listener = _listen(self._host, self._http_port)
+        listener = listen(self._host, self._http_port, backlog=LISTEN_BACKLOG)
         try:
             grpc_port = _bind_grpc(self._grpc, self._host, self._grpc_port, self._tls)
         except CannotListen:
@@ -119,24 +117,6 @@ class GatewayServer:
             await self._http_serving
 
 
-class _HttpServer(uvicorn.Server):
-    """Says when it has started or failed to, and leaves the process's signals alone."""
-
-    def __init__(self, config: uvicorn.Config) -> None:
-        super().__init__(config)
-        self.has_started = asyncio.Event()
-
-    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
-        try:
-            await super().startup(sockets)
-        finally:
-            self.has_started.set()
-
-    @contextmanager
-    def capture_signals(self) -> Iterator[None]:
-        yield
-
-
 def _http_config(app: FastAPI, limits: HttpLimits, tls: DoorTls | None) -> uvicorn.Config:
     return uvicorn.Config(
         app,
@@ -152,20 +132,6 @@ def _http_config(app: FastAPI, limits: HttpLimits, tls: DoorTls | None) -> uvico
         backlog=LISTEN_BACKLOG,
         ssl_context_factory=None if tls is None else lambda _config, _default: tls.http_context(),
     )
-
-
-def _listen(host: str, port: int) -> socket.socket:
-    family = socket.AF_INET6 if ":" in host else socket.AF_INET
-    listener = socket.socket(family)
-    listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-    try:
-        listener.bind((host, port))
-        listener.listen(LISTEN_BACKLOG)
-    except OSError as error:
-        listener.close()
-        address = host_port(host, port)
-        raise CannotListen(f"cannot listen on {address} for HTTP: {error.strerror}") from error
-    return listener
 
 
 def _grpc_server(gateway: Gateway, keys: Keys) -> grpc.aio.Server:
