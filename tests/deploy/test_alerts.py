@@ -16,6 +16,7 @@ from tests.deploy.monitoring import (
     MONITORING,
     alerts,
     names_without_braces,
+    panels,
     recorded,
     rule_expressions,
     rules,
@@ -42,6 +43,11 @@ MUTANTS = [
     ("BlockyardPrefixesCold", "0.5 *", "0.01 *"),
     ("BlockyardRegistryMissing", "0.05", "0.005"),
     ("BlockyardRegistryWrong", "> 0.1", "> 0.5"),
+    ("BlockyardRegistryBehind", "max by", "min by"),
+    ("BlockyardNobodyLeads", "max(", "min("),
+    ("BlockyardMovesFail", "declined|lost|late", "declined|lost"),
+    ("BlockyardKeysFileWrong", "min(", "max("),
+    ("BlockyardStrangersKnock", "> 1", "> 0"),
 ]
 
 
@@ -148,3 +154,21 @@ def test_every_command_of_the_runbook_is_a_command() -> None:
 def test_every_path_of_the_runbook_exists() -> None:
     named = set(re.findall(r"\b(deploy/[\w./-]*\w)", RUNBOOK.read_text()))
     assert {name for name in named if not (ROOT / name).exists()} == set()
+
+
+def test_every_chart_and_every_cause_that_the_runbook_names_is_there() -> None:
+    text = " ".join(RUNBOOK.read_text().split())
+    named = set(re.findall(r"\*([^*]+\?)\*", text))
+    assert named
+    assert named - {panel["title"] for _, panel in panels()} == set()
+    causes = {rule["labels"]["cause"] for group in rules()["groups"] for rule in causes_of(group)}
+    assert {cause for cause in causes if f"| {cause} |" not in text} == set()
+
+
+def causes_of(group: dict[str, Any]) -> list[dict[str, Any]]:
+    return [rule for rule in group["rules"] if "cause" in rule.get("labels", ())]
+
+
+def test_every_section_that_the_runbook_points_to_is_there() -> None:
+    for page, anchor in re.findall(r"\]\(([\w.]*)#([\w-]+)\)", RUNBOOK.read_text()):
+        assert anchor in anchors_of(DEPLOY / page if page else RUNBOOK), anchor
