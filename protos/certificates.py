@@ -72,6 +72,7 @@ class CertificateFolder:
         """
         self.path = folder
         self._authority = authority
+        self._complaint = ""
         self._seen = self._good = Certificates.read(folder, authority)
         try:
             self._seen.check()
@@ -82,14 +83,15 @@ class CertificateFolder:
         """Read at every call: three small files beside the handshake that asks for them."""
         try:
             now = Certificates.read(self.path, self._authority)
-            if now == self._seen:
-                return self._good
-            self._seen = now
-            now.check()
-            self._good = now
-            log.info("the certificate in %s is another one now", self.path)
+            if now != self._seen:
+                self._seen = now
+                now.check()
+                self._good, self._complaint = now, ""
+                log.info("the certificate in %s is another one now", self.path)
         except BadCertificates as error:
-            log.warning("kept the last certificate of %s: %s", self.path, error)
+            if str(error) != self._complaint:
+                log.warning("kept the last certificate of %s: %s", self.path, error)
+            self._complaint = str(error)
         return self._good
 
     def server_credentials(self) -> grpc.ServerCredentials:

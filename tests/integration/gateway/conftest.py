@@ -13,6 +13,7 @@ import pytest
 
 from orchestrator.control.cluster import Cluster, ClusterConfig
 from orchestrator.gateway.dispatch import Dispatch, DispatchConfig
+from orchestrator.gateway.door_tls import DoorTls
 from orchestrator.gateway.fleet import Fleet, FleetConfig
 from orchestrator.gateway.http_protocol import HttpLimits
 from orchestrator.gateway.keyring import Keys
@@ -73,6 +74,7 @@ async def serving(
     registry: MemoryRegistry,
     keys: Keys | None = None,
     http_limits: HttpLimits | None = None,
+    tls: DoorTls | None = None,
 ) -> AsyncIterator[Served]:
     clock = OsClock()
     cluster = Cluster(ClusterConfig())
@@ -81,7 +83,7 @@ async def serving(
     dispatch = Dispatch(fleet, cluster, registry, clock, config)
     gateway = Gateway(dispatch, byte_tokenizer(folder), clock=clock, metrics=GatewayMetrics())
     server = GatewayServer(
-        gateway, keys=keys, http_limits=http_limits, http_port=0, grpc_port=0
+        gateway, keys=keys, http_limits=http_limits, http_port=0, grpc_port=0, tls=tls
     )
     await fleet.start()
     ports = await server.start()
