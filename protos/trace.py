@@ -17,6 +17,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from hashlib import blake2b
 
+TRACEPARENT = "traceparent"  # the header, and the key of gRPC metadata
 _TRACEPARENT = re.compile(r"([0-9a-f]{2})-([0-9a-f]{32})-([0-9a-f]{16})-([0-9a-f]{2})(-.*)?")
 _SAMPLED = 1  # the only flag of version 00 that matters here
 _TRACE_ID_BYTES = 16
@@ -65,6 +66,32 @@ Export = Callable[[Sequence[Span]], None]
 
 def no_export(_spans: Sequence[Span]) -> None:
     """Where nobody wants to see them."""
+
+
+def sample_nothing(_trace_id: str) -> bool:
+    """Whether to begin a trace, where nobody wants to see one."""
+    return False
+
+
+@dataclass(frozen=True, slots=True)
+class Tracing:
+    """Where a process tells its spans, and which traces it begins itself."""
+
+    export: Export = no_export
+    samples: Callable[[str], bool] = sample_nothing
+
+    def begin(self, client: TraceContext | None, seed: bytes) -> TraceContext | None:
+        """What a request's spans belong to: its client's trace, or one of its own, or none.
+
+        The seed is this request's alone.
+        """
+        if client is not None:
+            return client.child("request", seed)
+        made = new_trace(seed)
+        return made if self.samples(made.trace_id) else None
+
+
+UNTRACED = Tracing()
 
 
 def parse_traceparent(word: str) -> TraceContext | None:

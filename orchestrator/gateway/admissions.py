@@ -120,7 +120,8 @@ class Admissions:
     def _promise(self, journey: Journey, place: Place, placement: Placement) -> Debit:
         """Charge the replica's blocks, and its tenant."""
         self._totals.placed[placement.reason] += 1
-        log.debug("%s: %s", journey.request.request_id, placement)
+        if log.isEnabledFor(logging.DEBUG):
+            log.debug("%s", placement, extra=journey.course.record.log_fields())
         self.settle(journey, tokens=0)  # an attempt before this one came to nothing
         scores = self._config.admit.route.scores
         charged = predicted_block_ns(self._fleet.view(), placement, scores)

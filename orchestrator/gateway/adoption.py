@@ -87,11 +87,11 @@ class Adoption:
         self._totals.adoptions[end] += 1
         journey.note(Happening.ADOPTION_FAILED, target, end.value)
         log.warning(
-            "%s: choice %d was moved to replica %s and is not there (%s); it goes on elsewhere",
-            journey.request.request_id,
+            "choice %d was moved to replica %s and is not there (%s); it goes on elsewhere",
             journey.request.first_choice,
             target,
             end.value,
+            extra=journey.course.record.log_fields(),
         )
 
     async def _seek(self, journey: Journey) -> Answer | None:

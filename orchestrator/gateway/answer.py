@@ -31,6 +31,7 @@ from orchestrator.gateway.replies import Reply, WholeChoice, to_json, usage
 from orchestrator.gateway.service import Gateway
 from orchestrator.gateway.sse import DONE, EventWriter, error_event
 from protos.messages import ModelCard, RequestClass, RequestId
+from protos.trace import TraceContext
 
 # For a model's card and the date of the answer, in seconds since the epoch.
 MakeReply = Callable[[ModelCard, int], Reply]
@@ -49,13 +50,14 @@ class Answer(Response):
         arrived_ns: int,
         meter: Meter,
         last_event: LastEvent | None = None,
+        trace: TraceContext | None = None,
     ) -> None:
         super().__init__()
         self._meter = meter
         self._gateway = gateway
         self._call = call
         self._make_reply = make_reply
-        self._asks = _asks(call, request_id)
+        self._asks = _asks(call, request_id, trace)
         self._arrived_ns = arrived_ns
         self._last_event = last_event
         self._created = int(time.time()) if last_event is None else last_event.origin.created
@@ -132,7 +134,7 @@ class Answer(Response):
         return EventWriter(reply, include_usage=self._call.include_usage, ids=ids)
 
 
-def _asks(call: Call, request_id: RequestId) -> Sequence[Ask]:
+def _asks(call: Call, request_id: RequestId, trace: TraceContext | None) -> Sequence[Ask]:
     several = len(call.prompts) > 1
     return [
         Ask(
@@ -143,6 +145,7 @@ def _asks(call: Call, request_id: RequestId) -> Sequence[Ask]:
             salt=call.salt,
             request_class=call.request_class or RequestClass.INTERACTIVE,
             tenant=call.tenant,
+            trace=trace,
         )
         for place, prompt in enumerate(call.prompts)
     ]

@@ -13,6 +13,7 @@ from typing import Literal
 
 from orchestrator.gateway.errors import InvalidRequest
 from protos.messages import RequestClass, RequestId
+from protos.trace import TraceContext
 
 CHOICES_MAX = 16
 STOP_STRINGS_MAX = 16
@@ -129,6 +130,7 @@ class Ask:
     salt: bytes = b""
     request_class: RequestClass = RequestClass.INTERACTIVE
     tenant: str = ""
+    trace: TraceContext | None = None  # its client's, where that told of one
 
 
 def invalid(param: str, problem: str, *, code: str = "invalid_value") -> InvalidRequest:

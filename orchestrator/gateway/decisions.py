@@ -20,6 +20,7 @@ from orchestrator.gateway.request_ids import scoped_request_id
 from orchestrator.policy.route import Placement, Route, RouteConfig
 from orchestrator.policy.view import ClusterView, Subject
 from protos.messages import ReplicaId, Request, RequestClass, RequestId
+from protos.trace import TraceContext
 
 REQUESTS_MAX = 4096
 
@@ -41,10 +42,14 @@ class Decisions:
         tenant: str,
         *,
         arrived_ns: int | None = None,
+        trace: TraceContext | None = None,
+        trace_parent: str | None = None,
     ) -> Record:
         """A request has arrived, now or then; an older one of its id is forgotten."""
         began_ns = self._clock.now_ns() if arrived_ns is None else arrived_ns
-        record = Record(self._clock, request_id, request_class, tenant, began_ns)
+        record = Record(
+            self._clock, request_id, request_class, tenant, began_ns, trace, trace_parent
+        )
         self._records.pop(request_id, None)
         self._records[request_id] = record
         while len(self._records) > self._requests_max:

@@ -76,7 +76,7 @@ def explain(record: Record, clock: Clock) -> Explanation:
         outcome=record.outcome,
         replica=record.replica_id,
         reason=record.reason,
-        trace_id=None if record.trace is None else record.trace.trace_id,
+        trace_id=record.trace_id,
         words=tuple(_story(record, state, clock.now_ns())),
         timeline=timeline(record),
     )

@@ -6,6 +6,7 @@ call that ends, for whatever reason, ends its request.
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import get_args
 
 from orchestrator.gateway.ask import (
@@ -27,6 +28,8 @@ from orchestrator.gateway.ask import (
 )
 from orchestrator.gateway.caller import Caller
 from orchestrator.gateway.choice import Piece
+from orchestrator.gateway.errors import NotFound
+from orchestrator.gateway.explain import Explanation
 from orchestrator.gateway.generation import Generation
 from orchestrator.gateway.grant import grant
 from orchestrator.gateway.grpc_errors import NO_REQUEST, Context, errors_as_status
@@ -40,6 +43,7 @@ from orchestrator.gateway.structured import of_choice, of_lark, of_regex, of_sch
 from protos import inference_pb2 as pb
 from protos import inference_pb2_grpc
 from protos.messages import ModelCard, RequestClass, RequestId
+from protos.trace import TRACEPARENT, TraceContext, parse_traceparent
 
 NS_PER_S = 1_000_000_000
 
@@ -47,7 +51,7 @@ _ROLES = get_args(Role)
 
 
 class InferenceService(inference_pb2_grpc.InferenceServicer):
-    """Generate, Cancel and ListModels over one gateway."""
+    """Generate, Cancel, Explain and ListModels over one gateway."""
 
     def __init__(self, gateway: Gateway, limits: RateLimits) -> None:
         self._gateway = gateway
@@ -64,7 +68,7 @@ class InferenceService(inference_pb2_grpc.InferenceServicer):
         async with errors_as_status(context, request_id):
             await meter.begin()
             run = self._gateway.run(
-                _ask(request, request_id, caller),
+                replace(_ask(request, request_id, caller), trace=_trace(context)),
                 arrived_ns=arrived_ns,
                 deadline_ns=deadline_ns,
                 resumption=_resumption(request),
@@ -85,6 +89,18 @@ class InferenceService(inference_pb2_grpc.InferenceServicer):
         async with errors_as_status(context, request.request_id):
             found = self._gateway.cancel(RequestId(request.request_id), current_caller())
         return pb.CancelResponse(found=found)
+
+    async def Explain(self, request: pb.ExplainRequest, context: Context) -> pb.ExplainResponse:
+        request_id = RequestId(request.request_id)
+        async with errors_as_status(context, request_id):
+            explanation = self._gateway.explain(request_id, current_caller())
+            if explanation is None:
+                raise NotFound(
+                    f"no request {request_id!r} is among this gateway's last ones",
+                    code="request_not_found",
+                    param="request_id",
+                )
+        return _explanation(explanation)
 
     async def ListModels(
         self, request: pb.ListModelsRequest, context: Context
@@ -216,6 +232,14 @@ def _grammar(structure: pb.Structure) -> str:
             raise invalid(param, "must have a kind", code="missing_required_parameter")
 
 
+def _trace(context: Context) -> TraceContext | None:
+    """What its client says that the call belongs to."""
+    for key, value in context.invocation_metadata() or ():
+        if key == TRACEPARENT and isinstance(value, str):
+            return parse_traceparent(value)
+    return None
+
+
 def _deadline_ns(arrived_ns: int, remaining_s: float | None) -> int | None:
     return None if remaining_s is None else arrived_ns + int(remaining_s * NS_PER_S)
 
@@ -223,6 +247,30 @@ def _deadline_ns(arrived_ns: int, remaining_s: float | None) -> int | None:
 def _model(card: ModelCard) -> pb.Model:
     return pb.Model(
         id=card.name, context_tokens_max=card.context_tokens_max, block_size=card.block_size
+    )
+
+
+def _explanation(told: Explanation) -> pb.ExplainResponse:
+    timeline = [
+        pb.TimelineEntry(
+            at_ms=entry.at_ms,
+            lasted_ms=entry.lasted_ms,
+            what=entry.what,
+            choice=entry.choice,
+            replica=entry.replica,
+            words=entry.words,
+        )
+        for entry in told.timeline
+    ]
+    return pb.ExplainResponse(
+        request_id=told.request_id,
+        state=told.state,
+        outcome=told.outcome or "",
+        replica=told.replica or "",
+        reason=told.reason or "",
+        trace_id=told.trace_id or "",
+        words=told.words,
+        timeline=timeline,
     )
 
 

@@ -33,6 +33,7 @@ from orchestrator.gateway.errors import (
 )
 from orchestrator.gateway.running import Cancelled
 from orchestrator.gateway.stall import ClientStalled
+from protos.logs import fields
 
 log = logging.getLogger(__name__)
 
@@ -71,7 +72,8 @@ async def errors_as_status(context: Context, request_id: str) -> AsyncIterator[N
                 await context.abort(StatusCode.CANCELLED, "this client has stopped reading")
     except Exception as bug:
         where = "".join(traceback.format_tb(bug.__traceback__))
-        log.error("request=%s bug=%s\n%s", request_id, type(bug).__name__, where)
+        about = fields(request_id=request_id)
+        log.error("request=%s bug=%s\n%s", request_id, type(bug).__name__, where, extra=about)
         await context.abort(StatusCode.INTERNAL, "internal error")
 
 

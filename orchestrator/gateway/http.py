@@ -38,6 +38,7 @@ from orchestrator.gateway.request_ids import NameRequests, own_request_id
 from orchestrator.gateway.sender import with_sender
 from orchestrator.gateway.service import Gateway
 from protos.messages import ModelCard, RequestId
+from protos.trace import TRACEPARENT, parse_traceparent
 
 CHAT = "/v1/chat/completions"
 COMPLETIONS = "/v1/completions"
@@ -89,15 +90,31 @@ def _add_decisions(app: FastAPI, gateway: Gateway) -> None:
     @app.get("/v1/decisions/{request_id:path}")
     async def decisions(request: Request, request_id: str) -> dict[str, Any]:
         """What was known and chosen for a request, by its own id or its answer's."""
-        plain = request_id.removeprefix("chatcmpl-").removeprefix("cmpl-")
-        record = gateway.decisions(RequestId(plain), request.state.caller)
+        record = gateway.decisions(_plain(request_id), request.state.caller)
         if record is None:
-            raise NotFound(
-                f"no request {request_id!r} is among this gateway's last ones",
-                code="request_not_found",
-                param="request_id",
-            )
+            raise _not_found(request_id)
         return record
+
+    @app.get("/v1/requests/{request_id:path}/explain")
+    async def explain(request: Request, request_id: str) -> dict[str, Any]:
+        """When a request was where and why, also while it waits or runs."""
+        explanation = gateway.explain(_plain(request_id), request.state.caller)
+        if explanation is None:
+            raise _not_found(request_id)
+        return explanation.to_json()
+
+
+def _plain(request_id: str) -> RequestId:
+    """Its own id, also where an answer's was given."""
+    return RequestId(request_id.removeprefix("chatcmpl-").removeprefix("cmpl-"))
+
+
+def _not_found(request_id: str) -> NotFound:
+    return NotFound(
+        f"no request {request_id!r} is among this gateway's last ones",
+        code="request_not_found",
+        param="request_id",
+    )
 
 
 def _add_probes(app: FastAPI, gateway: Gateway) -> None:
@@ -155,6 +172,7 @@ async def _answer(
         arrived_ns=arrived_ns,
         meter=meter,
         last_event=last_event,
+        trace=parse_traceparent(request.headers.get(TRACEPARENT, "")),
     )
 
 

@@ -32,6 +32,7 @@ from orchestrator.gateway.errors import (
     Unservable,
 )
 from orchestrator.gateway.running import Cancelled
+from protos.logs import fields
 
 log = logging.getLogger(__name__)
 
@@ -125,7 +126,8 @@ class HideBugs:
         except Exception as bug:
             where = "".join(traceback.format_tb(bug.__traceback__))
             name = scope["state"]["request_name"]
-            log.error("request=%s bug=%s\n%s", name, type(bug).__name__, where)
+            about = fields(request_id=name)
+            log.error("request=%s bug=%s\n%s", name, type(bug).__name__, where, extra=about)
             if not is_started:
                 status = HTTPStatus.INTERNAL_SERVER_ERROR
                 error = _error(status, "internal error", code="internal_error")

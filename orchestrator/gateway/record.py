@@ -24,6 +24,7 @@ from orchestrator.gateway.stretches import Attempt, Stage, Stretch
 from orchestrator.policy.route import Offer, Placement, RouteConfig, offer
 from orchestrator.policy.scores import usable_hits
 from orchestrator.policy.view import ClusterView, Subject
+from protos.logs import fields
 from protos.messages import ReplicaId, Request, RequestClass, RequestId
 from protos.trace import TraceContext
 
@@ -138,6 +139,15 @@ class Record:
         """Why it was placed where it was placed last."""
         placed = [event for event in self.events if isinstance(event, Placed)]
         return placed[-1].look.placement.reason.value if placed else None
+
+    @property
+    def trace_id(self) -> str | None:
+        """Under which its spans are found; None where nobody traces it."""
+        return None if self.trace is None else self.trace.trace_id
+
+    def log_fields(self) -> dict[str, Any]:
+        """For the `extra` of every log line that concerns it."""
+        return fields(request_id=self.request_id, trace_id=self.trace_id)
 
     def prepared(self, request: Request) -> None:
         """Its tokens are known."""

@@ -13,6 +13,7 @@ import logging
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import replace
+from secrets import token_hex
 from typing import Any
 
 from orchestrator.control.seams import Clock
@@ -21,16 +22,20 @@ from orchestrator.gateway.caller import Caller
 from orchestrator.gateway.dispatch import Dispatch
 from orchestrator.gateway.dispatch_metrics import DispatchCollector
 from orchestrator.gateway.errors import GatewayError, NoReplica
+from orchestrator.gateway.explain import Explanation, explain
 from orchestrator.gateway.generation import Generation
 from orchestrator.gateway.meter import Meter
 from orchestrator.gateway.metrics import GatewayMetrics
 from orchestrator.gateway.preparation import prepare
-from orchestrator.gateway.record import Record
+from orchestrator.gateway.record import Record, ms
 from orchestrator.gateway.request_ids import scoped_request_id
+from orchestrator.gateway.request_spans import spans_of
 from orchestrator.gateway.resumption import Resumption
 from orchestrator.gateway.running import Running
 from orchestrator.gateway.tokenizer import Tokenizer
+from protos.logs import fields
 from protos.messages import ModelCard, Request, RequestId
+from protos.trace import UNTRACED, Tracing
 
 log = logging.getLogger(__name__)
 
@@ -42,12 +47,19 @@ class Gateway:
     """One model's requests, over one dispatch."""
 
     def __init__(
-        self, dispatch: Dispatch, tokenizer: Tokenizer, *, clock: Clock, metrics: GatewayMetrics
+        self,
+        dispatch: Dispatch,
+        tokenizer: Tokenizer,
+        *,
+        clock: Clock,
+        metrics: GatewayMetrics,
+        tracing: Tracing = UNTRACED,
     ) -> None:
         self.clock = clock
         self.metrics = metrics
         self._dispatch = dispatch
         self._tokenizer = tokenizer
+        self._tracing = tracing
         self._running = Running()
         self._is_closing = False
         metrics.registry.register(DispatchCollector(dispatch))
@@ -84,6 +96,11 @@ class Gateway:
         record = self._dispatch.decisions.of(request_id, caller)
         return None if record is None else record.to_json()
 
+    def explain(self, request_id: RequestId, caller: Caller) -> Explanation | None:
+        """The story of one of the last requests, also one that runs; None where it is unknown."""
+        record = self._dispatch.decisions.of(request_id, caller)
+        return None if record is None else explain(record, self.clock)
+
     def cancel(self, request_id: RequestId, caller: Caller) -> bool:
         """End a running request; False if there is none of this id that the caller may know of."""
         ids = (scoped_request_id(request_id, caller), request_id)
@@ -110,9 +127,7 @@ class Gateway:
         outcome = "failed"
         if resumption is not None:
             ask = resumption.restored(ask)
-        record = self._dispatch.decisions.open(
-            ask.request_id, ask.request_class, ask.tenant, arrived_ns=arrived_ns
-        )
+        record = self._record(ask, arrived_ns)
         self.metrics.in_flight += 1
         generation: Generation | None = None
         try:
@@ -142,29 +157,27 @@ class Gateway:
         finally:
             self.metrics.in_flight -= 1
             record.end(outcome)
-            self._ended(ask, outcome, generation, arrived_ns)
+            self._ended(record)
             if meter is not None and generation is not None:
                 meter.ended(generation)
 
-    def _ended(
-        self, ask: Ask, outcome: str, generation: Generation | None, arrived_ns: int
-    ) -> None:
-        e2e_ns = self.clock.now_ns() - arrived_ns
-        self.metrics.ended(outcome, ask.request_class, e2e_ns=e2e_ns)
-        if generation is None:
-            log.info("request=%s outcome=%s", ask.request_id, outcome)
-            return
-        log.info(
-            "request=%s outcome=%s replica=%s attempts=%d prompt_tokens=%d hit_tokens=%d "
-            "completion_tokens=%d",
+    def _record(self, ask: Ask, arrived_ns: int) -> Record:
+        client = ask.trace
+        return self._dispatch.decisions.open(
             ask.request_id,
-            outcome,
-            generation.replica_id,
-            generation.attempts,
-            generation.prompt_tokens,
-            generation.hit_tokens,
-            generation.completion_tokens,
+            ask.request_class,
+            ask.tenant,
+            arrived_ns=arrived_ns,
+            trace=self._tracing.begin(client, f"{ask.request_id} {token_hex(8)}".encode()),
+            trace_parent=None if client is None else client.span_id,
         )
+
+    def _ended(self, record: Record) -> None:
+        assert record.ended_ns is not None and record.outcome is not None, "it has ended"
+        e2e_ns = record.ended_ns - record.began_ns
+        self.metrics.ended(record.outcome, record.request_class, e2e_ns=e2e_ns)
+        self._tracing.export(spans_of(record))
+        log.info("request ended", extra=about(record))
 
     async def _prepare(self, ask: Ask, resumption: Resumption | None) -> tuple[Request, ModelCard]:
         """What to dispatch, and under which card. Raises GatewayErrors."""
@@ -226,3 +239,24 @@ class Gateway:
             hit_tokens=generation.hit_tokens,
             attempts=generation.attempts,
         )
+
+
+def about(record: Record) -> dict[str, Any]:
+    """What a log line says of a request that has ended. Never its words."""
+    ttft_ns = None if record.first_token_ns is None else record.first_token_ns - record.began_ns
+    ended_ns = record.began_ns if record.ended_ns is None else record.ended_ns
+    return fields(
+        request_id=record.request_id,
+        trace_id=record.trace_id,
+        outcome=record.outcome,
+        request_class=record.request_class.value,
+        tenant=record.tenant or None,
+        replica=record.replica_id,
+        reason=record.reason,
+        attempts=len(record.attempts),
+        prompt_tokens=record.prompt_tokens,
+        hit_tokens=record.hit_tokens,
+        completion_tokens=record.completion_tokens,
+        ttft_ms=None if ttft_ns is None else ms(ttft_ns),
+        total_ms=ms(ended_ns - record.began_ns),
+    )

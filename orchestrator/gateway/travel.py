@@ -298,11 +298,11 @@ class Travel:
         self._totals.streams_resumed[reason] += 1
         told = journey.course.told
         log.warning(
-            "%s: lost replica %s (%s); choices go on elsewhere, after so many tokens: %s",
-            journey.request.request_id,
+            "lost replica %s (%s); choices go on elsewhere, after so many tokens: %s",
             lost,
             reason.value,
             {choice: told.next_index(choice) for choice in here},
+            extra=journey.course.record.log_fields(),
         )
         rests = tuple(
             self.set_out_again(journey, told.rest(choice), avoided=frozenset({lost}))

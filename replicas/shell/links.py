@@ -15,6 +15,7 @@ its gateway's word, or a gateway that does not read, cancels at once.
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from heapq import nsmallest
@@ -42,8 +43,10 @@ from replicas.shell.clock import now_ns
 from replicas.shell.link import GatewayLink, LinkFault, Ticket
 from replicas.shell.parking import Parking
 from replicas.shell.reporter import Reporter
-from replicas.shell.spans import spans_of
+from replicas.shell.spans import about, spans_of
 from replicas.shell.stint import Stint
+
+logger = logging.getLogger(__name__)
 
 # How a choice ends here, besides finishing.
 CANCELLED = "cancelled"
@@ -305,6 +308,8 @@ class Links:
         ticket.stint.end(now_ns())
         if ticket.request.traceparent:
             self.export(spans_of(ticket, self._replica_id, outcome))
+        if logger.isEnabledFor(logging.INFO):
+            logger.info("choice ended", extra=about(ticket, outcome))
         choices = self._submissions[ticket.inner]
         del choices[ticket.choice]
         if not choices:

@@ -1,11 +1,16 @@
-"""What a replica did, as spans below its gateway's: queue, prefill, decode, migration."""
+"""What a replica did, as spans below its gateway's or as a line: queue, prefill, decode, move."""
 
 from __future__ import annotations
 
+from typing import Any
+
+from protos.logs import fields
 from protos.messages import ReplicaId, Request, RequestId
 from protos.moves import MoveReport
 from protos.trace import Span, Value, parse_traceparent
 from replicas.shell.link import Ticket
+
+NS_PER_MS = 1_000_000
 
 
 def spans_of(ticket: Ticket, replica_id: ReplicaId, outcome: str) -> tuple[Span, ...]:
@@ -38,6 +43,25 @@ def spans_of(ticket: Ticket, replica_id: ReplicaId, outcome: str) -> tuple[Span,
     )
 
 
+def about(ticket: Ticket, outcome: str) -> dict[str, Any]:
+    """What a log line says of a choice that has ended here. Never its words."""
+    trace, stint = parse_traceparent(ticket.request.traceparent), ticket.stint
+    account = stint.account(stint.came_ns)
+    return fields(
+        request_id=ticket.request_id,
+        trace_id=None if trace is None else trace.trace_id,
+        choice=ticket.choice,
+        outcome=outcome,
+        tokens=len(ticket.said),
+        hit_tokens=ticket.hit_tokens,
+        queue_ms=account.queue_ns / NS_PER_MS,
+        prefill_ms=account.prefill_ns / NS_PER_MS,
+        decode_ms=account.decode_ns / NS_PER_MS,
+        chunks=account.chunks,
+        preemptions=account.preemptions,
+    )
+
+
 def migration_span(
     request: Request, source: ReplicaId, report: MoveReport, ended_ns: int
 ) -> tuple[Span, ...]:
@@ -51,7 +75,7 @@ def migration_span(
         "blocks_sent": report.blocks_sent,
         "blocks_shared": report.blocks_shared,
         "bytes_sent": report.bytes_sent,
-        "frozen_ms": report.frozen_ns / 1_000_000,
+        "frozen_ms": report.frozen_ns / NS_PER_MS,
     }
     own = parent.child("migration", report.move_id)
     common = _common(request.request_id, request.first_choice, source)
