@@ -23,6 +23,7 @@ from orchestrator.gateway.door_tls import DoorTls
 from orchestrator.gateway.embedded_server import EmbeddedServer, listen
 from orchestrator.gateway.grpc import InferenceService
 from orchestrator.gateway.grpc_keys import CheckKeys
+from orchestrator.gateway.grpc_messages import ReadMessages
 from orchestrator.gateway.health import HealthService
 from orchestrator.gateway.http import create_app
 from orchestrator.gateway.http_protocol import HttpLimits, guarded_http
@@ -135,7 +136,7 @@ def _http_config(app: FastAPI, limits: HttpLimits, tls: DoorTls | None) -> uvico
 
 
 def _grpc_server(gateway: Gateway, keys: Keys) -> grpc.aio.Server:
-    server = grpc.aio.server(interceptors=[CheckKeys(keys)], options=_GRPC_OPTIONS)
+    server = grpc.aio.server(interceptors=[CheckKeys(keys), ReadMessages()], options=_GRPC_OPTIONS)
     service = inference_pb2.DESCRIPTOR.services_by_name["Inference"].full_name
     health = health_pb2.DESCRIPTOR.services_by_name["Health"].full_name
     inference_pb2_grpc.add_InferenceServicer_to_server(  # type: ignore[no-untyped-call]
