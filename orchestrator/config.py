@@ -12,6 +12,8 @@ from typing import Annotated, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
+from protos.logs import LogFormat
+
 Port = Annotated[int, Field(ge=1, le=65535)]
 
 
@@ -39,6 +41,7 @@ class Deployment(BaseModel):
     internal_tls: Path | None = None  # of every member, with ca.crt: mutual, of all connections
     # Where a replica or control plane answers a kubelet's probes, in the clear; None: nowhere.
     health_port: Port | None = None
+    metrics_port: Port | None = None  # where a control plane answers Prometheus; None: nowhere
     # The Ray node label that says what a node is for: `replica`, `gateway` or `control-plane`.
     role_label: str | None = None  # None: every node is for everything
     blocks: int | None = Field(default=None, ge=1)  # for each replica; None: what memory allows
@@ -47,6 +50,7 @@ class Deployment(BaseModel):
     dtype: Literal["auto", "float32", "bfloat16", "float16"] = "auto"
     ui: bool = False  # the live page of each gateway, at /ui/
     log_level: Literal["debug", "info", "warning", "error"] = "info"
+    log_format: LogFormat = "text"  # json: one object a line
     drain_s: float = Field(default=20.0, ge=0)  # how long running requests may finish at shutdown
 
     @model_validator(mode="after")

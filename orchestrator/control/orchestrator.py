@@ -35,6 +35,7 @@ from orchestrator.control.events import (
     SendWarm,
     StandingRequested,
 )
+from orchestrator.control.move_totals import MoveTotals
 from orchestrator.control.moves import Moves
 from orchestrator.control.phases import objection
 from orchestrator.control.tracked import ReplicaStatus, Tracked, attached
@@ -65,6 +66,7 @@ class Orchestrator:
         self._policy = config.rebalance
         self._replicas: dict[ReplicaId, Tracked] = {}
         self._moves = Moves()
+        self.move_totals = MoveTotals()
         self._log = DecisionLog(config.decisions_max)
         self._due: list[Command] = []  # decided in this tick
         self._moves_ordered = 0
@@ -189,6 +191,7 @@ class Orchestrator:
             move = self._moves.end(report, now_ns)
             if move is None:
                 continue
+            self.move_totals.add(move.reason, report)
             self._look_now |= move.reason is MoveReason.DRAIN
             self._note(
                 Decision(

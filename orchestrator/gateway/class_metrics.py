@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import ClassVar
 
-from orchestrator.gateway.histogram import Histogram
+from orchestrator.control.durations import Durations
 from orchestrator.gateway.stream import Timing
 
 # From a cached prompt on an idle GPU to a queue that a client gives up on.
@@ -23,7 +23,7 @@ _WHOLE_S = (0.1, 0.25, 0.5, 1, 2.5, 5, 10, 20, 30, 60, 120, 300, 600)
 class ClassMetrics:
     """Of one class."""
 
-    HISTOGRAMS: ClassVar[Mapping[str, str]] = {
+    DURATIONS: ClassVar[Mapping[str, str]] = {
         "time_to_first_token_seconds": "Arrival to first token",
         "time_per_output_token_seconds": "Mean time for each token after the first, by choice",
         "inter_token_latency_seconds": "Time since the token before",
@@ -36,17 +36,17 @@ class ClassMetrics:
     def __init__(self) -> None:
         self.prompt_tokens = 0
         self.generation_tokens = 0
-        self._ttft = Histogram(_WAIT_S)
-        self._tpot = Histogram(_TOKEN_S)
-        self._itl = Histogram(_TOKEN_S)
-        self._e2e = Histogram(_WHOLE_S)
-        self._queue = Histogram(_WAIT_S)
-        self._prefill = Histogram(_WAIT_S)
-        self._decode = Histogram(_WHOLE_S)
+        self._ttft = Durations(_WAIT_S)
+        self._tpot = Durations(_TOKEN_S)
+        self._itl = Durations(_TOKEN_S)
+        self._e2e = Durations(_WHOLE_S)
+        self._queue = Durations(_WAIT_S)
+        self._prefill = Durations(_WAIT_S)
+        self._decode = Durations(_WHOLE_S)
 
     @property
-    def histograms(self) -> Mapping[str, Histogram]:
-        """By the names of HISTOGRAMS."""
+    def durations(self) -> Mapping[str, Durations]:
+        """By the names of DURATIONS."""
         own = (
             self._ttft,
             self._tpot,
@@ -56,7 +56,7 @@ class ClassMetrics:
             self._prefill,
             self._decode,
         )
-        return dict(zip(self.HISTOGRAMS, own, strict=True))
+        return dict(zip(self.DURATIONS, own, strict=True))
 
     def started(self, timing: Timing, *, ttft_ns: int, prompt_tokens: int) -> None:
         """The first token is here."""

@@ -15,8 +15,8 @@ from prometheus_client.registry import Collector
 
 from orchestrator.control.cluster import Cluster
 from orchestrator.control.seams import Clock
-from orchestrator.gateway.histogram import NS_PER_S
 from orchestrator.gateway.metrics import PREFIX
+from orchestrator.policy.scores import NS_PER_S
 from protos.messages import Snapshot
 
 Reading = tuple[str, Callable[[Snapshot], float]]

@@ -23,8 +23,8 @@ from prometheus_client.core import (
 )
 from prometheus_client.registry import Collector
 
+from orchestrator.control.durations import Durations
 from orchestrator.gateway.class_metrics import ClassMetrics
-from orchestrator.gateway.histogram import Histogram
 from orchestrator.gateway.stream import Timing
 from protos.messages import RequestClass
 
@@ -46,7 +46,7 @@ class GatewayMetrics(Collector):
         self.in_flight = 0  # requests not yet ended
         self._by_class = {each: ClassMetrics() for each in RequestClass}
         self._outcomes = Counter({(each, of.value): 0 for each in _OUTCOMES for of in RequestClass})
-        self._stages = {stage: Histogram(_STAGE_S) for stage in _STAGES}
+        self._stages = {stage: Durations(_STAGE_S) for stage in _STAGES}
         self._hit_tokens = 0
         self._attempts = 0
         self.registry.register(self)
@@ -101,8 +101,8 @@ class GatewayMetrics(Collector):
             "Where the time to the first token went",
             labels=["stage"],
         )
-        for stage, histogram in self._stages.items():
-            histogram.add_to(stages, [stage])
+        for stage, durations in self._stages.items():
+            stages.add_metric([stage], durations.buckets, durations.total_s)
         yield stages
         prompt_tokens = {name: one.prompt_tokens for name, one in self._by_class.items()}
         yield CounterMetricFamily(
@@ -122,10 +122,11 @@ class GatewayMetrics(Collector):
             "Tokens generated",
             {name: one.generation_tokens for name, one in self._by_class.items()},
         )
-        for name, help_text in ClassMetrics.HISTOGRAMS.items():
+        for name, help_text in ClassMetrics.DURATIONS.items():
             family = HistogramMetricFamily(f"{PREFIX}{name}", help_text, labels=["class"])
             for request_class, metrics in self._by_class.items():
-                metrics.histograms[name].add_to(family, [request_class.value])
+                durations = metrics.durations[name]
+                family.add_metric([request_class.value], durations.buckets, durations.total_s)
             yield family
 
 

@@ -17,12 +17,15 @@ from dataclasses import dataclass, field
 from grpc import aio
 from grpc_health.v1 import health, health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection
+from prometheus_client import CollectorRegistry
 
 from orchestrator.control.orchestrator import OrchestratorConfig
 from orchestrator.live.candidacy import Candidacy
 from orchestrator.live.clock import OsClock
+from orchestrator.live.control_metrics import ControlCollector
 from orchestrator.live.control_room import ControlRoom
 from orchestrator.live.control_services import ControlPlaneService
+from orchestrator.live.metrics_door import MetricsDoor
 from orchestrator.live.operator_service import OperatorService
 from orchestrator.live.policy_keeper import PolicyKeeper
 from protos import control_pb2, control_pb2_grpc
@@ -60,10 +63,12 @@ class ControlPlaneServer:
         advertise_host: str,
         advertise_port: int | None = None,
         health_port: int | None = None,
+        metrics_port: int | None = None,
         transport: Transport,
         config: ControlPlaneConfig | None = None,
     ) -> None:
         self._health_port = health_port
+        self._metrics_port = metrics_port
         self._transport = transport
         self._directory = directory
         self._host = host
@@ -84,6 +89,9 @@ class ControlPlaneServer:
         self._tasks: list[asyncio.Task[None]] = []
         self._server: aio.Server | None = None
         self._health_door: aio.Server | None = None
+        self._metrics = CollectorRegistry()
+        self._metrics.register(ControlCollector(self._room))
+        self._metrics_door: MetricsDoor | None = None
 
     async def start(self) -> str:
         """Listen and ask for the lead once; the address for others. Raises CannotListen."""
@@ -94,6 +102,10 @@ class ControlPlaneServer:
             raise CannotListen(f"cannot listen on port {self._port} of {self._host}") from error
         if self._health_port is not None:
             self._health_door = await open_health_door(self._health, self._host, self._health_port)
+        if self._metrics_port is not None:
+            self._metrics_door = await MetricsDoor.open(
+                self._metrics, self._host, self._metrics_port
+            )
         await server.start()
         address = host_port(self._advertise_host, self._advertise_port or port)
         self._candidacy = candidacy = Candidacy(
@@ -132,6 +144,8 @@ class ControlPlaneServer:
             await self._server.stop(self._config.stop_grace_s)
         if self._health_door is not None:
             await self._health_door.stop(None)
+        if self._metrics_door is not None:
+            await self._metrics_door.close()
 
     def _build_server(self) -> aio.Server:
         server = aio.server(

@@ -13,7 +13,6 @@ one runs, answers with the very same routes.
 from __future__ import annotations
 
 import asyncio
-import logging
 from functools import partial
 from typing import Any
 
@@ -29,6 +28,7 @@ from orchestrator.live.gateway import build_gateway
 from orchestrator.live.registry_url import connect_registry
 from orchestrator.live.vocabulary import read_vocabulary
 from protos.address import CannotListen
+from protos.logs import log_to_stderr
 from protos.messages import ReplicaId
 from protos.transport import Transport
 from replicas.config import ReplicaConfig
@@ -36,8 +36,6 @@ from replicas.serving.build import build_replica
 
 # For a new replica to fetch what most requests begin with, where others may have it.
 WARM_MS = 2_000
-
-LOG_FORMAT = "%(asctime)s %(levelname)s %(name)s: %(message)s"
 
 
 def advertised_host(deployment: Deployment) -> str:
@@ -49,16 +47,11 @@ def advertised_host(deployment: Deployment) -> str:
     return str(ray.util.get_node_ip_address())  # type: ignore[no-untyped-call]
 
 
-def log_to_stderr(deployment: Deployment) -> None:
-    """Ray gathers what an actor writes there. Prompts are never logged, at no level."""
-    logging.basicConfig(level=deployment.log_level.upper(), format=LOG_FORMAT)
-
-
 class ReplicaActor:
     """One engine on one GPU (or one CPU thread)."""
 
     async def __init__(self, deployment: Deployment) -> None:  # type: ignore[misc]
-        log_to_stderr(deployment)
+        log_to_stderr(deployment.log_level, deployment.log_format)
         self._drain_s = deployment.drain_s
         self._lines = Lines()
         self._registry = connect_registry(deployment)
@@ -106,26 +99,27 @@ class ControlPlaneActor:
     """The cluster view fed by the replicas' reports, and the operator's verbs."""
 
     async def __init__(self, deployment: Deployment) -> None:  # type: ignore[misc]
-        log_to_stderr(deployment)
+        log_to_stderr(deployment.log_level, deployment.log_format)
         self._deployment = deployment
         self._registry = connect_registry(deployment)
-        self._server = self._listening_at(deployment.control_port)
+        self._server = self._listening_at(deployment.control_port, deployment.metrics_port)
         try:
             await self._server.start()
         except CannotListen:
             if deployment.control_planes == 1:
                 raise
             # Another one of them has the port; replicas find the leader by the registry.
-            self._server = self._listening_at(0)
+            self._server = self._listening_at(0, None)
             await self._server.start()
 
-    def _listening_at(self, port: int) -> ControlPlaneServer:
+    def _listening_at(self, port: int, metrics_port: int | None) -> ControlPlaneServer:
         return ControlPlaneServer(
             self._registry,
             host=self._deployment.host,
             port=port,
             advertise_host=advertised_host(self._deployment),
             health_port=self._deployment.health_port,
+            metrics_port=metrics_port,
             transport=Transport(self._deployment.internal_tls),
         )
 
@@ -144,7 +138,7 @@ class GatewayActor:
     async def __init__(  # type: ignore[misc]
         self, deployment: Deployment, replicas: DeploymentHandle[Any], *_dependencies: object
     ) -> None:
-        log_to_stderr(deployment)
+        log_to_stderr(deployment.log_level, deployment.log_format)
         self._drain_s = deployment.drain_s
         self._gateway = build_gateway(deployment)
         await self._gateway.start()

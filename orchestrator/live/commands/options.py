@@ -79,6 +79,13 @@ NAMED = {
         show_default=True,
         help="info: a line for each request, from every process.",
     ),
+    "log_format": click.option(
+        "--log-format",
+        type=click.Choice(["text", "json"]),
+        default="text",
+        show_default=True,
+        help="json: one object a line, for programs.",
+    ),
 }
 
 
@@ -104,6 +111,9 @@ KEYS_FILE = click.option(
 )
 HEALTH_PORT = click.option(
     "--health-port", type=PORT, help="Answers gRPC health probes and nothing else, in the clear."
+)
+METRICS_PORT = click.option(
+    "--metrics-port", type=PORT, help="Answers Prometheus, and nothing else, in the clear."
 )
 TLS_CA = click.option(
     "--tls-ca",
@@ -148,7 +158,7 @@ def process_options(*names: str) -> Callable[[Command], Command]:
     """What describes one process: PROCESS, and the named ones of the others."""
 
     def add(command: Command) -> Command:
-        wanted = (*names, "log_level")
+        wanted = (*names, "log_level", "log_format")
         chosen = [option for name, option in {**OF_SOME, **NAMED}.items() if name in wanted]
         for option in reversed((*PROCESS, *chosen)):
             command = option(command)

@@ -10,7 +10,6 @@ alone needs torch, which takes seconds to load, so its command is elsewhere.
 from __future__ import annotations
 
 import asyncio
-import logging
 import signal
 from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
@@ -24,6 +23,7 @@ from orchestrator.gateway.token_bytes import UnsupportedTokenizer
 from orchestrator.live.commands.options import (
     HEALTH_PORT,
     KEYS_FILE,
+    METRICS_PORT,
     PORT,
     TLS,
     process_options,
@@ -33,6 +33,7 @@ from orchestrator.live.control_plane import ControlPlaneServer
 from orchestrator.live.gateway import build_gateway
 from orchestrator.live.registry_url import connect_registry
 from protos.address import CannotListen
+from protos.logs import log_to_stderr
 from protos.registry import RegistryUnavailable
 from protos.transport import Transport
 from replicas.model.errors import ModelError
@@ -70,6 +71,7 @@ def gateway(**values: Any) -> None:
 @process_options("advertise_host")
 @click.option("--control-port", type=PORT, default=8002, show_default=True)
 @HEALTH_PORT
+@METRICS_PORT
 @ADVERTISE_PORT
 def control_plane(advertise_port: int | None, **values: Any) -> None:
     """Lead a cluster, or stand by while another control plane does."""
@@ -100,6 +102,7 @@ async def control_plane_process(
         advertise_host=deployment.advertise_host or deployment.host,
         advertise_port=advertise_port,
         health_port=deployment.health_port,
+        metrics_port=deployment.metrics_port,
         transport=Transport(deployment.internal_tls),
     )
     try:
@@ -120,9 +123,7 @@ def run(
         deployment = Deployment.model_validate(given)
     except ValidationError as error:
         raise click.UsageError(str(error)) from error
-    logging.basicConfig(
-        level=deployment.log_level.upper(), format="%(levelname)s %(name)s: %(message)s"
-    )
+    log_to_stderr(deployment.log_level, deployment.log_format)
     try:
         asyncio.run(serve(deployment, process(deployment)))
     except FAILURES + failures as error:

@@ -261,3 +261,13 @@ def test_two_leaders_never_give_the_same_name_to_a_move() -> None:
         (move,) = moves_in(orchestrator.tick(0, [at_a, at_b]))
         names.add(move.order.move_id)
     assert len(names) == 2
+
+
+def test_what_a_move_came_to_is_counted_once_however_often_it_is_reported() -> None:
+    orchestrator, (move,) = cluster(RebalanceConfig(), *FULL)
+    for number in (1, 2):
+        told = report_of(A, *FULL, number=number, moves=(ended(move),))
+        orchestrator.tick(number * MS, [ReportReceived(S1, told)])
+    totals = orchestrator.move_totals
+    assert totals.ended[MoveReason.BALANCE, MoveOutcome.MOVED] == 1
+    assert totals.downtime.total_s == 0.002
