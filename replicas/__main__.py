@@ -8,13 +8,13 @@ failed, 2 it could not start.
 from __future__ import annotations
 
 import asyncio
-import logging
 import signal
 import sys
 
 import click
 
 from protos.address import CannotListen
+from protos.logs import LogFormat, log_to_stderr
 from protos.messages import ReplicaId
 from replicas.config import ReplicaConfig
 from replicas.model.errors import ModelError
@@ -37,6 +37,9 @@ NOT_STARTED = 2
 @click.option("--dtype", default="auto", show_default=True, help="float32, bfloat16 or float16.")
 @click.option("--replica-id", default="replica-0", show_default=True)
 @click.option("--grace-s", type=click.FloatRange(min=0), default=20.0, show_default=True)
+@click.option(
+    "--log-format", type=click.Choice(["text", "json"]), default="text", show_default=True
+)
 def main(
     model: str,
     host: str,
@@ -47,9 +50,10 @@ def main(
     dtype: str,
     replica_id: str,
     grace_s: float,
+    log_format: LogFormat,
 ) -> None:
     """Serve one model on one device over gRPC (blockyard.control.v1.ReplicaData)."""
-    logging.basicConfig(format="%(levelname)s %(name)s: %(message)s")
+    log_to_stderr("warning", log_format)
     config = ReplicaConfig(replica_id=ReplicaId(replica_id), host=host, port=port)
     try:
         replica = build_replica(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import partial
+from socket import gethostname
 
 from fastapi import FastAPI
 
@@ -26,6 +27,8 @@ from orchestrator.live.doorkeeper import Doorkeeper
 from orchestrator.live.registry_url import connect_registry
 from orchestrator.live.replica_client import GrpcReplicaClient
 from orchestrator.registry.redis import RedisRegistry
+from protos.address import host_port
+from protos.otlp import Telemetry
 from protos.transport import Transport
 from replicas.model.source import resolve_model
 
@@ -40,6 +43,7 @@ class LiveGateway:
     fleet: Fleet
     dispatch: Dispatch
     doorkeeper: Doorkeeper
+    telemetry: Telemetry
     server: GatewayServer
 
     @property
@@ -59,6 +63,7 @@ class LiveGateway:
         await self.doorkeeper.stop()
         await self.fleet.stop()
         await self.registry.close()
+        await self.telemetry.close()
 
 
 def build_gateway(deployment: Deployment) -> LiveGateway:
@@ -76,8 +81,9 @@ def build_gateway(deployment: Deployment) -> LiveGateway:
     metrics = GatewayMetrics()
     metrics.registry.register(FleetCollector(cluster, clock))
     doorkeeper = Doorkeeper(deployment, clock, metrics)
+    telemetry = Telemetry("gateway", host_port(gethostname(), deployment.http_port))
     server = GatewayServer(
-        Gateway(dispatch, tokenizer, clock=clock, metrics=metrics),
+        Gateway(dispatch, tokenizer, clock=clock, metrics=metrics, tracing=telemetry.tracing),
         keys=doorkeeper.keys,
         host=deployment.host,
         http_port=deployment.http_port,
@@ -86,4 +92,4 @@ def build_gateway(deployment: Deployment) -> LiveGateway:
     )
     if deployment.ui:
         add_page(server.app, PageState(fleet, dispatch, clock))
-    return LiveGateway(registry, fleet, dispatch, doorkeeper, server)
+    return LiveGateway(registry, fleet, dispatch, doorkeeper, telemetry, server)

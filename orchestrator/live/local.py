@@ -73,6 +73,7 @@ class LocalOptions:
     device: Device = "auto"  # cuda where there is a GPU for each replica, else cpu
     dtype: str = "auto"
     log_level: str = "warning"  # what is below is not shown
+    log_format: str = "text"
     keys_file: Path | None = None  # None: whoever reaches the doors may come in
     tls: Path | None = None
     internal_tls: Path | None = None
@@ -171,6 +172,7 @@ class LocalCluster:
                 "device": device,
                 "dtype": self._options.dtype,
                 "log_level": self._options.log_level,
+                "log_format": self._options.log_format,
                 "keys_file": absolute(self._options.keys_file),
                 "tls": absolute(self._options.tls),
                 "internal_tls": absolute(self._options.internal_tls),

@@ -21,6 +21,7 @@ from typing import Any
 
 from protos.address import host_port
 from protos.messages import BlockEvent, ModelCard, Snapshot, Standing
+from protos.otlp import Telemetry
 from protos.registry import ControlDirectory, RegistryWriter, ReplicaRecord
 from protos.transport import Transport
 from replicas.config import ReplicaConfig
@@ -75,7 +76,9 @@ class Replica:
         self._work = asyncio.Event()
         self._pace = Pace()
         self._reporter = Reporter(engine, config.replica_id, self._pace)
-        self._links = Links(engine, self._reporter, self._work, config)
+        self._telemetry = Telemetry("replica", config.replica_id)
+        export = self._telemetry.tracing.export
+        self._links = Links(engine, self._reporter, self._work, config, export)
         self._keeper = self._build_keeper(registry) if registry is not None else None
         self._stepper = Stepper(
             engine,
@@ -135,6 +138,7 @@ class Replica:
             await self._keeper.leave()
         self._links.finish()
         await server.stop(FLUSH_S)
+        await self._telemetry.close()
 
     async def stand(self, standing: Standing) -> None:
         """Take new work or none from now on, and tell everybody; what runs goes on. Idempotent."""
