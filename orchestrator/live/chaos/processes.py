@@ -32,8 +32,10 @@ from orchestrator.live.chaos.owners import owner
 from orchestrator.live.chaos.process import POLL_S, Process
 from orchestrator.live.chaos.redis import ChaosRedis
 from orchestrator.live.control_door import ControlDoor
+from orchestrator.live.gateway_door import GatewayDoor
 from orchestrator.live.operator_client import FleetState, fleet
 from protos.transport import Transport
+from protos.trust import trusting
 
 HOST = "127.0.0.1"
 REDIS = "redis"
@@ -56,6 +58,7 @@ class Processes:
     blocks: int = 600
     model: str = "tiny"
     folder: Path | None = None  # for logs; None: one that goes with the cluster
+    certificates: Path | None = None  # as `blockyard certs` makes them; None: all in the clear
     members: dict[str, Process] = field(default_factory=dict)
     # By name, also of those that are gone: who comes back is found where he was.
     _ports: dict[str, tuple[str, ...]] = field(default_factory=dict)
@@ -140,7 +143,8 @@ class Processes:
             name, (f"--http-port={free_port()}", f"--grpc-port={free_port()}")
         )
         drain = f"--drain-s={GATEWAY_DRAIN_S}"
-        return self._add(name, ("gateway", f"--model={self.model}", *ports, drain))
+        tls = () if self.certificates is None else (f"--tls={self.certificates / 'doors'}",)
+        return self._add(name, ("gateway", f"--model={self.model}", *ports, drain, *tls))
 
     def revive(self, name: str) -> None:
         """Start a member that is not running; returns when everybody has met it."""
@@ -171,7 +175,14 @@ class Processes:
     def control(self) -> ControlDoor:
         """Of any control plane that lives: it names the leader."""
         address = next(plane.address for plane in self.control_planes if plane.is_alive)
-        return ControlDoor(address, Transport())
+        own = None if self.certificates is None else self.certificates / "internal"
+        return ControlDoor(address, Transport(own))
+
+    def front(self, gateway: Process) -> GatewayDoor:
+        """Of one gateway."""
+        if self.certificates is None:
+            return GatewayDoor(gateway.address)
+        return GatewayDoor(gateway.address, trusting(self.certificates / "client"))
 
     def fleet(self) -> FleetState:
         """As the leader knows it, sequences included; empty while nobody leads."""
@@ -186,10 +197,10 @@ class Processes:
         for gateway in self.gateways:
             if gateway.is_alive:
                 try:
-                    text = httpx.get(f"{gateway.address}/metrics", timeout=ANSWER_S_MAX).text
+                    with self.front(gateway).client(httpx.Timeout(ANSWER_S_MAX)) as client:
+                        texts[gateway.name] = client.get("/metrics").text
                 except httpx.TransportError:
                     continue
-                texts[gateway.name] = text
         return texts
 
     def is_serving(self) -> bool:
@@ -238,10 +249,10 @@ class Processes:
     def _add(self, name: str, words: tuple[str, ...]) -> str:
         if name not in self._redis_ports:
             self._redis_ports[name] = self.network.open(REDIS, self.redis.port, caller=name)
-        redis = f"--redis=redis://{HOST}:{self._redis_ports[name]}/0"
-        self.members[name] = Process(
-            name, (*words, redis, "--log-level=info"), self.logs, self.forks
-        )
+        more = [f"--redis=redis://{HOST}:{self._redis_ports[name]}/0", "--log-level=info"]
+        if self.certificates is not None:
+            more.append(f"--internal-tls={self.certificates / 'internal'}")
+        self.members[name] = Process(name, (*words, *more), self.logs, self.forks)
         return name
 
 
