@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 
 from tests.deploy.rendering import CHART, CHART_VALUES, OVERLAYS, by_name, chart, only, overlay
+from tests.deploy.serve_config import deployment
 from tests.deploy.tools import run, said
 
 # Helm's users make the namespace; deploy/README.md gives it the labels.
@@ -39,6 +40,7 @@ def test_helm_has_nothing_to_say(values: Any) -> None:
         "replica.resources.limits.memory=lots",
         "monitorin.enabled=true",
         "mtls.enabled=maybe",
+        "serve.ui=please",
         "chaos.schedule=nightly",
     ],
 )
@@ -68,6 +70,11 @@ def test_a_toggle_takes_its_objects_and_no_others(setting: str, kinds: set[str])
 def test_mtls_is_rays_own() -> None:
     service = only(chart(CHART_VALUES["prod"], "mtls.enabled=true"), "RayService")
     assert service["spec"]["rayClusterConfig"]["tlsOptions"] == {"enabled": True}
+
+
+def test_the_live_page_is_there_where_it_is_asked_for() -> None:
+    assert not deployment(only(chart(CHART_VALUES["prod"]), "RayService")).ui
+    assert deployment(only(chart(CHART_VALUES["prod"], "serve.ui=true"), "RayService")).ui
 
 
 def test_the_grace_follows_the_drain() -> None:
