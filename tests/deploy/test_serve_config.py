@@ -109,7 +109,11 @@ def test_pods_name_the_ports_that_the_application_opens(objects: list[Manifest])
     opened = deployment(only(objects, "RayService"))
     gateway = ports(objects, "gateway")
     assert (gateway["http"], gateway["grpc"]) == (opened.http_port, opened.grpc_port)
-    assert ports(objects, "control-plane")["control"] == opened.control_port
+    control_plane = ports(objects, "control-plane")
+    assert (control_plane["control"], control_plane["moves"]) == (
+        opened.control_port,
+        opened.metrics_port,
+    )
     assert ports(objects, "replica")["data"] == opened.replica_port
     assert opened.host == "0.0.0.0"
 
@@ -117,7 +121,8 @@ def test_pods_name_the_ports_that_the_application_opens(objects: list[Manifest])
 def test_no_port_of_ours_is_one_of_rays(objects: list[Manifest]) -> None:
     taken = set(ports(objects, "head").values()) | {52365, 8076, 8077}
     opened = deployment(only(objects, "RayService"))
-    ours = {opened.http_port, opened.grpc_port, opened.control_port, opened.replica_port}
+    front = {opened.http_port, opened.grpc_port}
+    ours = front | {opened.control_port, opened.metrics_port, opened.replica_port}
     assert taken & ours == set()
     assert all(port is not None and port < 10000 for port in ours), "workers' ports begin there"
 
