@@ -20,10 +20,10 @@ from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import Enum
+from typing import Protocol
 
 from orchestrator.gateway.caller import Caller, Limits
 from orchestrator.gateway.errors import RateLimited, Unservable
-from orchestrator.gateway.generation import Generation
 from orchestrator.gateway.rate_counts import RateCounts
 from orchestrator.gateway.rate_window import Window
 
@@ -56,6 +56,15 @@ class Allowance:
             f"x-ratelimit-remaining-{word}": str(window.remaining(self.amount) // self.unit),
             f"x-ratelimit-reset-{word}": f"{window.reset_s()}s",
         }
+
+
+class Used(Protocol):
+    """A generation, as far as it is billed."""
+
+    completion_tokens: int
+    known_tokens: int  # of these, what its client came with
+
+    def held_block_ns(self) -> int: ...
 
 
 class RateLimits:
@@ -110,12 +119,12 @@ class Meter:
         """Count a prompt that is about to be sent to a replica. Raises RateLimited, Unservable."""
         await self._take(Limit.TOKENS, tokens)
 
-    def ended(self, generation: Generation) -> None:
+    def ended(self, used: Used) -> None:
         """Charge what is known only at the end of a request, whichever way it ended."""
-        new_tokens = generation.completion_tokens - generation.known_tokens
+        new_tokens = used.completion_tokens - used.known_tokens
         for limit, amount in (
             (Limit.TOKENS, new_tokens),
-            (Limit.BLOCK_SECONDS, generation.held_block_ns() // NS_PER_MS),
+            (Limit.BLOCK_SECONDS, used.held_block_ns() // NS_PER_MS),
         ):
             if limit in self._allowances and amount > 0:
                 self._limits.charge(self._allowances[limit], amount)
