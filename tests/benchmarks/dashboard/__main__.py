@@ -22,7 +22,7 @@ import click
 from tests.benchmarks.dashboard.drawing import draw, legend
 from tests.benchmarks.dashboard.prometheus import Curve, Prometheus, prometheus
 from tests.deploy.monitoring import dashboards
-from tests.integration.cluster.watched import Watched
+from tests.integration.cluster.scraped import Scraped
 
 SETTLE_S = 8.0  # scraped before anything is asked, so that rates have a beginning
 REPLICAS = ("a", "b")
@@ -54,14 +54,14 @@ def main(
     program = binary or Path(shutil.which("prometheus") or "")
     if not program.is_file():
         raise click.ClickException("no prometheus here: name its program by --prometheus")
-    with Watched(blocks=blocks) as cluster:
+    with Scraped(blocks=blocks) as cluster:
         cluster.start(replicas=REPLICAS, gateways=2)
-        with prometheus(program, pods(cluster)) as server:
+        with prometheus(program, cluster.targets) as server:
             time.sleep(SETTLE_S)
             began_s = time.time()
             words = ["--workload=mix", f"--rate={rate}", f"--spike={spike}", f"--scale={scale}"]
             load(cluster, [*words, f"--seconds={seconds}"])
-            ended_s = time.time()
+            ended_s = began_s + seconds
             answers = asked(server, board, began_s, ended_s)
     if keep is not None:
         keep.write_text(json.dumps({p: [(n, c.points) for n, c in a] for p, a in answers.items()}))
@@ -71,8 +71,8 @@ def main(
         answers,
         out,
         caption=(
-            f"A real run: {len(REPLICAS)} replicas of the tiny model, {blocks} blocks each, chat"
-            f" {times.removesuffix('x')} times as fast in the shaded span. Queries answered by"
+            f"A real run: {len(REPLICAS)} replicas of the tiny model, {blocks} blocks each, on two"
+            f" shared cores; chat {times.removesuffix('x')} times as fast in the shaded span. Queries answered by"
             " Prometheus; drawn by matplotlib, not Grafana. Seconds since the beginning."
         ),
         began_s=began_s,
@@ -81,12 +81,7 @@ def main(
     )
 
 
-def pods(cluster: Watched) -> dict[str, str]:
-    """Where members are scraped, by name."""
-    return {each.name: each.address.removeprefix("http://") for each in cluster.gateways}
-
-
-def load(cluster: Watched, words: list[str]) -> None:
+def load(cluster: Scraped, words: list[str]) -> None:
     """Until every request has its answer. What the client measured is shown."""
     urls = [f"--url={gateway.address}" for gateway in cluster.gateways]
     subprocess.run([sys.executable, "-m", "orchestrator", "load", *urls, *words], check=True)

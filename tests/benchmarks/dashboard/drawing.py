@@ -10,6 +10,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Mapping, Sequence
 from importlib import import_module
+from itertools import cycle
 from math import isnan
 from pathlib import Path
 from typing import Any
@@ -84,9 +85,11 @@ def _lines(axes: Any, panel: Mapping[str, Any], told: Sequence[tuple[str, Curve]
     defaults = panel["fieldConfig"]["defaults"]
     is_stacked = defaults["custom"]["stacking"]["mode"] == "normal"
     floor: dict[float, float] = {}
-    colours = iter(PALETTE * (1 + len(told) // len(PALETTE)))
+    styles = {name: _overridden(panel, name) for name, _ in told}
+    taken = {style["color"]["fixedColor"] for style in styles.values() if "color" in style}
+    colours = cycle(colour for colour in PALETTE if colour not in taken)
     for name, curve in told:
-        style = _overridden(panel, name)
+        style = styles[name]
         colour = style.get("color", {}).get("fixedColor") or next(colours)
         dashes = "--" if "custom.lineStyle" in style else "-"
         times = [at for at, _ in curve.points]
@@ -99,7 +102,8 @@ def _lines(axes: Any, panel: Mapping[str, Any], told: Sequence[tuple[str, Curve]
         else:
             axes.plot(times, values, color=colour, lw=1.2, ls=dashes, label=name)
     highest = max((v for _, curve in told for _, v in curve.points if not isnan(v)), default=0)
-    axes.set_ylim(bottom=0, top=defaults.get("max") or (None if highest > 0 else 1))
+    top = None if highest > 0 else 1
+    axes.set_ylim(bottom=0, top=defaults["max"] * 1.03 if "max" in defaults else top)
     axes.grid(color=GRID, lw=0.6)
     axes.set_axisbelow(True)
     axes.yaxis.set_major_formatter(UNITS.get(defaults["unit"], _number))

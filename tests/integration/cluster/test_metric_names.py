@@ -28,7 +28,7 @@ from tests.deploy.monitoring import (
 )
 from tests.deploy.tools import DEPLOY, ROOT
 from tests.integration.cluster.clients import Reader, body
-from tests.integration.cluster.watched import Watched
+from tests.integration.cluster.scraped import Scraped
 from tests.waiting import wait_for
 
 DOCUMENTS = [ROOT / "README.md", *sorted(DEPLOY.glob("*.md"))]
@@ -40,14 +40,14 @@ RARE = {"outcome", "replica"}
 
 
 @pytest.fixture(scope="module")
-def cluster() -> Iterator[Watched]:
-    with Watched() as processes:
+def cluster() -> Iterator[Scraped]:
+    with Scraped() as processes:
         processes.start(replicas=("a", "b"))
         yield processes
 
 
 @pytest.fixture(scope="module")
-def exposition(cluster: Watched) -> str:
+def exposition(cluster: Scraped) -> str:
     """After a request of each class, once every replica has reported."""
     url = cluster.gateways[0].address
     with ThreadPoolExecutor(len(CLASSES)) as pool:
@@ -56,11 +56,12 @@ def exposition(cluster: Watched) -> str:
     return wait_for(lambda: whole(cluster), within_s=20, what="metrics of every member")
 
 
-def whole(cluster: Watched) -> str | None:
-    """What all members say together, once it says something of both replicas."""
-    text = "\n".join(cluster.metrics().values())
+def whole(cluster: Scraped) -> str | None:
+    """What all members say together, once somebody leads and both replicas are heard of."""
+    text = cluster.exposition()
     heard = re.findall(r'^blockyard_kv_blocks\{replica="(\w+)",state="free"\}', text, re.M)
-    return text if set(heard) == set(cluster.replicas) else None
+    leads = re.search(r"^blockyard_leader 1", text, re.M)
+    return text if leads and set(heard) == set(cluster.replicas) else None
 
 
 def labels_of(exposition: str) -> dict[str, dict[str, set[str]]]:

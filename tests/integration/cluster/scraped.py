@@ -1,0 +1,33 @@
+"""A cluster whose members all answer Prometheus."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+import httpx
+
+from orchestrator.live.chaos.processes import HOST, free_port
+from tests.integration.cluster.watched import Watched
+
+
+@dataclass
+class Scraped(Watched):
+    """Control planes too, each on a port of its own."""
+
+    _metrics_ports: dict[str, int] = field(default_factory=dict)
+
+    def add_control_plane(self, name: str) -> str:
+        port = self._metrics_ports.setdefault(name, free_port())
+        option = f"--metrics-port={port}"
+        return self._add_behind_proxy(name, ("control-plane",), "--control-port", option)
+
+    @property
+    def targets(self) -> dict[str, str]:
+        """Where each is scraped, by its name."""
+        gateways = {each.name: each.address.removeprefix("http://") for each in self.gateways}
+        return gateways | {name: f"{HOST}:{port}" for name, port in self._metrics_ports.items()}
+
+    def exposition(self) -> str:
+        """What all of them say, one after the other."""
+        urls = [f"http://{address}/metrics" for address in self.targets.values()]
+        return "\n".join(httpx.get(url, timeout=20).text for url in urls)
