@@ -84,7 +84,7 @@ class Options:
 
     def check(self, prefix: str = "") -> None:
         """Raises InvalidRequest for the first field out of range, named `prefix` + its name."""
-        for field in self._bounded():
+        for field in self.bounds():
             field.check(prefix)
         if self.max_tokens is not None and self.min_tokens > self.max_tokens:
             raise invalid(f"{prefix}min_tokens", "must not exceed max_tokens")
@@ -102,20 +102,21 @@ class Options:
         if len(self.stop_token_ids) > STOP_TOKENS_MAX:
             raise invalid(f"{prefix}stop_token_ids", f"has more than {STOP_TOKENS_MAX} ids")
 
-    def _bounded(self) -> tuple[_Bounded, ...]:
+    def bounds(self) -> tuple[Bounded, ...]:
+        """Every number, and between what it must be."""
         return (
-            _Bounded("max_tokens", self.max_tokens, 1, TOKENS_MAX),
-            _Bounded("min_tokens", self.min_tokens, 0, TOKENS_MAX),
-            _Bounded("temperature", self.temperature, 0, 2),
-            _Bounded("top_k", self.top_k, 1, TOKENS_MAX),
-            _Bounded("top_p", self.top_p, 0, 1, low_excluded=True),
-            _Bounded("min_p", self.min_p, 0, 1),
-            _Bounded("seed", self.seed, -SEED_MAX - 1, SEED_MAX),
-            _Bounded("repetition_penalty", self.repetition_penalty, 0, 10, low_excluded=True),
-            _Bounded("presence_penalty", self.presence_penalty, -2, 2),
-            _Bounded("frequency_penalty", self.frequency_penalty, -2, 2),
-            _Bounded("logprobs", self.logprobs, 0, LOGPROBS_MAX),
-            _Bounded("n", self.n, 1, CHOICES_MAX),
+            Bounded("max_tokens", self.max_tokens, 1, TOKENS_MAX),
+            Bounded("min_tokens", self.min_tokens, 0, TOKENS_MAX),
+            Bounded("temperature", self.temperature, 0, 2),
+            Bounded("top_k", self.top_k, 1, TOKENS_MAX),
+            Bounded("top_p", self.top_p, 0, 1, low_excluded=True),
+            Bounded("min_p", self.min_p, 0, 1),
+            Bounded("seed", self.seed, -SEED_MAX - 1, SEED_MAX),
+            Bounded("repetition_penalty", self.repetition_penalty, 0, 10, low_excluded=True),
+            Bounded("presence_penalty", self.presence_penalty, -2, 2),
+            Bounded("frequency_penalty", self.frequency_penalty, -2, 2),
+            Bounded("logprobs", self.logprobs, 0, LOGPROBS_MAX),
+            Bounded("n", self.n, 1, CHOICES_MAX),
         )
 
 
@@ -155,7 +156,9 @@ def tenant_named(name: str, *, param: str) -> str:
 
 
 @dataclass(frozen=True, slots=True)
-class _Bounded:
+class Bounded:
+    """A number of the options, if it was given, and its bounds."""
+
     name: str
     value: float | None
     low: float

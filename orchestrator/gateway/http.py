@@ -33,6 +33,7 @@ from orchestrator.gateway.openai import (
     chat_call,
     completion_call,
 )
+from orchestrator.gateway.openapi import DescribedApp
 from orchestrator.gateway.replies import ChatReply, CompletionReply, Envelope, Reply
 from orchestrator.gateway.request_ids import NameRequests, own_request_id
 from orchestrator.gateway.sender import with_sender
@@ -46,7 +47,7 @@ COMPLETIONS = "/v1/completions"
 
 def create_app(gateway: Gateway, keys: Keys) -> FastAPI:
     """The ASGI app over one gateway."""
-    app = FastAPI(title="blockyard", redoc_url=None)
+    app = DescribedApp(needs_key=keys.keyring is not None)
     answer_errors_in_json(app)
     app.add_middleware(CheckKeys, keys=keys)
     app.add_middleware(HideBugs)
