@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from google.protobuf.descriptor import Descriptor, FieldDescriptor
+from google.protobuf.descriptor import FieldDescriptor
 from google.protobuf.message import Message
 from google.protobuf.message_factory import GetMessageClass
 from hypothesis import strategies as st
@@ -38,7 +38,7 @@ def messages(kind: type[Message]) -> st.SearchStrategy[Any]:
     return _instances(kind.DESCRIPTOR)
 
 
-def _instances(descriptor: Descriptor) -> st.SearchStrategy[Message]:
+def _instances(descriptor: Any) -> st.SearchStrategy[Message]:
     make: Callable[..., Message] = GetMessageClass(descriptor)
     fields = {field.name: _values(field) for field in descriptor.fields if _is_alone(field)}
     chosen = [
@@ -66,7 +66,7 @@ def _values(field: FieldDescriptor) -> st.SearchStrategy[Any]:
     return st.lists(_value(field), max_size=LIST_MAX) if field.is_repeated else _value(field)
 
 
-def _value(field: FieldDescriptor) -> st.SearchStrategy[Any]:
+def _value(field: Any) -> st.SearchStrategy[Any]:
     match field.cpp_type:
         case FieldDescriptor.CPPTYPE_MESSAGE:
             return _instances(field.message_type)

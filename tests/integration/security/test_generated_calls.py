@@ -66,7 +66,7 @@ def call(channel: grpc.Channel, method: str, request: Any, timeout_s: float) -> 
     """How a call of the service ends."""
     described = SERVICE.methods_by_name[method]
     kind = channel.unary_stream if described.server_streaming else channel.unary_unary
-    ask = kind(
+    ask: Any = kind(
         f"/{SERVICE.full_name}/{method}",
         request_serializer=lambda message: message.SerializeToString(),
         response_deserializer=None,
