@@ -72,8 +72,8 @@ def main(
         out,
         caption=(
             f"A real run: {len(REPLICAS)} replicas of the tiny model, {blocks} blocks each, on two"
-            f" shared cores; chat {times.removesuffix('x')} times as fast in the shaded span. Queries answered by"
-            " Prometheus; drawn by matplotlib, not Grafana. Seconds since the beginning."
+            f" shared cores; chat {times.removesuffix('x')} times as fast in the shaded span."
+            " Queries answered by Prometheus; drawn by matplotlib, not Grafana. Seconds."
         ),
         began_s=began_s,
         ended_s=ended_s,
