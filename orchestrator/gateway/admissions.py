@@ -26,6 +26,7 @@ from orchestrator.gateway.fleet import Fleet
 from orchestrator.gateway.journey import Journey
 from orchestrator.gateway.line import Line, Ticket
 from orchestrator.gateway.locator import Locator
+from orchestrator.gateway.record import Happening
 from orchestrator.gateway.stretches import Stage, Stretch
 from orchestrator.gateway.totals import Totals
 from orchestrator.policy import admit as admission
@@ -84,7 +85,9 @@ class Admissions:
                         waiting.wait_for(reason.value)
                         if pushes_out:
                             self.line.push_out(place)
-                        self._totals.queued[place.request_class, reason] += place not in self.line
+                        if place not in self.line:
+                            self._totals.queued[place.request_class, reason] += 1
+                            self._note(journey, place, Happening.QUEUED, reason)
                         self.line.join(place, ticket)
                         await self._wait(journey)
                     case admission.Shed(AdmitReason.NO_REPLICA) if self._may_hope(journey):
@@ -92,14 +95,39 @@ class Admissions:
                         self.line.step_aside(place, ticket)
                         await self._wait(journey)
                     case admission.Shed(reason, retry_after_s):
+                        self._note(journey, place, Happening.TURNED_AWAY, reason, retry_after_s)
                         raise self._turned_away(journey, reason, retry_after_s)
                     case admission.Refuse(reason):
                         self._totals.turned_away[place.request_class, reason] += 1
+                        self._note(journey, place, Happening.TURNED_AWAY, reason)
                         raise never_fits(journey.subject)
         finally:
             self.line.leave(place)
             if waiting is not None:
                 waiting.ended_ns = self._clock.now_ns()
+
+    def _note(
+        self,
+        journey: Journey,
+        place: Place,
+        what: Happening,
+        reason: AdmitReason,
+        retry_after_s: int | None = None,
+    ) -> None:
+        """What was decided, and what it was decided by."""
+        patience_s = max(0, place.deadline_ns - self._clock.now_ns()) / NS_PER_S
+        accepting = self._candidates(journey).accepting
+        known = [
+            reason.value,
+            f"{self.line.ahead(place)} ahead",
+            f"{sum(r.blocks_room(hit_blocks=0) for r in accepting)} blocks left "
+            f"on {len(accepting)} replicas",
+            f"{journey.subject.blocks_least} needed",
+            f"patience {patience_s:.1f} s",
+        ]
+        if retry_after_s is not None:
+            known.append(f"to come again in {retry_after_s} s")
+        journey.note(what, detail=", ".join(known))
 
     def _stretch(self, journey: Journey, stage: Stage) -> Stretch:
         """This stage of its record begins."""

@@ -134,6 +134,7 @@ class Journey:
         if self.sent_to is not None and reason in SUSPICIOUS:
             victims.add((self.sent_to.record.replica_id, self.sent_to.epoch))
         if len(victims) >= losses_max:
+            self.note(Happening.GIVEN_UP, detail=f"{len(victims)} replicas were lost under it")
             raise refusals.poison(len(victims))
 
 

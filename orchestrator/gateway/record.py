@@ -34,6 +34,9 @@ EVENTS_MAX = 128  # of one request; as many stages, and as many attempts
 class Happening(Enum):
     """What may happen to a choice, besides being placed."""
 
+    QUEUED = "queued"
+    TURNED_AWAY = "turned_away"
+    GIVEN_UP = "given_up"
     REFUSED = "refused"
     LOST = "lost"
     MOVED = "moved"

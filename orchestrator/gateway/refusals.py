@@ -56,6 +56,14 @@ def poison(losses: int) -> GatewayError:
     )
 
 
+def known_poison() -> GatewayError:
+    """So many replicas died of the same lately that it is not risked again."""
+    return PoisonRequest(
+        "replicas were lost while they ran a request like this one; try again in some minutes",
+        code="poison_request",
+    )
+
+
 def refused(refusal: Refusal) -> Setback:
     """The replica said no."""
     build, retry = VERDICTS[refusal.reason]

@@ -28,6 +28,9 @@ STAGES = {
     Stage.ADMIT: "asked for a place",
 }
 HAPPENINGS = {
+    Happening.QUEUED: "it had to wait ({detail})",
+    Happening.TURNED_AWAY: "it was turned away ({detail})",
+    Happening.GIVEN_UP: "it was given up: {detail}",
     Happening.REFUSED: "{replica} refused it ({detail})",
     Happening.LOST: "{replica} was lost ({detail})",
     Happening.MOVED: "{replica} moved it, with its KV, to {detail}",

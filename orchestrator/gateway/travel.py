@@ -38,6 +38,7 @@ from orchestrator.gateway.journey import (
 )
 from orchestrator.gateway.line import Ticket
 from orchestrator.gateway.merge import Branch, Source
+from orchestrator.gateway.poisons import Poisons
 from orchestrator.gateway.record import Happening, Record
 from orchestrator.gateway.stretches import AttemptEnd, Stage
 from orchestrator.gateway.told import Told, choices_of
@@ -67,6 +68,7 @@ class Travel:
         self._admissions = admissions
         self._totals = totals
         self._decisions = decisions
+        self._poisons = Poisons(clock)
         self._adoption = Adoption(fleet, clock, config, totals)
 
     # ---- setting out
@@ -74,9 +76,14 @@ class Travel:
     def set_out(
         self, request: Request, card: ModelCard, deadline_ns: int | None, record: Record | None
     ) -> Journey:
-        """Name the prompt's blocks and take a ticket."""
+        """Name the prompt's blocks and take a ticket. Raises PoisonRequest for a known one."""
         record = record or self._decisions.begin(request)
         record.prepared(request)
+        if request in self._poisons:
+            record.note(
+                request.first_choice, Happening.GIVEN_UP, detail="replicas died of its like"
+            )
+            raise refusals.known_poison()
         arrived_ns = self._clock.now_ns()
         hashing = record.stretch(Stage.HASH, request.first_choice, arrived_ns)
         hashes = prefix_hashes(request, card)
@@ -183,8 +190,16 @@ class Travel:
                 reason = lost.reason.value
                 journey.depart(AttemptEnd.LOST)
                 journey.note(Happening.LOST, debit.replica_id, reason)
-                journey.suffer(lost.reason, losses_max=self._config.losses_max)
+                self._suffer(journey, lost.reason)
                 self._turn_back(journey, debit.replica_id, refusals.lost())
+
+    def _suffer(self, journey: Journey, reason: LossReason) -> None:
+        """Its replica was lost. Raises PoisonRequest where it may be the cause."""
+        try:
+            journey.suffer(reason, losses_max=self._config.losses_max)
+        except PoisonRequest:
+            self._poisons.add(journey.course.told.request)
+            raise
 
     async def _submit(self, journey: Journey, debit: Debit) -> Answer:
         """Send the request where it was promised a place; the promise ends with its answer."""
@@ -294,7 +309,7 @@ class Travel:
         assert journey.sent_to is not None, "lost where it was"
         lost = journey.sent_to.record.replica_id
         journey.note(Happening.LOST, lost, reason.value)
-        journey.suffer(reason, losses_max=self._config.losses_max)
+        self._suffer(journey, reason)
         self._totals.streams_resumed[reason] += 1
         told = journey.course.told
         log.warning(

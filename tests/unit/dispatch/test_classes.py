@@ -109,8 +109,24 @@ def test_in_a_full_line_a_better_class_pushes_the_latest_of_the_worst_out() -> N
                 (BATCH, AdmitReason.PUSHED_OUT): 1,
                 (BATCH, AdmitReason.QUEUE_FULL): 1,
             }
+            events = {name: told(made, name) for name in ("b2", "b3", "i1")}
+            assert [what for what, _ in events["b2"]] == ["queued", "turned_away"]
+            assert events["b2"][0][1].startswith("behind_others, 1 ahead, "), "b1"
+            assert events["b2"][1][1].startswith("pushed_out, ")
+            ((what, why),) = events["b3"]
+            assert what == "turned_away"
+            assert why.startswith("queue_full, 3 ahead, ")
+            assert f"to come again in {refused.value.retry_after_s} s" in why
+            assert [what for what, _ in events["i1"]] == ["queued", "placed"]
 
     run(scenario())
+
+
+def told(made: World, name: str) -> list[tuple[str, str]]:
+    """What the record of a request has, each with the figures it was decided by."""
+    record = made.dispatch.decisions.of(large(name).request_id)
+    assert record is not None
+    return [(e["event"], e.get("detail", "")) for e in record.to_json()["events"]]
 
 
 def test_patience_depends_on_the_class() -> None:

@@ -16,7 +16,7 @@ from orchestrator.gateway.dispatch import DispatchConfig
 from orchestrator.gateway.errors import PoisonRequest, ReplicaFailed
 from orchestrator.gateway.totals import RetryReason
 from orchestrator.policy.admit import AdmitConfig, AdmitReason
-from protos.messages import RefusalReason, RequestClass
+from protos.messages import RefusalReason, RequestClass, RequestId
 from tests.unit.dispatch.answers import answer, whole
 from tests.unit.dispatch.virtual_time import run
 from tests.unit.dispatch.world import CARD, Answer, ScriptedReplica, World, request, tidy, tokens
@@ -283,6 +283,31 @@ def test_a_request_on_which_replicas_keep_dying_is_poison(choices: int) -> None:
                 await answer(made, request(tokens_max=20, choices=choices))
             assert caught.value.code == "poison_request"
             assert sum(not replica.is_up for replica in replicas) == 3
+
+    run(scenario())
+
+
+def test_a_poison_request_that_comes_again_costs_no_replica_for_a_while() -> None:
+    async def scenario() -> None:
+        replicas = [ScriptedReplica(name, dying(4)) for name in "abcd"]
+        async with tidy(*replicas) as made:
+            what = request(tokens_max=20)
+            with pytest.raises(PoisonRequest):
+                await answer(made, what)
+            sampling = replace(what.sampling, seed=what.sampling.seed + 1)
+            again = replace(what, request_id=RequestId("again"), sampling=sampling)
+            with pytest.raises(PoisonRequest, match="like this one"):
+                await answer(made, again)
+            assert sum(replica.is_up for replica in replicas) == 1
+            record = made.dispatch.decisions.of(again.request_id)
+            assert record is not None
+            assert [e["event"] for e in record.to_json()["events"]] == ["given_up"]
+            (left,) = (replica for replica in replicas if replica.is_up)
+            left.answers.clear()
+            other = replace(what, request_id=RequestId("other"), prompt=(*what.prompt, 1))
+            assert await answer(made, other), "others are not refused for that"
+            await asyncio.sleep(121)
+            assert await answer(made, again), "and it is given another chance"
 
     run(scenario())
 
