@@ -18,7 +18,7 @@ pytestmark = pytest.mark.chaos
 SECONDS = 5.0
 
 
-@pytest.mark.parametrize("name", ["replica-kill", "gateway-kill", "redis-kill"])
+@pytest.mark.parametrize("name", ["replica-kill", "replica-pause", "gateway-kill", "redis-kill"])
 def test_no_client_hears_anything_but_the_truth(world: World, name: str) -> None:
     run = played(world, lasting(load(name), SECONDS))
     assert run.verdict.breaches == ()

@@ -28,6 +28,20 @@ def body(number: int, *, tokens: int = 400, prompt: str = "", **more: Any) -> di
     }
 
 
+# What clients ask for besides: each must outlive its replica like plain text.
+VARIETIES: tuple[dict[str, Any], ...] = (
+    {},
+    {"logprobs": 2},
+    {"temperature": 0, "presence_penalty": 0.5},
+    {"structured_outputs": {"regex": "[a-z ]{4000}"}, "ignore_eos": False},
+)
+
+
+def various(number: int, **more: Any) -> dict[str, Any]:
+    """As `body`, of another variety with each number."""
+    return body(number, **more) | VARIETIES[number % len(VARIETIES)]
+
+
 @dataclass
 class Reader:
     """One stream and what came of it so far, over as many connections as it took."""

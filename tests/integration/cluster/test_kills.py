@@ -9,17 +9,19 @@ and every block comes back.
 from __future__ import annotations
 
 import random
+import re
 import time
 from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager, suppress
+from typing import Any
 
 import pytest
 
 from orchestrator.live import operator_client
 from protos.messages import ReplicaId, SequenceId
 from protos.moves import MoveOutcome
-from tests.integration.cluster.clients import Reader, body
+from tests.integration.cluster.clients import Reader, various
 from tests.integration.cluster.watched import Watched
 from tests.waiting import wait_for
 
@@ -27,6 +29,7 @@ REPLICAS = ("a", "b", "c")
 STREAMS = 8
 TOKENS = 600
 PROMPT = "Everybody begins with these words. " * 20
+ENDS_AT_A_STOP = 4  # a plain one, near its end
 DELAY_S_MAX = 0.15  # a move is over by then
 
 
@@ -39,24 +42,37 @@ def trio() -> Iterator[Watched]:
 
 
 @pytest.fixture(scope="module")
-def undisturbed(trio: Watched) -> dict[str, str]:
+def stop(trio: Watched) -> str:
+    """What one of the streams says near its end."""
+    whole = Reader(ENDS_AT_A_STOP, ask(ENDS_AT_A_STOP)).read(trio.gateways[0].address)
+    return whole[-60:-50]
+
+
+@pytest.fixture(scope="module")
+def undisturbed(trio: Watched, stop: str) -> dict[str, str]:
     """What the streams say when nobody dies."""
-    with streams(trio) as running:
+    with streams(trio, stop) as running:
         said = {name: text.result() for name, text in running.items()}
     trio.wait_until_quiet()
+    assert re.fullmatch("[a-z ]+", said["killed-3"]), "structured output"
+    assert len(said[f"killed-{ENDS_AT_A_STOP}"]) < len(said["killed-0"]), "it ends at its stop"
     return said
 
 
+def ask(number: int, **more: Any) -> dict[str, Any]:
+    return various(number, tokens=TOKENS, prompt=PROMPT, **more)
+
+
 @contextmanager
-def streams(trio: Watched) -> Iterator[dict[str, Future[str]]]:
+def streams(trio: Watched, stop: str) -> Iterator[dict[str, Future[str]]]:
     """Streams that run meanwhile, by the names of their requests."""
     url = trio.gateways[0].address
+    asks = {number: ask(number) for number in range(STREAMS)}
+    asks[ENDS_AT_A_STOP] = ask(ENDS_AT_A_STOP, stop=[stop])
     with ThreadPoolExecutor(STREAMS) as pool:
         yield {
-            (name := f"killed-{number}"): pool.submit(
-                Reader(number, body(number, tokens=TOKENS, prompt=PROMPT)).read, url, name
-            )
-            for number in range(STREAMS)
+            (name := f"killed-{number}"): pool.submit(Reader(number, asked).read, url, name)
+            for number, asked in asks.items()
         }
 
 
@@ -96,10 +112,10 @@ def revive(trio: Watched, name: str) -> None:
 @pytest.mark.parametrize("seed", [1, 2])
 @pytest.mark.parametrize("victim", ["source", "target"])
 def test_a_replica_killed_in_the_middle_of_moves_costs_no_stream_a_character(
-    trio: Watched, undisturbed: dict[str, str], victim: str, seed: int
+    trio: Watched, stop: str, undisturbed: dict[str, str], victim: str, seed: int
 ) -> None:
     delay_s = random.Random(f"{victim} {seed}").uniform(0, DELAY_S_MAX)
-    with streams(trio) as texts, ThreadPoolExecutor(2) as orders:
+    with streams(trio, stop) as texts, ThreadPoolExecutor(2) as orders:
         source, sequences = fullest(trio, 2)
         one, other = (name for name in REPLICAS if name != source)
         targets = (one, other) if victim == "source" else (one, one)
@@ -115,13 +131,13 @@ def test_a_replica_killed_in_the_middle_of_moves_costs_no_stream_a_character(
 
 
 def test_eight_streams_of_a_killed_replica_are_whole(
-    trio: Watched, undisturbed: dict[str, str]
+    trio: Watched, stop: str, undisturbed: dict[str, str]
 ) -> None:
     victim, *others = map(ReplicaId, REPLICAS)
     for name in others:
         operator_client.cordon(trio.control, name)
     wait_for(lambda: draining(trio) == set(others), within_s=20, what="one replica is left")
-    with streams(trio) as texts:
+    with streams(trio, stop) as texts:
         fullest(trio, STREAMS)
         for name in others:
             operator_client.uncordon(trio.control, name)
