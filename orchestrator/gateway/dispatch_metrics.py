@@ -13,8 +13,12 @@ from typing import TypeVar
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 
+from orchestrator.control.seams import LossReason
 from orchestrator.gateway.dispatch import Dispatch
 from orchestrator.gateway.metrics import PREFIX
+from orchestrator.gateway.totals import AdoptionEnd, HandoffKind, RetryReason
+from orchestrator.policy.admit import AdmitReason
+from orchestrator.policy.route import RouteReason
 from protos.messages import RequestClass
 
 Reason = TypeVar("Reason", bound=Enum)
@@ -35,10 +39,12 @@ class DispatchCollector(Collector):
         for each in RequestClass:
             waiting.add_metric([each.value], self._dispatch.waiting_of(each))
         yield waiting
-        yield _by_reason("requests_placed", "Placements by reason", totals.placed)
+        yield _by_reason("requests_placed", "Placements by reason", RouteReason, totals.placed)
         yield _by_class("requests_queued", "Requests that joined the line", totals.queued)
         yield _by_class("requests_turned_away", "Refused by admission", totals.turned_away)
-        yield _by_reason("requests_retried", "Taken back from a replica", totals.retried)
+        yield _by_reason(
+            "requests_retried", "Taken back from a replica", RetryReason, totals.retried
+        )
         yield CounterMetricFamily(
             f"{PREFIX}registry_missed",
             "Requests routed without the registry",
@@ -63,35 +69,49 @@ class DispatchCollector(Collector):
             f"{PREFIX}streams_lost", "Streams cut by a lost replica", totals.streams_lost
         )
         yield _by_reason(
-            "streams_resumed", "Streams that lost a replica and went on", totals.streams_resumed
+            "streams_resumed",
+            "Streams that lost a replica and went on",
+            LossReason,
+            totals.streams_resumed,
         )
-        yield _by_reason("handoffs", "Choices that a replica gave away", totals.handoffs)
-        yield _by_reason("adoptions", "Moved choices, and what came of them", totals.adoptions)
+        yield _by_reason(
+            "handoffs", "Choices that a replica gave away", HandoffKind, totals.handoffs
+        )
+        yield _by_reason(
+            "adoptions", "Moved choices, and what came of them", AdoptionEnd, totals.adoptions
+        )
         yield CounterMetricFamily(
             f"{PREFIX}streams_taken_over",
             "Streams begun by a gateway that their clients lost",
             totals.streams_taken_over,
         )
         yield _by_reason(
-            "takeovers", "Choices of such streams, and where they were", totals.takeovers
+            "takeovers",
+            "Choices of such streams, and where they were",
+            AdoptionEnd,
+            totals.takeovers,
         )
         yield CounterMetricFamily(
             f"{PREFIX}streams_broken", "Streams with a gap or a repetition", totals.streams_broken
         )
 
 
-def _by_reason(name: str, help_text: str, counts: Mapping[Reason, int]) -> CounterMetricFamily:
+def _by_reason(
+    name: str, help_text: str, reasons: type[Reason], counts: Mapping[Reason, int]
+) -> CounterMetricFamily:
+    """Those of every reason: what has not happened yet is 0, so that its first time is a rise."""
     family = CounterMetricFamily(f"{PREFIX}{name}", help_text, labels=["reason"])
-    for reason, count in sorted(counts.items(), key=lambda entry: str(entry[0].value)):
-        family.add_metric([str(reason.value)], count)
+    for reason in reasons:
+        family.add_metric([str(reason.value)], counts.get(reason, 0))
     return family
 
 
 def _by_class(
-    name: str, help_text: str, counts: Mapping[tuple[RequestClass, Reason], int]
+    name: str, help_text: str, counts: Mapping[tuple[RequestClass, AdmitReason], int]
 ) -> CounterMetricFamily:
     family = CounterMetricFamily(f"{PREFIX}{name}", help_text, labels=["class", "reason"])
-    words = {(kind.value, str(reason.value)): count for (kind, reason), count in counts.items()}
-    for labels, count in sorted(words.items()):
-        family.add_metric(labels, count)
+    for request_class in RequestClass:
+        for reason in AdmitReason:
+            count = counts.get((request_class, reason), 0)
+            family.add_metric([request_class.value, reason.value], count)
     return family
