@@ -5,8 +5,21 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
+import pytest
+
+from protos.transport import MEMBER
 from tests.deploy import custom_resources, operator_rules
-from tests.deploy.rendering import OVERLAYS, only, parsed
+from tests.deploy.rendering import (
+    CHART_VALUES,
+    OVERLAYS,
+    Manifest,
+    by_name,
+    chart,
+    only,
+    parsed,
+    pod,
+)
+from tests.deploy.serve_config import deployment
 from tests.deploy.tools import DEPLOY, run, said
 
 
@@ -25,14 +38,74 @@ def test_every_component_but_mtls_is_used_by_an_overlay() -> None:
     assert written - used_components() == {"mtls"}
 
 
-def test_mtls_can_be_added_to_an_overlay(tmp_path: Path) -> None:
+@pytest.fixture
+def encrypted(tmp_path: Path) -> list[Manifest]:
+    """The overlay prod with the component, as a user would write it."""
     here = os.path.relpath(DEPLOY, tmp_path.resolve())
     (tmp_path / "kustomization.yaml").write_text(
+        f"namespace: blockyard\n"
         f"resources: [{here}/overlays/prod]\ncomponents: [{here}/components/mtls]\n"
     )
     verdict = run("kubectl", "kustomize", tmp_path)
     assert verdict.returncode == 0, said(verdict)
-    service = only(parsed(verdict.stdout), "RayService")
+    return parsed(verdict.stdout)
+
+
+def test_mtls_can_be_added_to_an_overlay(encrypted: list[Manifest]) -> None:
+    service = only(encrypted, "RayService")
     assert service["spec"]["rayClusterConfig"]["tlsOptions"] == {"enabled": True}
     assert operator_rules.broken_rules(service) == []
     assert custom_resources.mistakes(service) == []
+
+
+def test_chart_and_component_mean_the_same_by_mtls(encrypted: list[Manifest]) -> None:
+    """Of the Serve config kustomize leaves two lines to its user; the component names them."""
+    from_chart = by_name(chart(CHART_VALUES["prod"], "mtls.enabled=true"))
+    from_component = by_name(encrypted)
+    service = ("RayService", "blockyard")
+    written = from_chart[service]["spec"].pop("serveConfigV2")
+    from_component[service]["spec"].pop("serveConfigV2")
+    for key, rendered in from_chart.items():
+        assert rendered == from_component[key], key
+    text = (DEPLOY / "components" / "mtls" / "kustomization.yaml").read_text()
+    for line in ("internal_tls: /etc/blockyard/internal-tls", "health_port: 8804"):
+        assert line in written
+        assert line in text
+
+
+def test_members_find_their_certificate_and_probes_a_port_in_the_clear() -> None:
+    objects = chart(CHART_VALUES["prod"], "mtls.enabled=true")
+    opened = deployment(only(objects, "RayService"))
+    issued = only(objects, "Certificate", "blockyard-internal")["spec"]
+    assert issued["dnsNames"] == [MEMBER]
+    assert {"server auth", "client auth"} <= set(issued["usages"])
+    for role in ("gateway", "control-plane", "replica"):
+        spec = pod(objects, role)["spec"]
+        (volume,) = [v for v in spec["volumes"] if v["name"] == "internal-tls"]
+        assert volume["secret"]["secretName"] == issued["secretName"]
+        container = spec["containers"][0]
+        (mount,) = [m for m in container["volumeMounts"] if m["name"] == "internal-tls"]
+        assert (mount["mountPath"], mount["readOnly"]) == (str(opened.internal_tls), True)
+        if role != "gateway":
+            assert container["readinessProbe"]["grpc"]["port"] == opened.health_port
+            assert opened.health_port in {p["containerPort"] for p in container["ports"]}
+
+
+def test_the_authority_of_members_signs_nothing_else() -> None:
+    objects = chart(CHART_VALUES["prod"], "mtls.enabled=true")
+    issuers = {o["metadata"]["name"]: o["spec"] for o in objects if o["kind"] == "Issuer"}
+    signed = [
+        o["metadata"]["name"]
+        for o in objects
+        if o["kind"] == "Certificate" and "ca" in issuers[o["spec"]["issuerRef"]["name"]]
+    ]
+    assert signed == ["blockyard-internal"]
+
+
+def test_chaos_comes_to_the_control_plane_as_a_member() -> None:
+    settings = ("mtls.enabled=true", "chaos.enabled=true")
+    job = only(chart(CHART_VALUES["prod"], *settings), "CronJob")
+    spec = job["spec"]["jobTemplate"]["spec"]["template"]["spec"]
+    (mount,) = [m for m in spec["containers"][0]["volumeMounts"] if m["name"] == "internal-tls"]
+    assert f"--internal-tls={mount['mountPath']}" in spec["containers"][0]["command"][2]
+    assert "internal-tls" in {volume["name"] for volume in spec["volumes"]}

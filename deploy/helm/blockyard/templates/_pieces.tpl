@@ -11,16 +11,26 @@
 {{ add .Values.serve.drain_s 60 }}
 {{- end }}
 
-{{- /* Of the roles that read the model. */}}
+{{- /* Where a kubelet asks, which speaks no TLS. */}}
+{{- define "blockyard.probed" -}}
+{{ ternary 8804 .own .tls }}
+{{- end }}
+
+{{- /* Of every role of ours; `model`: of those that read it. */}}
 {{- define "blockyard.mounts" -}}
 - name: tmp
   mountPath: /tmp
 - name: redis-ca
   mountPath: /etc/blockyard/redis-ca
   readOnly: true
-{{- if .Values.modelVolume.enabled }}
+{{- if and .model .Values.modelVolume.enabled }}
 - name: models
   mountPath: /models
+  readOnly: true
+{{- end }}
+{{- if .Values.mtls.enabled }}
+- name: internal-tls
+  mountPath: /etc/blockyard/internal-tls
   readOnly: true
 {{- end }}
 {{- end }}
@@ -31,8 +41,12 @@
     sizeLimit: 8Gi
 - name: redis-ca
   secret: {secretName: blockyard-redis-ca}
-{{- if .Values.modelVolume.enabled }}
+{{- if and .model .Values.modelVolume.enabled }}
 - name: models
   persistentVolumeClaim: {claimName: blockyard-models, readOnly: true}
+{{- end }}
+{{- if .Values.mtls.enabled }}
+- name: internal-tls
+  secret: {secretName: blockyard-internal-tls}
 {{- end }}
 {{- end }}
