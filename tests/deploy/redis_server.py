@@ -34,10 +34,13 @@ class Server:
     secrets: dict[str, dict[str, str]]
     port: int
     tls: bool
+    shown: str = ""  # to a server that asks for a certificate: which, as options of a URL
 
     def registry_url(self, key: str = "url") -> str:
         url = self.secrets["blockyard-registry"][key]
-        return url if self.tls else url.replace("rediss://", "redis://").split("?")[0]
+        return (
+            f"{url}{self.shown}" if self.tls else url.replace("rediss://", "redis://").split("?")[0]
+        )
 
     def url_of(self, user: str, password: str) -> str:
         _, _, place = self.registry_url().partition("@")
@@ -72,18 +75,23 @@ def configuration(secret: dict[str, dict[str, str]], folder: Path, *, port: int,
 
 
 @contextmanager
-def running(folder: Path, *, tls: bool) -> Iterator[Server]:
+def running(folder: Path, *, tls: bool, asks_clients: bool = False) -> Iterator[Server]:
     """The server, stopped on leaving. Skips where no server speaks TLS."""
     program = with_tls() if tls else embedded()
     (port,) = free_ports(1)
     ca_path = folder / "tls" / "ca.crt"
     secret = secrets(REDIS_HOST="localhost", REDIS_PORT=str(port), REDIS_CA_PATH=str(ca_path))
     path = folder / "redis.conf"
-    path.write_text(configuration(secret, folder, port=port, tls=tls))
+    text = configuration(secret, folder, port=port, tls=tls)
+    shown = ""
+    if asks_clients:  # the server's own certificate does for a client
+        text = text.replace("tls-auth-clients no", "tls-auth-clients yes")
+        shown = f"&ssl_certfile={folder}/tls/tls.crt&ssl_keyfile={folder}/tls/tls.key"
+    path.write_text(text)
     with (folder / "log").open("wb") as log:
         process = subprocess.Popen([program, str(path)], stdout=log, stderr=log)
     try:
-        server = Server(secret, port, tls)
+        server = Server(secret, port, tls, shown)
         wait_for(lambda: answers(server), within_s=10, what=(folder / "log").read_text())
         yield server
     finally:

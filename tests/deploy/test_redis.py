@@ -11,6 +11,7 @@ import redis
 
 from orchestrator.registry.config import RegistryConfig
 from orchestrator.registry.redis import RedisRegistry
+from orchestrator.registry.shared_counters import SharedCounters
 from protos.registry import BlockBatch, RegistryUnavailable
 from tests.conformance.registry.world import chain, record
 from tests.deploy.redis_server import Server, running, secrets
@@ -50,6 +51,46 @@ def test_ray_keeps_its_state_beside_the_registry_and_out_of_it(server: Server) -
         assert ray.get("DUMMY") is None
         with pytest.raises(redis.exceptions.NoPermissionError):
             ray.get("orch:anything")
+
+
+async def test_gateways_count_for_rate_limits_and_write_nothing_else(server: Server) -> None:
+    url = server.registry_url("url-readonly")
+    counters = SharedCounters(url, RegistryConfig().prefix, answer_ms=5_000)
+    assert await counters.acquire_sliding_window_entry("tenant", 2, 60)
+    assert await counters.acquire_sliding_window_entry("tenant", 2, 60)
+    assert not await counters.acquire_sliding_window_entry("tenant", 2, 60)
+    assert (await counters.get_sliding_window("tenant", 60))[2] == 2
+    await counters.close()
+    with redis.Redis.from_url(url, protocol=2) as gateway:
+        for key in ("orch:anything", "RAYdefault@KV", "elsewhere"):
+            with pytest.raises(redis.exceptions.NoPermissionError):
+                gateway.set(key, "mine")
+
+
+def test_who_writes_to_the_registry_stays_in_its_key_space(server: Server) -> None:
+    with redis.Redis.from_url(server.registry_url(), protocol=2) as writer:
+        writer.set("orch:anything", "mine")
+        for key in ("RAYdefault@KV", "DUMMY", "elsewhere"):
+            with pytest.raises(redis.exceptions.NoPermissionError):
+                writer.get(key)
+            with pytest.raises(redis.exceptions.NoPermissionError):
+                writer.set(key, "mine")
+        with pytest.raises(redis.exceptions.NoPermissionError):
+            writer.flushall()
+
+
+async def test_a_server_that_asks_for_a_certificate_is_shown_the_one_in_the_url(
+    tmp_path: Path,
+) -> None:
+    with running(tmp_path, tls=True, asks_clients=True) as server:
+        registry = RedisRegistry.connect(server.registry_url(), RegistryConfig())
+        assert await registry.members() == ()
+        await registry.close()
+        shows_nothing = server.registry_url().replace(server.shown, "")
+        stranger = RedisRegistry.connect(shows_nothing, RegistryConfig())
+        with pytest.raises(RegistryUnavailable):
+            await stranger.members()
+        await stranger.close()
 
 
 def test_nobody_comes_in_without_a_name(server: Server) -> None:
