@@ -24,6 +24,7 @@ COMMANDS = {
     "watch": "orchestrator.live.commands.watch:watch",
     "top": "orchestrator.live.commands.top:top",
     "decisions": "orchestrator.live.commands.decisions:decisions",
+    "explain": "orchestrator.live.commands.explain:explain",
     "cordon": "orchestrator.live.commands.cordon:cordon",
     "uncordon": "orchestrator.live.commands.cordon:uncordon",
     "drain": "orchestrator.live.commands.drain:drain",

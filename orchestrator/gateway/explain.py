@@ -104,7 +104,7 @@ def _story(record: Record, state: State, now_ns: int) -> Iterator[str]:
         if isinstance(event, Happened):
             yield _sentence(happening(event))
     for attempt in record.attempts:
-        yield from _replicas_part(attempt)
+        yield from _replicas_part(attempt, several=record.choices > 1)
     if record.left_out:
         yield f"{record.left_out} further entries found no room in its record."
 
@@ -167,14 +167,18 @@ def _terms(offer: Offer) -> str:
     return f"{terms}, pressure {_s(cost.pressure_s)}"
 
 
-def _replicas_part(attempt: Attempt) -> Iterator[str]:
+def _replicas_part(attempt: Attempt, *, several: bool) -> Iterator[str]:
+    """What the replica has said of its own time."""
     for choice, account in sorted(attempt.accounts.items()):
-        preempted = f", preempted {account.preemptions} times" if account.preemptions else ""
-        yield (
-            f"At {attempt.replica_id} choice {choice} queued {_ms(account.queue_ns)}, "
-            f"prefilled {_ms(account.prefill_ns)} in {account.chunks} steps and "
-            f"decoded {_ms(account.decode_ns)}{preempted}."
-        )
+        which = f" of choice {choice}" if several else ""
+        parts = [f"decoding{which} took {_ms(account.decode_ns)}"]
+        if account.chunks:
+            steps = "one step" if account.chunks == 1 else f"{account.chunks} steps"
+            parts.insert(0, f"prefill took {_ms(account.prefill_ns)} in {steps}")
+            parts.insert(0, f"it queued {_ms(account.queue_ns)}")
+        if account.preemptions:
+            parts.append(f"it was preempted {account.preemptions} times")
+        yield f"At {attempt.replica_id} {', '.join(parts)}."
 
 
 def _sentence(words: str) -> str:

@@ -20,26 +20,22 @@ def spans_of(ticket: Ticket, replica_id: ReplicaId, outcome: str) -> tuple[Span,
     if parent is None or not parent.is_sampled or stint.ended_ns is None:
         return ()
     own = parent.child(replica_id, ticket.inner, ticket.choice)
-    common = _common(ticket.request_id, ticket.choice, replica_id)
-    admitted_ns, decoding_ns, ended_ns = stint.bounds(stint.ended_ns)
-    nothing: dict[str, Value] = {}
-    found: dict[str, Value] = {"chunks": stint.chunks, "hit_tokens": ticket.hit_tokens}
-    done: dict[str, Value] = {
-        "tokens": len(ticket.said),
-        "preemptions": stint.preemptions,
-        "outcome": outcome,
+    common = _common(ticket.request_id, ticket.choice, replica_id) | {"outcome": outcome}
+    of_its_own: dict[str, dict[str, Value]] = {
+        "prefill": {"chunks": stint.chunks, "hit_tokens": ticket.hit_tokens},
+        "decode": {"tokens": len(ticket.said), "preemptions": stint.preemptions},
     }
-    before = tuple(moment for moment in stint.moments if moment[0] < decoding_ns)
-    after = tuple(moment for moment in stint.moments if moment[0] >= decoding_ns)
-    stretches = (
-        ("queue", stint.came_ns, admitted_ns, nothing, ()),
-        ("prefill", admitted_ns, decoding_ns, found, before),
-        ("decode", decoding_ns, ended_ns, done, after),
-    )
     return tuple(
-        Span(name, own.child(name), parent.span_id, began_ns, until_ns, common | more, events)
-        for name, began_ns, until_ns, more, events in stretches
-        if until_ns > began_ns
+        Span(
+            name,
+            own.child(name),
+            parent.span_id,
+            began_ns,
+            ended_ns,
+            common | of_its_own.get(name, {}),
+            tuple(moment for moment in stint.moments if began_ns <= moment[0] < ended_ns),
+        )
+        for name, began_ns, ended_ns in stint.stretches(stint.ended_ns)
     )
 
 

@@ -72,3 +72,13 @@ class Stint:
             chunks=self.chunks,
             preemptions=self.preemptions,
         )
+
+    def stretches(self, now_ns: int) -> tuple[tuple[str, int, int], ...]:
+        """What it did from when to when, as far as it got until now, or until its end."""
+        admitted_ns, decoding_ns, ended_ns = self.bounds(now_ns)
+        if self.admitted_ns is None:
+            return (("queue", self.came_ns, ended_ns),)
+        if not self.chunks:  # it came with its KV
+            return (("decode", admitted_ns, ended_ns),)
+        begun = (("queue", self.came_ns, admitted_ns), ("prefill", admitted_ns, decoding_ns))
+        return begun if self.spoke_ns is None else (*begun, ("decode", decoding_ns, ended_ns))

@@ -89,8 +89,8 @@ def test_each_choice_has_spans_of_its_own_though_they_began_as_one() -> None:
         desk.links.submit(desk.links.attach(), replace(TRACED, choices=2))
         for _ in range(3):
             await desk.slow_step(1)
-        assert len(desk.spans) == 4, "prefill and decode, twice"
-        assert len({span.context.span_id for span in desk.spans}) == 4
+        assert len(desk.spans) == 6, "queue, prefill and decode, twice"
+        assert len({span.context.span_id for span in desk.spans}) == 6
 
     run(scenario())
 
