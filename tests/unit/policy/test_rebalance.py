@@ -166,6 +166,25 @@ def test_moves_under_way_count_against_the_bounds() -> None:
     assert rebalance(picture, CONFIG).moves == ()
 
 
+@pytest.mark.parametrize(
+    ("source", "target"),
+    [
+        pytest.param("elsewhere", "full", id="something still arrives at the source"),
+        pytest.param("idle", "elsewhere", id="something still leaves the target"),
+    ],
+)
+def test_nothing_leaves_where_something_arrives_or_arrives_where_something_leaves(
+    source: str, target: str
+) -> None:
+    full, idle = replica("full", *many("f", 9)), replica("idle", sequence("i"))
+    elsewhere = replica("elsewhere", *many("e", 4), standing=Standing.CORDONED)
+    here = next(r for r in (full, idle, elsewhere) if r.replica_id == source)
+    under_way = moved(here.sequences[0], source, target)
+    fleet_now = Fleet(0, (full, idle, elsewhere))
+    assert routes(rebalance(fleet_now, CONFIG)), "without that it would"
+    assert routes(rebalance(replace(fleet_now, moves=(under_way,)), CONFIG)) == []
+
+
 def test_a_sequence_that_came_by_a_move_stays_for_a_while() -> None:
     running = many("f", 9)
     full = replica("full", *(replace(s, is_movable=s is running[0]) for s in running))
