@@ -58,9 +58,8 @@ def main(
         cluster.start(replicas=REPLICAS, gateways=2)
         with prometheus(program, cluster.targets) as server:
             time.sleep(SETTLE_S)
-            began_s = time.time()
             words = ["--workload=mix", f"--rate={rate}", f"--spike={spike}", f"--scale={scale}"]
-            load(cluster, [*words, f"--seconds={seconds}"])
+            began_s = load(cluster, [*words, f"--seconds={seconds}"])
             ended_s = began_s + seconds
             answers = asked(server, board, began_s, ended_s)
     if keep is not None:
@@ -81,10 +80,20 @@ def main(
     )
 
 
-def load(cluster: Scraped, words: list[str]) -> None:
-    """Until every request has its answer. What the client measured is shown."""
+def load(cluster: Scraped, words: list[str]) -> float:
+    """Until every request has its answer; what the client measured is shown. When it began."""
     urls = [f"--url={gateway.address}" for gateway in cluster.gateways]
-    subprocess.run([sys.executable, "-m", "orchestrator", "load", *urls, *words], check=True)
+    command = [sys.executable, "-m", "orchestrator", "load", *urls, *words]
+    with subprocess.Popen(command, stderr=subprocess.PIPE, text=True) as client:
+        assert client.stderr is not None
+        greeting = client.stderr.readline()  # said when it has met the servers
+        began_s = time.time()
+        click.echo(greeting, err=True, nl=False)
+        for line in client.stderr:
+            click.echo(line, err=True, nl=False)
+    if client.returncode:
+        raise click.ClickException("the load did not come to its end")
+    return began_s
 
 
 def asked(
