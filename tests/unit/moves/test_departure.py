@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, replace
-from typing import Any, TypeAlias
+from typing import TypeVar
 
 from protos.messages import RequestId
 from protos.moves import Committed, MoveId, MoveOrder, MoveOutcome, ToSource, ToTarget
@@ -21,7 +21,7 @@ from tests.unit.shell.desk import unread
 from tests.unit.shell.eventually import eventually
 
 NAME = RequestId("r")
-Act: TypeAlias = Callable[[], Awaitable[Any]]
+Answer = TypeVar("Answer")
 
 
 async def decoding(end: End) -> Export:
@@ -86,11 +86,11 @@ async def test_a_sequence_that_ran_ahead_of_its_freezing_is_not_held_up_for_so_l
         watched = Watched(a.executor, export)
         was_at: list[int] = []  # when it should have been frozen at first
 
-        async def late(act: Act) -> Any:
-            if act.__name__ == "freeze" and not was_at:
+        async def late(job: Callable[[], Awaitable[Answer]]) -> Answer:
+            if getattr(job, "__name__", "") == "freeze" and not was_at:
                 was_at.append(export.computed)
                 await eventually(lambda: export.computed > was_at[0] + ahead, "it runs ahead")
-            return await a.home.at_boundary(act)
+            return await a.home.at_boundary(job)
 
         home = replace(a.home, executor=watched, at_boundary=late)
         leaving = await departure(export, home, a, b)
