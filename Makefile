@@ -3,7 +3,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 # What starts clusters of many processes, or watches the clock, runs by itself.
-CLUSTERS := $(addprefix tests/integration/,chaos cluster incident load system)
+CLUSTERS := $(addprefix tests/integration/,chaos cluster incident load page system)
 # The marker makes a second `make` skip the installation until a pin changes.
 READY := $(VENV)/.ready
 

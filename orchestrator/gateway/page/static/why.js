@@ -15,17 +15,6 @@ const TERMS = [
   ["pressure_s", "pressure", "a pool that runs full"],
 ];
 
-const HAPPENINGS = {
-  refused: (event) => `${event.replica} refused it: ${event.detail}`,
-  lost: (event) => `${event.replica} was lost (${event.detail})`,
-  moved: (event) => `moved from ${event.replica} to ${event.detail}`,
-  handed_back: (event) => `${event.replica} handed it back`,
-  adopted: (event) => `went on at ${event.replica}`,
-  adoption_failed: (event) => `was not there at ${event.replica}: ${event.detail}`,
-  taken_over: () => "taken over from another gateway",
-  not_found: () => "found nowhere: computed again",
-};
-
 export class Why {
   /** `row(id)` is the request in the newest state, if it is in there. */
   constructor(dialog, row) {
@@ -55,10 +44,14 @@ export class Why {
   async look() {
     const id = this.request.request_id;
     try {
-      const told = await ask(`../v1/decisions/${encodeURIComponent(id)}`);
+      const name = encodeURIComponent(id);
+      const [told, decided] = await Promise.all([
+        ask(`../v1/requests/${name}/explain`),
+        ask(`../v1/decisions/${name}`),
+      ]);
       if (id !== this.request?.request_id) return;
       this.request = this.row(id) ?? this.request;
-      this.show(told, this.request);
+      this.show(told, decided, this.request);
       if (this.request.phase !== "ended") this.timer = setTimeout(() => this.look(), AGAIN_MS);
     } catch (error) {
       if (id !== this.request?.request_id) return;
@@ -67,11 +60,12 @@ export class Why {
     }
   }
 
-  show(told, request) {
-    const placed = told.events.filter((event) => event.event === "placed");
-    const parts = [facts(request), time(request, placed[0]), story(told, request)];
+  show(told, decided, request) {
+    const placed = decided.events.filter((event) => event.event === "placed");
+    const parts = [facts(request), time(request, placed[0]), story(told)];
     const choice = placed.findLast((event) => event.candidates.length > 0);
     if (choice) parts.push(places(choice));
+    parts.push(line(told));
     this.body.replaceChildren(...parts.map((part) => element("section", {}, ...part)));
   }
 }
@@ -114,25 +108,22 @@ function time(request, placed) {
   return [element("h3", {}, "Where its time went"), bar, list];
 }
 
-/** What happened, in order. */
-function story(told, request) {
-  const list = element("ol", { class: "story" });
-  const add = (ms, words, kind) => {
-    list.append(element("li", { "data-kind": kind }, element("time", {}, duration(ms)), element("span", {}, words)));
-  };
-  const lines = told.events.map((event) => [event.at_ms, sentence(event), event.event]);
-  if (request.ttft_ms !== null) lines.push([request.ttft_ms, "its first token went out", "first"]);
-  if (request.ended_ms !== null) lines.push([request.age_ms - request.ended_ms, outcome(request.outcome), "end"]);
-  lines.sort((one, other) => one[0] - other[0]);
-  add(0, "arrived", "arrived");
-  for (const line of lines) add(...line);
-  if (told.events_left_out > 0) add(null, `and ${told.events_left_out} more`, "more");
-  return [element("h3", {}, "What happened"), list];
+/** The gateway's own sentences about it. */
+function story(told) {
+  return [element("h3", {}, "In words"), ...told.words.map((sentence) => element("p", { class: "said" }, sentence))];
 }
 
-function sentence(event) {
-  if (event.event === "placed") return `given to ${event.replica}: ${REASONS[event.reason] ?? event.reason}`;
-  return HAPPENINGS[event.event]?.(event) ?? `${event.event} ${event.replica ?? ""} ${event.detail ?? ""}`;
+/** Every moment and stretch of it, in order. */
+function line(told) {
+  const list = element("ol", { class: "story" });
+  for (const entry of told.timeline) {
+    const what = [element("b", {}, entry.what.replaceAll("_", " "))];
+    if (entry.replica) what.push(` at ${entry.replica}`);
+    if (entry.lasted_ms !== null) what.push(` for ${duration(entry.lasted_ms)}`);
+    if (entry.words) what.push(element("span", { class: "quiet" }, ` ${(REASONS[entry.words] ?? entry.words).replaceAll("_", " ")}`));
+    list.append(element("li", { "data-kind": entry.what }, element("time", {}, duration(entry.at_ms)), element("span", {}, ...what)));
+  }
+  return [element("h3", {}, "Moment by moment"), list];
 }
 
 /** Every place that there was, and the seconds that each was expected to take. */
@@ -159,7 +150,7 @@ function places(placed) {
   for (const [, name, words] of TERMS) legend.append(element("li", { title: words }, element("i", { class: `cell term ${name}` }), name));
   return [
     element("h3", {}, "Where it could have gone"),
-    element("p", { class: "quiet" }, "Seconds that it was expected to take from the whole cluster, at each replica."),
+    element("p", { class: "quiet" }, "What it was expected to cost the whole cluster in time, at each replica."),
     legend,
     element("ol", { class: "places" }, ...rows),
   ];

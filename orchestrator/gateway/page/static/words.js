@@ -30,10 +30,10 @@ export function ago(ms) {
 
 /** Why a replica was chosen. */
 export const REASONS = {
-  prefix_hit: "holds most of the prompt",
+  prefix_hit: "holds most of it",
   balance: "a shorter queue won",
-  room: "longest hit had no room",
-  load: "no hit known; least to do",
+  room: "longest hit was full",
+  load: "no hit; least to do",
 };
 
 /** What is nobody's fault, or the client's own wish. */
