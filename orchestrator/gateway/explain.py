@@ -102,7 +102,7 @@ def _story(record: Record, state: State, now_ns: int) -> Iterator[str]:
         yield from _others(placed[-1].look)
     for event in record.events:
         if isinstance(event, Happened):
-            yield _sentence(happening(event))
+            yield f"After {_ms(event.at_ns - record.began_ns)} {happening(event)}."
     for attempt in record.attempts:
         yield from _replicas_part(attempt, several=record.choices > 1)
     if record.left_out:
@@ -179,10 +179,6 @@ def _replicas_part(attempt: Attempt, *, several: bool) -> Iterator[str]:
         if account.preemptions:
             parts.append(f"it was preempted {account.preemptions} times")
         yield f"At {attempt.replica_id} {', '.join(parts)}."
-
-
-def _sentence(words: str) -> str:
-    return f"{words[0].upper()}{words[1:]}."
 
 
 def _ms(duration_ns: int) -> str:

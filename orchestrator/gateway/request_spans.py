@@ -58,7 +58,7 @@ def _request(record: Record, trace: TraceContext, ended_ns: int) -> Span:
         record.began_ns,
         ended_ns,
         attributes,
-        tuple(sorted(happened)),
+        tuple(sorted(happened, key=lambda moment: moment[0])),
         is_error=record.outcome != OK,
         is_root=True,
     )

@@ -225,3 +225,21 @@ async def test_answers_are_charged_and_grpc_tells_what_is_left(served: Served) -
     assert metadata["x-ratelimit-remaining-tokens"] == "997", "a prompt of three tokens"
     answer = await complete(served, "limited", max_tokens=3)
     assert answer.headers["x-ratelimit-remaining-tokens"] == "991", "3 answered, 3 asked again"
+
+
+async def test_a_request_of_another_tenant_cannot_be_explained(served: Served) -> None:
+    answer = await complete(served, "acme", {"x-request-id": "mine"})
+    assert answer.status_code == 200
+    seen = {}
+    async with served.http() as client:
+        for key in ("acme", "other", "ops"):
+            response = await client.get("/v1/requests/mine/explain", headers=bearer(key))
+            seen[key] = response.status_code
+    assert seen == {"acme": 200, "other": 404, "ops": 200}
+    async with grpc_stub(served) as stub:
+        asked = stub.Explain(
+            pb.ExplainRequest(request_id="mine"), metadata=tuple(bearer("other").items())
+        )
+        with pytest.raises(grpc.aio.AioRpcError) as refused:
+            await asked
+    assert refused.value.code() is grpc.StatusCode.NOT_FOUND
