@@ -129,10 +129,9 @@ def _strips(axes: Any, panel: Mapping[str, Any], told: Sequence[tuple[str, Curve
     for row, (_, curve) in enumerate(reversed(told)):
         for value, colour in colours.items():
             spans = [(at, 1.02) for at, found in curve.points if int(found) == value]
-            axes.broken_barh(spans, (row + 0.12, 0.76), color=colour, lw=0)
-    axes.set_yticks([row + 0.5 for row in range(len(told))])
+            axes.broken_barh(spans, (row + 0.12, 0.76), color=colour, lw=0, alpha=0.9)
     # The names stand inside, so that the axes of all panels begin alike.
-    axes.set_yticklabels([])
+    axes.set_yticks([])
     for row, (name, _) in enumerate(reversed(told)):
         axes.text(1, row + 0.5, name, fontsize=7.5, va="center", color=INK)
     axes.set_ylim(0, max(1, len(told)))
