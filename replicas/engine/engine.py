@@ -43,6 +43,7 @@ from replicas.engine.config import EngineConfig
 from replicas.engine.draft import Step
 from replicas.engine.export import Export
 from replicas.engine.invariants import check_names, check_sharing, check_writes
+from replicas.engine.line_sums import sums_of
 from replicas.engine.marks import Mark
 from replicas.engine.plan import BlockId, StepOutcome, StepPlan
 from replicas.engine.prefix_cache import PrefixCache
@@ -241,6 +242,8 @@ class Engine:
     ) -> Snapshot:
         """A report of this moment; the caller knows who and when, and what time has told him."""
         running, waiting = self._scheduler.running, self._scheduler.waiting
+        block_size = self.config.card.block_size
+        line = sums_of(self._scheduler.line, self._pool, block_size=block_size)
         return Snapshot(
             replica_id=replica_id,
             epoch=epoch,
@@ -251,16 +254,16 @@ class Engine:
             blocks_used=self._pool.blocks_used,
             sequences_running=len(running),
             sequences_waiting=len(waiting),
-            prefill_tokens_waiting=self._scheduler.prefill_tokens_left(),
-            blocks_waiting=self._scheduler.blocks_wanted(),
+            prefill_tokens_waiting=line.prefill_tokens_left,
+            blocks_waiting=line.blocks_wanted,
             draining=self._draining,
             step_ns=times.mean_ns,
             full_ns=times.full_ns,
             full_prefill_tokens=times.full_prefill_tokens,
-            blocks_yielding=self._scheduler.blocks_yielding(),
+            blocks_yielding=line.blocks_yielding,
             blocks_shared=self._pool.blocks_shared,
-            blocks_unreclaimable=self._scheduler.blocks_unreclaimable(),
-            slots_unused=self._scheduler.slots_unused(),
+            blocks_unreclaimable=line.blocks_unreclaimable,
+            slots_unused=line.slots_unused,
             registry_behind_ns=registry_behind_ns,
             counters=self._tally.counters(),
         )

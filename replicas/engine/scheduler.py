@@ -147,46 +147,6 @@ class Scheduler:
         sequence.move_to(SequenceState.FINISHED)
         self._pool.release_table(sequence.block_table)
 
-    # ---- what is told of the line
-
-    def prefill_tokens_left(self) -> int:
-        """Known tokens still to be computed; of those that wait, less what was found for them."""
-        size = self._config.card.block_size
-        begun = sum(max(0, sequence.prefill_end - sequence.computed) for sequence in self.running)
-        return begun + sum(sequence.length - sequence.found * size for sequence in self.waiting)
-
-    def blocks_wanted(self) -> int:
-        """Available blocks that the waiting ones will take; what others hold, they share."""
-        return sum(map(self._wanted, self.waiting))
-
-    def blocks_yielding(self) -> int:
-        """Of those in use or wanted, what is not of the best class; shared ones count for each."""
-        running = sum(len(sequence.block_table) for sequence in self.running if sequence.rank)
-        waiting = sum(self._wanted(sequence) for sequence in self.waiting if sequence.rank)
-        return min(running, self._pool.blocks_used) + waiting
-
-    def blocks_unreclaimable(self) -> int:
-        """Of those in use, what no reservation and nobody of a worse class would give up.
-
-        Those come back only when somebody finishes, or moves away. A block that
-        an interactive sequence shares with one that yields counts as yielding.
-        """
-        line = self.line
-        yielding = sum(len(each.block_table) for each in line.running if each.rank)
-        yielding += sum(len(each.block_table) for each in line.reserved)
-        return max(0, self._pool.blocks_used - yielding)
-
-    def slots_unused(self) -> int:
-        """Token slots in tables that hold nothing, and that no prefill under way will fill."""
-        size = self._config.card.block_size
-        return sum(
-            len(each.block_table) * size - max(each.computed, each.prefill_end)
-            for each in self.running
-        )
-
-    def _wanted(self, sequence: Sequence) -> int:
-        return self.room.blocks_of(sequence.length) - sequence.found_in_use
-
     def check(self) -> None:
         """Assert that the line is a line, and that every table fits its sequence."""
         self.line.check()

@@ -1,0 +1,64 @@
+"""What a report says of the line: sums over its sequences, taken once for each report.
+
+A report goes out with every step, so each list is walked once. Those of worse
+classes stand behind those of better ones, and only they are walked for what
+they hold.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from itertools import takewhile
+
+from replicas.engine.block_pool import BlockPool
+from replicas.engine.line import Line
+from replicas.engine.sequence import Sequence
+
+
+@dataclass(frozen=True, slots=True)
+class LineSums:
+    """As of one moment."""
+
+    # Known tokens still to be computed; of those that wait, less what was found for them.
+    prefill_tokens_left: int
+    # Available blocks that the waiting ones will take; what others hold, they share.
+    blocks_wanted: int
+    # Of those in use or wanted, what is not of the best class; shared ones count for each.
+    blocks_yielding: int
+    # Of those in use, what no reservation and nobody of a worse class would give up: they come
+    # back only when somebody finishes, or moves away. What an interactive sequence shares with
+    # one that yields counts as yielding.
+    blocks_unreclaimable: int
+    # Token slots in tables that hold nothing, and that no prefill under way will fill.
+    slots_unused: int
+
+
+def sums_of(line: Line, pool: BlockPool, *, block_size: int) -> LineSums:
+    """Of the line as it stands."""
+    tokens_left = slots_unused = 0
+    for sequence in line.running:
+        filled, end = sequence.computed, sequence.prefill_end
+        if filled < end:
+            tokens_left += end - filled
+            filled = end
+        slots_unused += len(sequence.block_table) * block_size - filled
+    wanted = wanted_yielding = 0
+    for sequence in line.waiting:
+        tokens_left += sequence.length - sequence.found * block_size
+        blocks = -(-sequence.length // block_size) - sequence.found_in_use
+        wanted += blocks
+        wanted_yielding += blocks if sequence.rank else 0
+    yielding = sum(len(each.block_table) for each in takewhile(_yields, reversed(line.running)))
+    reserved = sum(len(each.block_table) for each in line.reserved)
+    return LineSums(
+        prefill_tokens_left=tokens_left,
+        blocks_wanted=wanted,
+        blocks_yielding=min(yielding, pool.blocks_used) + wanted_yielding,
+        blocks_unreclaimable=max(0, pool.blocks_used - yielding - reserved),
+        slots_unused=slots_unused,
+    )
+
+
+def _yields(sequence: Sequence) -> bool:
+    """To somebody interactive."""
+    return sequence.rank > 0
