@@ -16,6 +16,7 @@ from orchestrator.live.ray_token import protect_ray
 
 COMMANDS = {
     "up": "orchestrator.live.commands.up:up",
+    "doctor": "orchestrator.live.commands.doctor:doctor",
     "demo": "orchestrator.live.commands.demo:demo",
     "replica": "orchestrator.live.commands.replica:replica",
     "gateway": "orchestrator.live.commands.processes:gateway",

@@ -20,7 +20,8 @@ Port = Annotated[int, Field(ge=1, le=65535)]
 class Deployment(BaseModel):
     """How many replicas of which model, and where everybody listens."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    # A URL may hold a password: no error and no repr repeats it.
+    model_config = ConfigDict(extra="forbid", frozen=True, hide_input_in_errors=True)
 
     model: str = "smollm2"  # a Hugging Face folder, a .gguf file, "smollm2" or "tiny"
     replicas: int = Field(default=2, ge=1)  # at first, where fewer or more may come to be
@@ -28,7 +29,9 @@ class Deployment(BaseModel):
     max_replicas: int | None = Field(default=None, ge=1)  # None: never more
     scale_in_after_s: float = Field(default=60.0, gt=0)  # of fewer replicas being enough
     control_planes: int = Field(default=1, ge=1)  # one of them leads, the others stand by
-    redis_url: str  # or `env:NAME`: each process finds it in its own environment
+    redis_url: str = Field(
+        repr=False
+    )  # or `env:NAME`: each process finds it in its own environment
     host: str = "127.0.0.1"  # the address that listeners bind to
     advertise_host: str | None = None  # how other nodes reach this one; None: `host`
     http_port: Port = 8000

@@ -100,6 +100,8 @@ def _describe(operation: dict[str, Any], path: str, method: str, *, keyed: bool)
         statuses = (*statuses, *WITH_KEYS)
         operation["security"] = [{"key": []}]
     if path == METRICS:
+        if keyed:
+            operation["security"].append({})  # as the keys file has it
         operation["responses"]["200"]["content"] = {CONTENT_TYPE: {"schema": {"type": "string"}}}
     operation["responses"] = {
         "200": operation["responses"]["200"],

@@ -1,0 +1,97 @@
+"""Whether this machine can do what the deployment asks of it."""
+
+from __future__ import annotations
+
+import resource
+import shutil
+from collections.abc import Iterator
+
+import psutil
+import torch
+
+from orchestrator.gateway.http_protocol import HttpLimits
+from orchestrator.live.doctor.finding import Finding, note, ok, unsafe, warning
+from orchestrator.live.doctor.subject import Subject
+from replicas.model.errors import ModelError
+from replicas.model.kv_cache import block_bytes
+from replicas.model.loading import DTYPES, open_model
+from replicas.model.source import resolve_model
+
+FILES_BESIDE_CONNECTIONS = 1000  # of a gateway: its links, its registry, gRPC, libraries
+GIB = 2**30
+
+
+def check_machine(subject: Subject) -> Iterator[Finding]:
+    """Of the machine that runs this, as if it ran one of every process."""
+    yield from _open_files()
+    yield from _device(subject)
+    yield from _memory(subject)
+
+
+def _open_files() -> Iterator[Finding]:
+    soft, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+    needed = HttpLimits().connections_max + FILES_BESIDE_CONNECTIONS
+    if soft != resource.RLIM_INFINITY and soft < needed:
+        yield warning(
+            "files",
+            f"a process may open {soft} files: a gateway has no more connections than that",
+            f"ulimit -n {needed}, before it starts",
+        )
+    else:
+        yield ok("files", f"a gateway may have {HttpLimits().connections_max} connections")
+
+
+def _device(subject: Subject) -> Iterator[Finding]:
+    wanted, replicas = subject.deployment.device, subject.deployment.replicas_most
+    gpus = torch.cuda.device_count() if torch.cuda.is_available() else 0
+    if wanted == "cuda" and not gpus:
+        say = warning if subject.config is not None else unsafe  # elsewhere there may be some
+        yield say("gpu", "cuda is asked for, and torch finds no GPU here", "--device cpu")
+    elif gpus:
+        say_count = f"{gpus} GPUs for {replicas} replicas"
+        yield ok("gpu", say_count) if gpus >= replicas else note("gpu", say_count)
+    else:
+        yield note("gpu", "no GPU here: replicas run on the CPU")
+    if not gpus and shutil.which("c++") is None:
+        yield note(
+            "compiler",
+            "no C++ compiler: replicas on the CPU use torch alone, which is slower",
+            "install one, such as g++",
+        )
+
+
+def _memory(subject: Subject) -> Iterator[Finding]:
+    deployment = subject.deployment
+    try:
+        source = resolve_model(deployment.model)
+        config, tensors = open_model(source.path)
+    except (ModelError, OSError) as error:
+        say = warning if subject.config is not None else unsafe  # it may be on the nodes only
+        yield say("model", str(error), "give --model what is on this machine")
+        return
+    yield ok("model", f"{source.name} can be read; weights are data, and run no code")
+    if deployment.blocks is None or deployment.device == "cuda":
+        return  # then replicas take what there is
+    dtype = DTYPES.get(deployment.dtype, torch.float32)
+    of_blocks = deployment.blocks * block_bytes(
+        config, block_size=deployment.block_size, dtype=dtype
+    )
+    of_weights = dtype.itemsize * sum(_size(stored.shape) for stored in tensors.values())
+    needed = deployment.replicas * (of_blocks + of_weights)
+    available = psutil.virtual_memory().available
+    said = f"{needed / GIB:.1f} GiB for weights and blocks of {deployment.replicas} replicas"
+    if needed > available:
+        yield warning(
+            "memory",
+            f"{said}, and {available / GIB:.1f} GiB are free here",
+            "fewer --blocks or --replicas",
+        )
+    else:
+        yield ok("memory", f"{said}; {available / GIB:.1f} GiB are free here")
+
+
+def _size(shape: tuple[int, ...]) -> int:
+    count = 1
+    for length in shape:
+        count *= length
+    return count
