@@ -7,6 +7,7 @@ import time
 
 from orchestrator.load.ask import Ask
 from orchestrator.load.open_loop import open_loop
+from orchestrator.load.wire import Access
 from orchestrator.workload.heard import End, Heard
 from tests.integration.load.fake_server import Exchange, FakeServer
 
@@ -77,7 +78,7 @@ async def test_requests_take_turns_at_the_servers_and_each_is_told_as_it_ends() 
             [first.url, second.url],
             lambda: time.monotonic() - began_s,
             on_heard=told.append,
-            key="secret",
+            access=Access("secret"),
         )
     assert len(first.seen) == len(second.seen) == REQUESTS // 2
     assert sorted(told, key=lambda one: one.number) == list(heard)
