@@ -4,7 +4,7 @@
 #
 #   sh deploy/secrets.sh > secrets.yaml && kubectl apply -f secrets.yaml
 #
-# Passwords and certificates are made anew at every call. Redis's certificate is for its Service
+# Passwords, certificates and an operator's API key are made anew at every call. Redis's certificate is for its Service
 # and is good for a year. With a Redis of somebody else's, write the three Secrets that
 # deploy/README.md names by hand instead.
 set -eu
@@ -25,6 +25,7 @@ indented() { sed 's/^/    /' "$1"; }
 gcs="$(password)"
 registry="$(password)"
 reader="$(password)"
+operator="by-$(password)"
 
 key="-newkey ec -pkeyopt ec_paramgen_curve:prime256v1"
 # shellcheck disable=SC2086  # the words of ${key} are meant to be several
@@ -94,4 +95,27 @@ metadata:
 stringData:
   url: rediss://registry:${registry}@${host}:${port}/0?ssl_ca_certs=${ca_path}
   url-readonly: rediss://reader:${reader}@${host}:${port}/0?ssl_ca_certs=${ca_path}
+---
+# Who may ask for anything. `blockyard keys new` prints more entries; gateways notice changes.
+apiVersion: v1
+kind: Secret
+metadata:
+  name: blockyard-api-keys
+  namespace: ${namespace}
+stringData:
+  keys.toml: |
+    [[key]]
+    name = "operator"
+    sha256 = "$(hash "${operator}")"
+    tenant = "operators"
+    is_operator = true
+---
+# The operator's key itself, for who types commands and for chaos by night.
+apiVersion: v1
+kind: Secret
+metadata:
+  name: blockyard-operator-key
+  namespace: ${namespace}
+stringData:
+  key: ${operator}
 MANIFEST

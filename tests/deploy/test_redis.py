@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import subprocess
 from collections.abc import Iterator
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
 import redis
 
+from orchestrator.gateway.keys_file import parse_keys
 from orchestrator.registry.config import RegistryConfig
 from orchestrator.registry.redis import RedisRegistry
 from orchestrator.registry.shared_counters import SharedCounters
@@ -137,6 +139,14 @@ def test_the_script_writes_every_secret_that_is_asked_for() -> None:
     for name, key in secrets_wanted(overlay("prod")):
         assert key is None or key in written[name]
         assert written[name]
+
+
+def test_the_operators_key_opens_what_the_keys_file_says() -> None:
+    written = secrets()
+    keyring = parse_keys(written["blockyard-api-keys"]["keys.toml"].encode())
+    caller = keyring.caller(written["blockyard-operator-key"]["key"], datetime.now(UTC))
+    assert caller.is_operator
+    assert written["blockyard-operator-key"]["key"] not in str(written["blockyard-api-keys"])
 
 
 def test_no_two_clusters_get_the_same_passwords() -> None:

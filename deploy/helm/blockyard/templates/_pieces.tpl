@@ -16,7 +16,7 @@
 {{ ternary 8804 .own .tls }}
 {{- end }}
 
-{{- /* Of every role of ours; `model`: of those that read it. */}}
+{{- /* Of every role of ours; `model`: of those that read it; `keys`: of those that ask for them. */}}
 {{- define "blockyard.mounts" -}}
 - name: tmp
   mountPath: /tmp
@@ -26,6 +26,11 @@
 {{- if and .model .Values.modelVolume.enabled }}
 - name: models
   mountPath: /models
+  readOnly: true
+{{- end }}
+{{- if and .keys .Values.apiKeys.enabled }}
+- name: api-keys
+  mountPath: /etc/blockyard/api-keys
   readOnly: true
 {{- end }}
 {{- if .Values.mtls.enabled }}
@@ -44,6 +49,10 @@
 {{- if and .model .Values.modelVolume.enabled }}
 - name: models
   persistentVolumeClaim: {claimName: blockyard-models, readOnly: true}
+{{- end }}
+{{- if and .keys .Values.apiKeys.enabled }}
+- name: api-keys
+  secret: {secretName: blockyard-api-keys}
 {{- end }}
 {{- if .Values.mtls.enabled }}
 - name: internal-tls
