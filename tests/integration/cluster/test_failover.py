@@ -91,7 +91,9 @@ def test_a_stream_goes_on_where_it_waits_when_its_gateway_leaves_in_order(
     reader.read(second.address)
     assert_same(reader, whole)
     metrics = httpx.get(f"{second.address}/metrics").text
-    assert 'blockyard_takeovers_total{reason="adopted"} 2.0' in metrics, "both choices, where they were"
+    assert 'blockyard_takeovers_total{reason="adopted"} 2.0' in metrics, (
+        "both choices, where they were"
+    )
     assert 'blockyard_takeovers_total{reason="gone"} 0.0' in metrics
     two_gateways.wait_until_quiet()
 
