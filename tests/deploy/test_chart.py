@@ -41,6 +41,9 @@ def test_helm_has_nothing_to_say(values: Any) -> None:
         "monitorin.enabled=true",
         "mtls.enabled=maybe",
         "serve.ui=please",
+        "serve.log_format=xml",
+        "tracing.endpoint=collector",
+        "tracing.ratio=2",
         "chaos.schedule=nightly",
     ],
 )

@@ -16,7 +16,6 @@ from tests.deploy.rendering import (
     by_name,
     chart,
     only,
-    overlay,
     parsed,
     pod,
 )
@@ -34,20 +33,24 @@ def used_components() -> set[str]:
     }
 
 
-def test_every_component_but_mtls_is_used_by_an_overlay() -> None:
+def test_every_component_but_those_that_need_others_is_used_by_an_overlay() -> None:
     written = {folder.name for folder in (DEPLOY / "components").iterdir()}
-    assert written - used_components() == {"mtls"}
+    assert written - used_components() == {"mtls", "tracing"}
 
 
 @pytest.fixture
 def encrypted(tmp_path: Path) -> list[Manifest]:
+    return prod_with("mtls", tmp_path)
+
+
+def prod_with(component: str, folder: Path) -> list[Manifest]:
     """The overlay prod with the component, as a user would write it."""
-    here = os.path.relpath(DEPLOY, tmp_path.resolve())
-    (tmp_path / "kustomization.yaml").write_text(
+    here = os.path.relpath(DEPLOY, folder.resolve())
+    (folder / "kustomization.yaml").write_text(
         f"namespace: blockyard\n"
-        f"resources: [{here}/overlays/prod]\ncomponents: [{here}/components/mtls]\n"
+        f"resources: [{here}/overlays/prod]\ncomponents: [{here}/components/{component}]\n"
     )
-    verdict = run("kubectl", "kustomize", tmp_path)
+    verdict = run("kubectl", "kustomize", folder)
     assert verdict.returncode == 0, said(verdict)
     return parsed(verdict.stdout)
 
@@ -110,24 +113,6 @@ def test_chaos_comes_to_the_control_plane_as_a_member() -> None:
     (mount,) = [m for m in spec["containers"][0]["volumeMounts"] if m["name"] == "internal-tls"]
     assert f"--internal-tls={mount['mountPath']}" in spec["containers"][0]["command"][2]
     assert "internal-tls" in {volume["name"] for volume in spec["volumes"]}
-
-
-def test_only_gateways_read_keys_and_from_where_the_config_says() -> None:
-    for objects in (overlay("prod"), chart(CHART_VALUES["prod"])):
-        opened = deployment(only(objects, "RayService")).keys_file
-        assert opened is not None
-        for role in ("gateway", "control-plane", "replica"):
-            spec = pod(objects, role)["spec"]
-            secrets = [v["secret"]["secretName"] for v in spec["volumes"] if "secret" in v]
-            assert ("blockyard-api-keys" in secrets) == (role == "gateway")
-        container = pod(objects, "gateway")["spec"]["containers"][0]
-        (mount,) = [m for m in container["volumeMounts"] if m["name"] == "api-keys"]
-        assert mount["mountPath"] == str(opened.parent)
-        assert "subPath" not in mount, "a file that is mounted by itself never changes"
-
-
-def test_without_keys_a_laptop_asks_nobody_for_one() -> None:
-    assert deployment(only(overlay("dev"), "RayService")).keys_file is None
 
 
 def test_chart_and_component_mean_the_same_by_tracing(tmp_path: Path) -> None:
