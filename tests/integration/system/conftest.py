@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import takewhile
+from pathlib import Path
 
 import openai
 import psutil
@@ -33,6 +34,7 @@ class System:
     grpc_port: int
     control_port: int
     redis_url: str
+    internal_tls: Path | None = None
 
     @property
     def url(self) -> str:
@@ -44,7 +46,7 @@ class System:
 
     @property
     def control(self) -> ControlDoor:
-        return ControlDoor(f"127.0.0.1:{self.control_port}", Transport())
+        return ControlDoor(f"127.0.0.1:{self.control_port}", Transport(self.internal_tls))
 
     def openai(self) -> openai.OpenAI:
         return openai.OpenAI(base_url=f"{self.url}/v1", api_key="unused", max_retries=0)
@@ -76,7 +78,7 @@ def replica_processes() -> list[psutil.Process]:
 
 
 @contextmanager
-def running_system(**choices: str | int) -> Iterator[System]:
+def running_system(*, internal_tls: Path | None = None, **choices: str | int) -> Iterator[System]:
     """`blockyard up` in a process of its own, as its users run it, and a Valkey beside it."""
     http_port, grpc_port, control_port = free_ports(3)
     with EmbeddedValkey() as valkey:
@@ -90,6 +92,8 @@ def running_system(**choices: str | int) -> Iterator[System]:
             **choices,
         }
         words = [f"--{name.replace('_', '-')}={value}" for name, value in options.items()]
+        if internal_tls is not None:
+            words.append(f"--internal-tls={internal_tls}")
         command = [sys.executable, "-m", "orchestrator", "up", *words]
         with subprocess.Popen(
             command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
@@ -98,7 +102,7 @@ def running_system(**choices: str | int) -> Iterator[System]:
                 assert up.stdout is not None
                 said = list(takewhile(lambda line: "Ctrl-C" not in line, up.stdout))
                 assert up.poll() is None, "".join(said)
-                yield System(http_port, grpc_port, control_port, valkey.url)
+                yield System(http_port, grpc_port, control_port, valkey.url, internal_tls)
             finally:
                 up.send_signal(signal.SIGINT)
                 up.communicate(timeout=120)

@@ -1,4 +1,4 @@
-"""A cluster with choices of its own: a Redis by URL, small blocks, one replica drained."""
+"""A cluster with choices of its own: mutual TLS, a Redis by URL, small blocks, one drained."""
 
 from __future__ import annotations
 
@@ -7,10 +7,17 @@ import subprocess
 import sys
 from collections.abc import Iterator
 
+import grpc
 import httpx
 import pytest
+import trustme
 
+from orchestrator.live import operator_client
+from orchestrator.live.control_door import ControlDoor
+from protos.transport import Transport
+from tests.integration.system import strangers
 from tests.integration.system.conftest import System, running_system
+from tests.integration.tls.authorities import member
 from tests.waiting import wait_for
 
 pytestmark = pytest.mark.ray
@@ -20,14 +27,18 @@ BLOCK_SIZE = 8
 
 
 @pytest.fixture(scope="module")
-def system() -> Iterator[System]:
-    with running_system(blocks=BLOCKS, block_size=BLOCK_SIZE, dtype="bfloat16") as running:
+def system(tmp_path_factory: pytest.TempPathFactory) -> Iterator[System]:
+    folder = member(tmp_path_factory.mktemp("tls") / "internal", trustme.CA())
+    with running_system(
+        internal_tls=folder, blocks=BLOCKS, block_size=BLOCK_SIZE, dtype="bfloat16"
+    ) as running:
         yield running
 
 
 def command(system: System, verb: str, *words: str) -> str:
     port = str(system.control_port)
-    line = [sys.executable, "-m", "orchestrator", verb, *words, "--control-port", port]
+    own = ["--control-port", port, "--internal-tls", str(system.internal_tls)]
+    line = [sys.executable, "-m", "orchestrator", verb, *words, *own]
     return subprocess.run(line, capture_output=True, check=True, text=True, timeout=60).stderr
 
 
@@ -45,6 +56,22 @@ def test_the_choices_of_the_command_line_reach_the_replicas(system: System) -> N
         assert (state.snapshot.blocks_total, card.block_size) == (BLOCKS, BLOCK_SIZE)
         assert card.dtype == "bfloat16"
     assert system.members() == {state.record.replica_id for state in system.replicas()}
+
+
+def test_the_control_plane_answers_members_and_nobody_else(system: System) -> None:
+    assert system.replicas()
+    stranger = ControlDoor(system.control.address, Transport())
+    with pytest.raises(ConnectionError, match="no control plane answers"):
+        operator_client.fleet(stranger)
+
+
+@pytest.mark.parametrize("program", strangers.CALLS)
+def test_no_port_of_ray_serves_who_does_not_know_the_token_of_this_run(
+    system: System, program: str
+) -> None:
+    answers = strangers.answers(program)
+    assert grpc.StatusCode.UNAUTHENTICATED in answers
+    assert grpc.StatusCode.OK not in answers
 
 
 def test_blocks_of_every_replica_are_in_the_metrics(system: System) -> None:
