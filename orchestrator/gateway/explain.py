@@ -14,7 +14,7 @@ from enum import Enum
 from typing import Any
 
 from orchestrator.control.seams import Clock
-from orchestrator.gateway.record import Happened, Look, Placed, Record
+from orchestrator.gateway.record import Event, Happened, Look, Placed, Record
 from orchestrator.gateway.stretches import Attempt, Stretch
 from orchestrator.gateway.timeline import Entry, happening, timeline
 from orchestrator.policy.admit import AdmitReason
@@ -96,13 +96,15 @@ def _story(record: Record, state: State, now_ns: int) -> Iterator[str]:
     for stretch in record.stretches:
         if stretch.reasons:
             yield _waiting(stretch, now_ns)
-    placed = [event for event in record.events if isinstance(event, Placed)]
-    if placed:
-        yield _choice(placed[-1].look)
-        yield from _others(placed[-1].look)
-    for event in record.events:
+    last = max(
+        (event for event in record.events if isinstance(event, Placed)), key=_at, default=None
+    )
+    for event in sorted(record.events, key=_at):
         if isinstance(event, Happened):
             yield f"After {_ms(event.at_ns - record.began_ns)} {happening(event)}."
+        elif event is last:
+            yield _choice(event.look)
+            yield from _others(event.look)
     for attempt in record.attempts:
         yield from _replicas_part(attempt, several=record.choices > 1)
     if record.left_out:
@@ -179,6 +181,10 @@ def _replicas_part(attempt: Attempt, *, several: bool) -> Iterator[str]:
         if account.preemptions:
             parts.append(f"it was preempted {account.preemptions} times")
         yield f"At {attempt.replica_id} {', '.join(parts)}."
+
+
+def _at(event: Event) -> int:
+    return event.at_ns
 
 
 def _ms(duration_ns: int) -> str:
