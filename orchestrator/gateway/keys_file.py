@@ -55,7 +55,8 @@ class KeyEntry(BaseModel):
 
     name: str = Field(pattern=f"^{NAME}$")
     sha256: str = Field(pattern="^[0-9a-fA-F]{64}$")
-    tenant: str = Field(min_length=1, max_length=TENANT_CHARACTERS_MAX)
+    # No slash: request ids are parted from their tenant by one (request_ids.py).
+    tenant: str = Field(pattern=r"^[^/\x00-\x1f]+$", max_length=TENANT_CHARACTERS_MAX)
     classes: frozenset[RequestClass] = Field(default=ALL_CLASSES, min_length=1)
     requests_per_minute: _Amount | None = None
     tokens_per_minute: _Amount | None = None

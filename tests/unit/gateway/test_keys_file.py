@@ -69,6 +69,8 @@ def test_metrics_are_open_unless_the_file_closes_them() -> None:
         (entry(SECRET, more="classes = []").encode(), "classes"),
         (entry(SECRET, more="expires = 2030-01-01T00:00:00").encode(), "expires"),
         (entry(SECRET, name="a b").encode(), "name"),
+        (entry(SECRET).replace('"acme"', '"a/b"').encode(), "tenant"),
+        (entry(SECRET).replace('"acme"', '""').encode(), "tenant"),
         ((entry(SECRET) + entry("other")).encode(), "same name"),
     ],
 )
