@@ -33,6 +33,15 @@ ERROR: Mapping[str, Any] = {
         }
     },
 }
+EVENT = {
+    "type": "object",
+    "description": "with `stream`: OpenAI's chunks, an error, or [DONE]",
+    "required": ["data"],
+    "properties": {
+        "data": {"type": "string"},
+        "id": {"type": "string", "description": "for Last-Event-ID, to go on after a loss"},
+    },
+}
 KEY = {"type": "http", "scheme": "bearer", "description": "an API key; x-api-key will do, too"}
 OF_EVERY = (
     HTTPStatus.BAD_REQUEST,  # what is no HTTP
@@ -92,8 +101,7 @@ def _describe(operation: dict[str, Any], path: str, method: str, *, keyed: bool)
     if method == "post":
         statuses = (*statuses, *OF_POST)
         _add_bounds(operation)
-        streams = {"schema": {"type": "string", "description": "OpenAI's chunks; with `stream`"}}
-        operation["responses"]["200"]["content"]["text/event-stream"] = streams
+        operation["responses"]["200"]["content"]["text/event-stream"] = {"schema": EVENT}
     if "{" in path:
         statuses = (*statuses, HTTPStatus.NOT_FOUND)
     if keyed:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import AsyncIterator, Mapping
+from typing import Any
 from urllib.parse import urlsplit
 
 from orchestrator.live.doctor.finding import Finding, note, ok, unsafe, warning
@@ -94,17 +95,21 @@ async def _of_server(server: RedisServer) -> AsyncIterator[Finding]:
                 f"it evicts keys when its memory is full ({policy}), leases among them",
                 "set maxmemory-policy noeviction",
             )
-    seconds, microseconds = await server.ask("TIME")
-    skew_s = abs(time.time() - int(seconds) - int(microseconds) / US_PER_S)
-    if skew_s > SKEW_S_MAX:
-        yield warning(
-            "clock",
-            f"this machine and the registry differ by {skew_s:.1f} s: keys and certificates "
-            "end at different times",
-            "let a time service keep both",
-        )
-    else:
-        yield ok("clock", "this machine and the registry agree on the time")
+    told = await _told(server, "TIME")
+    if told is not None:
+        seconds, microseconds = map(int, told)
+        yield _of_clock(time.time() - seconds - microseconds / US_PER_S)
+
+
+def _of_clock(ahead_s: float) -> Finding:
+    if abs(ahead_s) <= SKEW_S_MAX:
+        return ok("clock", "this machine and the registry agree on the time")
+    return warning(
+        "clock",
+        f"this machine and the registry differ by {abs(ahead_s):.1f} s: keys and certificates end "
+        "at different times",
+        "let a time service keep both",
+    )
 
 
 async def _may(server: RedisServer, *command: str) -> bool:
@@ -117,15 +122,14 @@ async def _may(server: RedisServer, *command: str) -> bool:
     return True
 
 
-async def _told(server: RedisServer, *command: str) -> bytes | None:
+async def _told(server: RedisServer, *command: str) -> Any:
     """The answer; None where the user may not ask."""
     try:
-        answer: bytes = await server.ask(*command)
+        return await server.ask(*command)
     except RegistryUnavailable as error:
         if _is_refusal(error):
             return None
         raise
-    return answer
 
 
 def _is_refusal(error: RegistryUnavailable) -> bool:

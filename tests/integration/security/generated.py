@@ -53,16 +53,16 @@ def _instances(descriptor: Any) -> st.SearchStrategy[Message]:
     )
 
 
-def _is_alone(field: FieldDescriptor) -> bool:
+def _is_alone(field: Any) -> bool:
     """No alternative to others; an `optional` one is, to protobuf, an alternative to nothing."""
     return field.containing_oneof is None or len(field.containing_oneof.fields) == 1
 
 
-def _one_field(field: FieldDescriptor) -> st.SearchStrategy[dict[str, Any]]:
+def _one_field(field: Any) -> st.SearchStrategy[dict[str, Any]]:
     return st.fixed_dictionaries({field.name: _values(field)})
 
 
-def _values(field: FieldDescriptor) -> st.SearchStrategy[Any]:
+def _values(field: Any) -> st.SearchStrategy[Any]:
     return st.lists(_value(field), max_size=LIST_MAX) if field.is_repeated else _value(field)
 
 
