@@ -6,7 +6,7 @@ log line and a test speak of the same reasons.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from enum import Enum
 from typing import TypeVar
 
@@ -16,12 +16,31 @@ from prometheus_client.registry import Collector
 from orchestrator.control.seams import LossReason
 from orchestrator.gateway.dispatch import Dispatch
 from orchestrator.gateway.metrics import PREFIX
-from orchestrator.gateway.totals import AdoptionEnd, HandoffKind, RetryReason
+from orchestrator.gateway.totals import AdoptionEnd, HandoffKind, RetryReason, Totals
 from orchestrator.policy.admit import AdmitReason
 from orchestrator.policy.route import RouteReason
 from protos.messages import RequestClass
 
 Reason = TypeVar("Reason", bound=Enum)
+
+
+COUNTERS: Mapping[str, tuple[str, Callable[[Totals], int]]] = {
+    "registry_missed": ("Requests routed without the registry", lambda t: t.registry_missed),
+    "registry_hit_blocks": (
+        "Blocks that the registry said the chosen replica had",
+        lambda t: t.registry_hit_blocks,
+    ),
+    "registry_false_hit_blocks": (
+        "Of those, what it did not have",
+        lambda t: t.registry_false_hit_blocks,
+    ),
+    "streams_lost": ("Streams cut by a lost replica", lambda t: t.streams_lost),
+    "streams_taken_over": (
+        "Streams begun by a gateway that their clients lost",
+        lambda t: t.streams_taken_over,
+    ),
+    "streams_broken": ("Streams with a gap or a repetition", lambda t: t.streams_broken),
+}
 
 
 class DispatchCollector(Collector):
@@ -39,34 +58,18 @@ class DispatchCollector(Collector):
         for each in RequestClass:
             waiting.add_metric([each.value], self._dispatch.waiting_of(each))
         yield waiting
-        yield _by_reason("requests_placed", "Placements by reason", RouteReason, totals.placed)
-        yield _by_class("requests_queued", "Requests that joined the line", totals.queued)
-        yield _by_class("requests_turned_away", "Refused by admission", totals.turned_away)
-        yield _by_reason(
-            "requests_retried", "Taken back from a replica", RetryReason, totals.retried
-        )
-        yield CounterMetricFamily(
-            f"{PREFIX}registry_missed",
-            "Requests routed without the registry",
-            totals.registry_missed,
-        )
-        yield CounterMetricFamily(
-            f"{PREFIX}registry_hit_blocks",
-            "Blocks that the registry said the chosen replica had",
-            totals.registry_hit_blocks,
-        )
-        yield CounterMetricFamily(
-            f"{PREFIX}registry_false_hit_blocks",
-            "Of those, what it did not have",
-            totals.registry_false_hit_blocks,
-        )
         yield GaugeMetricFamily(
             f"{PREFIX}cluster_blocks_stranded",
             "KV blocks that are unused and of no use to who waits",
             self._dispatch.blocks_stranded(),
         )
-        yield CounterMetricFamily(
-            f"{PREFIX}streams_lost", "Streams cut by a lost replica", totals.streams_lost
+        for name, (help_text, read) in COUNTERS.items():
+            yield CounterMetricFamily(f"{PREFIX}{name}", help_text, read(totals))
+        yield _by_reason("requests_placed", "Placements by reason", RouteReason, totals.placed)
+        yield _by_class("requests_queued", "Requests that joined the line", totals.queued)
+        yield _by_class("requests_turned_away", "Refused by admission", totals.turned_away)
+        yield _by_reason(
+            "requests_retried", "Taken back from a replica", RetryReason, totals.retried
         )
         yield _by_reason(
             "streams_resumed",
@@ -80,19 +83,11 @@ class DispatchCollector(Collector):
         yield _by_reason(
             "adoptions", "Moved choices, and what came of them", AdoptionEnd, totals.adoptions
         )
-        yield CounterMetricFamily(
-            f"{PREFIX}streams_taken_over",
-            "Streams begun by a gateway that their clients lost",
-            totals.streams_taken_over,
-        )
         yield _by_reason(
             "takeovers",
             "Choices of such streams, and where they were",
             AdoptionEnd,
             totals.takeovers,
-        )
-        yield CounterMetricFamily(
-            f"{PREFIX}streams_broken", "Streams with a gap or a repetition", totals.streams_broken
         )
 
 

@@ -56,6 +56,7 @@ EXPORT_S = 0.3  # after which the spans of a turn are away
 TOKENS = 129
 STEP_S = 0.005
 BLOCKS = 100_000
+HOUR_MS = 3_600_000
 PROMPT = "x" * 512
 
 
@@ -124,8 +125,9 @@ async def _serve(variant: str, door: Connection) -> None:
 
 @asynccontextmanager
 async def _gateway(variant: str) -> AsyncIterator[int]:
-    clock, cluster = OsClock(), Cluster(ClusterConfig())
-    registry = MemoryRegistry(clock.now_ns, RegistryConfig(lease_ms=3_600_000))
+    # However late this machine lets it report.
+    clock, cluster = OsClock(), Cluster(ClusterConfig(report_age_ns_max=HOUR_MS * 1_000_000))
+    registry = MemoryRegistry(clock.now_ns, RegistryConfig(lease_ms=HOUR_MS))
     await registry.join(ReplicaRecord(REPLICA, "nowhere:1", CARD, BLOCKS))
     replica = PacedReplica(answer=b"x" * TOKENS)
     fleet = Fleet(registry, lambda _, __: replica, cluster, clock, FleetConfig())
@@ -156,7 +158,7 @@ class Subject:
     def __init__(self, variant: str, collector: str) -> None:
         spawn = get_context("spawn")
         self._door, theirs = spawn.Pipe()
-        self._process = spawn.Process(target=serve, args=(variant, collector, theirs))
+        self._process = spawn.Process(target=serve, args=(variant, collector, theirs), daemon=True)
         self._process.start()
         self._url = ""
 
