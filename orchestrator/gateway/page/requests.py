@@ -9,7 +9,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from orchestrator.gateway.record import Record
+from orchestrator.gateway.record import Placed, Record
+from protos.messages import ReplicaId
 
 OPEN_MAX = 40  # not ended, the newest first
 ENDED_MAX = 40
@@ -32,7 +33,7 @@ def request_of(record: Record, now_ns: int) -> dict[str, Any]:
         "tenant": record.tenant,
         "phase": phase(record),
         "outcome": record.outcome,
-        "replica": record.replica_id,
+        "replica": record.replica_id or place(record),
         "reason": record.reason,
         "age_ms": ms(now_ns - record.began_ns),
         "ended_ms": None if record.ended_ns is None else ms(now_ns - record.ended_ns),
@@ -51,6 +52,12 @@ def phase(record: Record) -> str:
     if record.first_token_ns is not None:
         return "decode"
     return "waiting" if record.reason is None else "prefill"
+
+
+def place(record: Record) -> ReplicaId | None:
+    """Where it was sent last, whether or not that replica has answered."""
+    placed = [event for event in record.events if isinstance(event, Placed)]
+    return placed[-1].look.placement.replica_id if placed else None
 
 
 def ttft_ms(record: Record) -> float | None:

@@ -33,7 +33,7 @@ export const REASONS = {
   prefix_hit: "holds most of it",
   balance: "a shorter queue won",
   room: "longest hit was full",
-  load: "no hit; least to do",
+  load: "least to do",
 };
 
 /** What is nobody's fault, or the client's own wish. */

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
-from orchestrator.gateway.record import Happened, Happening, Record
+from orchestrator.gateway.record import Happened, Happening, Look, Record
 from orchestrator.live.clock import OsClock
+from orchestrator.policy.route import Placement, RouteConfig, RouteReason
+from orchestrator.policy.scores import Cost
+from orchestrator.policy.view import ClusterView, Subject
 from protos.messages import ReplicaId, RequestClass, RequestId
 
 S = 1_000_000_000
@@ -38,3 +41,22 @@ def happened(what: Happening, at_s: float, replica: ReplicaId, detail: str = "")
 
 def before(seconds: float) -> int:
     return NOW - round(seconds * S)
+
+
+def placed_at(replica_id: ReplicaId) -> Record:
+    """A request that was sent there and has no answer yet."""
+    made = record(began_s=1)
+    cost = Cost(blocks=4, blocks_missing=0, queue_s=0.0, prefill_s=0.1, room_s=0.0, pressure_s=0.0)
+    placement = Placement(
+        replica_id,
+        epoch=1,
+        reason=RouteReason.LOAD,
+        cost=cost,
+        hit_blocks=0,
+        blocks=4,
+        prefill_tokens=64,
+        sequences=1,
+    )
+    subject = Subject(made.request_id, prompt_tokens=64, tokens_max=8, choices=1, block_size=16)
+    made.placed(0, Look(ClusterView(NOW, ()), subject, {}, RouteConfig(), placement))
+    return made

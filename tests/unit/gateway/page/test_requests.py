@@ -8,7 +8,7 @@ import pytest
 
 from orchestrator.gateway.page.requests import ENDED_MAX, OPEN_MAX, request_of, requests_of
 from orchestrator.gateway.record import Record
-from tests.unit.gateway.page.records import NOW, record
+from tests.unit.gateway.page.records import NOW, A, placed_at, record
 
 
 @pytest.mark.parametrize(
@@ -52,3 +52,8 @@ def test_the_table_is_bounded() -> None:
 
 def test_a_row_is_json() -> None:
     assert json.loads(json.dumps(request_of(record(began_s=1), NOW)))["tenant"] == "acme"
+
+
+def test_a_request_in_prefill_is_where_it_was_sent() -> None:
+    row = request_of(placed_at(A), NOW)
+    assert (row["phase"], row["replica"], row["reason"]) == ("prefill", "a", "load")
