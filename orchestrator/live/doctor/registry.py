@@ -85,11 +85,10 @@ async def _of_server(server: RedisServer) -> AsyncIterator[Finding]:
         yield warning("registry", "its user may read keys of others on that server", GIVE_USER)
     else:
         yield ok("registry", "its user is confined to the registry's keys")
-    info = await _told(server, "INFO", "memory")
-    if info is not None:
-        facts = dict(line.split(":", 1) for line in info.decode().splitlines() if ":" in line)
-        policy = facts.get("maxmemory_policy", "noeviction")
-        if policy != "noeviction" and facts.get("maxmemory", "0") != "0":
+    memory = await _told(server, "INFO", "memory")
+    if memory is not None and memory["maxmemory"]:
+        policy = memory["maxmemory_policy"]
+        if policy != "noeviction":
             yield warning(
                 "registry",
                 f"it evicts keys when its memory is full ({policy}), leases among them",

@@ -49,6 +49,14 @@ async def test_a_user_that_may_do_everything_is_a_warning(valkey: EmbeddedValkey
 
 
 @pytest.mark.redis
+async def test_a_server_that_forgets_is_a_warning(valkey: EmbeddedValkey) -> None:
+    admin = Redis.from_url(valkey.url)
+    await admin.config_set("maxmemory", "100mb", "maxmemory-policy", "allkeys-lru")
+    await admin.aclose()
+    assert by_message(await found(valkey.url), "evicts") is Level.WARNING
+
+
+@pytest.mark.redis
 async def test_a_user_that_is_confined_is_well(valkey: EmbeddedValkey) -> None:
     admin = Redis.from_url(valkey.url)
     grants = "%R~orch:* +@connection +mget +hgetall +get"
