@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections import deque
 from dataclasses import dataclass, field, replace
 from enum import Enum
+from itertools import takewhile
 
 from orchestrator.policy.fleet import MoveReason
 from orchestrator.policy.rebalance import Figures, StayReason
@@ -69,6 +70,11 @@ class DecisionLog:
     def add(self, decision: Decision, now_ns: int) -> None:
         self._count += 1
         self._records.append(replace(decision, number=self._count, at_ns=now_ns))
+
+    def since(self, number: int) -> tuple[Decision, ...]:
+        """Those after this one, as far as they are remembered, oldest first."""
+        newest = takewhile(lambda record: record.number > number, reversed(self._records))
+        return tuple(reversed(tuple(newest)))
 
     def last(
         self,

@@ -18,7 +18,9 @@ import asyncio
 import logging
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
+from typing import Any
 
+from orchestrator.control.decisions import Decision
 from orchestrator.control.events import Command, Event, SendMove, SendStanding, SendWarm, StreamId
 from orchestrator.control.orchestrator import Orchestrator, OrchestratorConfig
 from orchestrator.control.seams import Clock
@@ -26,6 +28,7 @@ from orchestrator.control.tracked import ReplicaStatus
 from orchestrator.policy.rebalance_config import RebalanceConfig, set_knobs, turned_knobs
 from protos import control_pb2
 from protos.convert_moves import move_order_to_proto, peer_to_proto
+from protos.logs import fields
 from protos.messages import ReplicaId
 
 log = logging.getLogger(__name__)
@@ -65,6 +68,7 @@ class ControlRoom:
         self._leader: str | None = None  # while another one leads
         self._attachments: dict[StreamId, Attachment] = {}
         self._streams_opened = 0
+        self._logged = 0  # the last decision of this term that is in the log
         self._changed = asyncio.Event()
 
     # ---- who leads
@@ -73,6 +77,7 @@ class ControlRoom:
         """Begin a term, knowing nothing but the knobs that an earlier leader kept."""
         self._end_streams()
         self._term = term
+        self._logged = 0
         self._led_ns = self._clock.now_ns()
         policy = policy_with(self._config.rebalance, knobs)
         self._leading = Orchestrator(replace(self._config, rebalance=policy), term)
@@ -144,7 +149,14 @@ class ControlRoom:
             attachment = self._attachments.get(command.stream)
             if attachment is not None and not attachment.outbox.full():
                 attachment.outbox.put_nowait(command_to_proto(command, self._term))
+        self._log_decisions(self._leading)
         self._wake()
+
+    def _log_decisions(self, leading: Orchestrator) -> None:
+        """A line for each new one, with its request where it is about one."""
+        for decision in leading.decisions.since(self._logged):
+            self._logged = decision.number
+            log.info("decided", extra=log_fields(decision))
 
     async def changed(self) -> None:
         """Until the next tick, or the next leader."""
@@ -170,6 +182,21 @@ def policy_with(config: RebalanceConfig, knobs: Mapping[str, str]) -> RebalanceC
     except ValueError as error:
         log.warning("the knobs that were kept are not those of this version: %s", error)
         return config
+
+
+def log_fields(decision: Decision) -> dict[str, Any]:
+    """What a log line says of a decision."""
+    return fields(
+        request_id=decision.request_id,
+        kind=decision.kind.value,
+        reason=decision.reason.value,
+        replica=decision.replica_id,
+        target=decision.target,
+        sequence_id=decision.sequence_id,
+        move_id=decision.move_id,
+        detail=decision.detail or None,
+        **dict(decision.figures),
+    )
 
 
 def command_to_proto(command: Command, term: int) -> control_pb2.ControlCommand:

@@ -230,6 +230,20 @@ async def test_decisions_are_told_by_request_and_replica() -> None:
         assert [d.kind for d in last.decisions] == ["move_ended"]
 
 
+async def test_each_decision_is_a_log_line_with_its_request(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    with caplog.at_level("INFO"):
+        async with pair(*FULL) as fleet:
+            call = fleet.call.Move(pb.MoveRequest(sequence="s0", target=B))
+            await fleet.a.obey_move(told(A, number=1), MOVED)
+            await call
+    decided = [r.fields for r in caplog.records if r.getMessage() == "decided"]  # type: ignore[attr-defined]
+    moves = [line["kind"] for line in decided if line.get("request_id") == "s0"]
+    assert moves == ["move", "move_ended"]
+    assert len({line["move_id"] for line in decided if line["kind"].startswith("move")}) == 1
+
+
 async def test_a_knob_turned_counts_at_once_and_a_wrong_one_is_refused() -> None:
     async with pair(*FULL) as fleet:
         turned = await fleet.call.SetPolicy(pb.SetPolicyRequest(knob="enabled", value="on"))
