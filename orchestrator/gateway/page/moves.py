@@ -6,6 +6,7 @@ A move that began and has no end yet is one whose stream is silent right now.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from heapq import nlargest
 from typing import Any
 
 from orchestrator.gateway.record import Happened, Happening, Record
@@ -17,14 +18,14 @@ ENDS = (Happening.ADOPTED, Happening.ADOPTION_FAILED)
 
 def moves_of(records: Sequence[Record], now_ns: int) -> list[dict[str, Any]]:
     """The newest first."""
-    moves = [
-        (event.at_ns, move_of(record, number, event, now_ns))
+    begun = (
+        (record, number, event)
         for record in records
         for number, event in enumerate(record.events)
         if isinstance(event, Happened) and event.what in BEGINNINGS
-    ]
-    moves.sort(key=lambda move: move[0], reverse=True)
-    return [move for _, move in moves[:MOVES_MAX]]
+    )
+    latest = nlargest(MOVES_MAX, begun, key=lambda move: move[2].at_ns)
+    return [move_of(record, number, event, now_ns) for record, number, event in latest]
 
 
 def move_of(record: Record, number: int, event: Happened, now_ns: int) -> dict[str, Any]:

@@ -11,24 +11,21 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
 from math import ceil
-from typing import Any
+from typing import Any, NamedTuple
 
 from orchestrator.gateway.page.requests import tpot_ms, ttft_ms
 from orchestrator.gateway.record import Record
-from protos.messages import RequestClass
 
 BUCKET_NS = 10_000_000_000
 BUCKETS = 30
 LATELY_NS = 60_000_000_000  # what the figures beside a chart are of
 
 
-@dataclass(frozen=True, slots=True)
-class Sample:
+class Sample(NamedTuple):
     """One request's figure, and when it was known."""
 
-    request_class: RequestClass
+    workload: str  # its class
     at_ns: int
     value_ms: float
 
@@ -48,7 +45,7 @@ def pace_of(records: Sequence[Record], now_ns: int) -> dict[str, Any]:
 
 def first_tokens(records: Iterable[Record]) -> list[Sample]:
     return [
-        Sample(record.request_class, record.first_token_ns, value_ms)
+        Sample(record.request_class.value, record.first_token_ns, value_ms)
         for record in records
         if record.first_token_ns is not None and (value_ms := ttft_ms(record)) is not None
     ]
@@ -57,7 +54,9 @@ def first_tokens(records: Iterable[Record]) -> list[Sample]:
 def tokens(records: Iterable[Record], now_ns: int) -> list[Sample]:
     return [
         Sample(
-            record.request_class, now_ns if record.ended_ns is None else record.ended_ns, value_ms
+            record.request_class.value,
+            now_ns if record.ended_ns is None else record.ended_ns,
+            value_ms,
         )
         for record in records
         if (value_ms := tpot_ms(record, now_ns)) is not None
@@ -69,16 +68,16 @@ def series(
 ) -> dict[str, list[tuple[int, int, float, float]]]:
     """By class, the buckets in which there was anything."""
     first = now_ns // BUCKET_NS - BUCKETS + 1
-    buckets: dict[tuple[RequestClass, int], list[float]] = defaultdict(list)
+    buckets: dict[tuple[str, int], list[float]] = defaultdict(list)
     for sample in samples:
         bucket = sample.at_ns // BUCKET_NS
         if bucket >= first:
-            buckets[sample.request_class, bucket].append(sample.value_ms)
+            buckets[sample.workload, bucket].append(sample.value_ms)
     rows: dict[str, list[tuple[int, int, float, float]]] = defaultdict(list)
-    for (request_class, bucket), values in sorted(buckets.items(), key=lambda item: item[0][1]):
+    for (workload, bucket), values in sorted(buckets.items(), key=lambda item: item[0][1]):
         values.sort()
         row = (bucket, len(values), percentile(values, 50), percentile(values, 95))
-        rows[request_class.value].append(row)
+        rows[workload].append(row)
     return dict(rows)
 
 
@@ -87,7 +86,7 @@ def medians(samples: Iterable[Sample], now_ns: int) -> dict[str, float]:
     lately: dict[str, list[float]] = defaultdict(list)
     for sample in samples:
         if now_ns - sample.at_ns <= LATELY_NS:
-            lately[sample.request_class.value].append(sample.value_ms)
+            lately[sample.workload].append(sample.value_ms)
     return {name: percentile(sorted(values), 50) for name, values in sorted(lately.items())}
 
 
