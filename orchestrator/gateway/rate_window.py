@@ -44,14 +44,14 @@ class Window:
 
     def wait_s(self, amount: int, limit: int) -> int:
         """Whole seconds until so much is free, as far as is known now; `amount` <= `limit`."""
-        spare = limit - amount
-        if self.used() <= spare:
+        if self.used() + amount <= limit:
             return 0
-        if self.current <= spare:  # while the minute before slides out
-            seconds = self.previous_s - (spare - self.current) * MINUTE_S / self.previous
+        room = limit - amount + 1  # below this: use is rounded down
+        if self.current < room:  # while the minute before slides out
+            seconds = self.previous_s - (room - self.current) * MINUTE_S / self.previous
         else:
-            seconds = self.current_s - spare * MINUTE_S / self.current
-        return max(1, math.ceil(seconds))
+            seconds = self.current_s - room * MINUTE_S / self.current
+        return math.floor(seconds) + 1
 
     def reset_s(self) -> int:
         """Whole seconds until nothing of it is used any more."""

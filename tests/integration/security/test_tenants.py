@@ -71,7 +71,8 @@ async def generate(served: Served, key: str, **fields: Any) -> list[pb.GenerateE
         call = stub.Generate(
             pb.GenerateRequest(text="Say", **fields), metadata=tuple(bearer(key).items())
         )
-        return [event async for event in call]
+        async with asyncio.timeout(20):
+            return [event async for event in call]
 
 
 async def ended(call: Any) -> grpc.StatusCode:
