@@ -18,6 +18,7 @@ import logging
 import time
 import warnings
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict
 from typing import Any, Protocol
 
 from ray.exceptions import RayError
@@ -31,6 +32,7 @@ from orchestrator.policy.scale import (
     ReplicaLoad,
     ScaleConfig,
     ScaleView,
+    load_of,
     replicas_wanted,
 )
 from protos.messages import Snapshot
@@ -56,16 +58,8 @@ class Point(Protocol):
 
 def figures(snapshot: Snapshot) -> dict[str, float]:
     """What the policy must know of a replica, as Serve carries it: numbers by name."""
-    return {
-        "blocks_total": snapshot.blocks_total,
-        "blocks_used": snapshot.blocks_used,
-        "blocks_waiting": snapshot.blocks_waiting,
-        "prefill_tokens_waiting": snapshot.prefill_tokens_waiting,
-        "sequences": snapshot.sequences_running,
-        "full_ns": snapshot.full_ns,
-        "full_prefill_tokens": snapshot.full_prefill_tokens,
-        "draining": float(snapshot.draining),
-    }
+    load = asdict(load_of(snapshot))
+    return {name: float(value) for name, value in load.items() if value is not None}
 
 
 def line_figure(gateway: str) -> str:
@@ -167,15 +161,15 @@ def loads(series: Mapping[str, Series]) -> tuple[ReplicaLoad, ...]:
 
 
 def load(newest: Mapping[str, float]) -> ReplicaLoad:
-    busy_s = newest["full_ns"] / NS_PER_S
+    """What `figures` was made of."""
     return ReplicaLoad(
         blocks_total=int(newest["blocks_total"]),
         blocks_used=int(newest["blocks_used"]),
         blocks_waiting=int(newest["blocks_waiting"]),
         prefill_tokens_waiting=int(newest["prefill_tokens_waiting"]),
         sequences=int(newest["sequences"]),
-        prefill_tokens_per_s=newest["full_prefill_tokens"] / busy_s if busy_s else None,
-        is_open=not newest["draining"],
+        prefill_tokens_per_s=newest.get("prefill_tokens_per_s"),
+        is_open=bool(newest["is_open"]),
     )
 
 

@@ -22,6 +22,10 @@ from dataclasses import dataclass
 from enum import Enum
 from math import ceil
 
+from protos.messages import Snapshot
+
+NS_PER_S = 1_000_000_000
+
 
 class ScaleReason(Enum):
     """Why this many."""
@@ -44,6 +48,20 @@ class ReplicaLoad:
     sequences: int  # that run, in the blocks used
     prefill_tokens_per_s: float | None  # None: it has not been busy enough to tell
     is_open: bool = True  # a closed one takes no work: it is there, and no help
+
+
+def load_of(snapshot: Snapshot) -> ReplicaLoad:
+    """A replica's report, as this policy sees it."""
+    busy_s = snapshot.full_ns / NS_PER_S
+    return ReplicaLoad(
+        blocks_total=snapshot.blocks_total,
+        blocks_used=snapshot.blocks_used,
+        blocks_waiting=snapshot.blocks_waiting,
+        prefill_tokens_waiting=snapshot.prefill_tokens_waiting,
+        sequences=snapshot.sequences_running,
+        prefill_tokens_per_s=snapshot.full_prefill_tokens / busy_s if busy_s else None,
+        is_open=not snapshot.draining,
+    )
 
 
 @dataclass(frozen=True, slots=True)

@@ -143,6 +143,7 @@ class SimReplica:
         await asyncio.gather(*self._serving, self._stepping, return_exceptions=True)
         await self._keeper.leave()
         self._links.finish()
+        await asyncio.sleep(FLUSH_S)  # the last words are on their way
 
     @property
     def mover(self) -> Mover:
