@@ -100,8 +100,8 @@ def test_a_leaked_block_is_caught(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_an_eviction_that_nobody_is_told_of_is_caught(monkeypatch: pytest.MonkeyPatch) -> None:
     add = BlockFeed.add
 
-    def hushed(self: BlockFeed, events: Iterable[BlockEvent]) -> None:
-        add(self, [event for event in events if isinstance(event, BlockStored)])
+    def hushed(self: BlockFeed, events: Iterable[BlockEvent], now_ns: int) -> None:
+        add(self, [event for event in events if isinstance(event, BlockStored)], now_ns)
 
     monkeypatch.setattr(BlockFeed, "add", hushed)
     assert "the registry believes" in caught()
