@@ -34,7 +34,7 @@ demo: setup  ## start it, send two workloads, print what happened, stop it
 
 chaos: setup  ## hurt a local cluster in every way there is, print a table (under ten minutes)
 	mkdir -p chaos-report
-	$(BIN)/blockyard chaos run all --local --duration 8 --json chaos-report/chaos.json --report chaos-report/chaos.html
+	$(BIN)/blockyard chaos run all --local --duration 5 --json chaos-report/chaos.json --report chaos-report/chaos.html
 
 check: setup  ## format, lint, types
 	$(BIN)/ruff format --check .
