@@ -419,7 +419,7 @@ class OperatorServicer:
         raise NotImplementedError('Method not implemented!')
 
     def SetPolicy(self, request, context):
-        """Until the next leader, which begins with its own defaults.
+        """Kept in Redis: every later leader goes by it, too.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
