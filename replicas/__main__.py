@@ -10,10 +10,12 @@ from __future__ import annotations
 import asyncio
 import signal
 import sys
+from pathlib import Path
 
 import click
 
 from protos.address import CannotListen
+from protos.certificates import BadCertificates
 from protos.logs import LogFormat, log_to_stderr
 from protos.messages import ReplicaId
 from replicas.config import ReplicaConfig
@@ -36,6 +38,11 @@ NOT_STARTED = 2
 @click.option("--device", default="auto", show_default=True, help="auto, cpu or cuda.")
 @click.option("--dtype", default="auto", show_default=True, help="float32, bfloat16 or float16.")
 @click.option("--replica-id", default="replica-0", show_default=True)
+@click.option(
+    "--internal-tls",
+    type=click.Path(path_type=Path, file_okay=False),
+    help="Mutual TLS: a folder with ca.crt, tls.crt and tls.key.",
+)
 @click.option("--grace-s", type=click.FloatRange(min=0), default=20.0, show_default=True)
 @click.option(
     "--log-format", type=click.Choice(["text", "json"]), default="text", show_default=True
@@ -49,12 +56,15 @@ def main(
     device: str,
     dtype: str,
     replica_id: str,
+    internal_tls: Path | None,
     grace_s: float,
     log_format: LogFormat,
 ) -> None:
     """Serve one model on one device over gRPC (blockyard.control.v1.ReplicaData)."""
     log_to_stderr("warning", log_format)
-    config = ReplicaConfig(replica_id=ReplicaId(replica_id), host=host, port=port)
+    config = ReplicaConfig(
+        replica_id=ReplicaId(replica_id), host=host, port=port, internal_tls=internal_tls
+    )
     try:
         replica = build_replica(
             config,
@@ -65,7 +75,7 @@ def main(
             blocks_total=blocks,
         )
         asyncio.run(serve(replica, grace_s))
-    except (ModelError, DoesNotFit, CannotListen) as error:
+    except (ModelError, DoesNotFit, CannotListen, BadCertificates) as error:
         click.echo(f"error: {error}", err=True)
         sys.exit(NOT_STARTED)
     except ReplicaUnhealthy as error:

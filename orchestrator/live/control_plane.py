@@ -37,6 +37,7 @@ from protos.transport import Transport
 SERVICES = control_pb2.DESCRIPTOR.services_by_name
 NAMES = (SERVICES["ControlPlane"].full_name, SERVICES["Operator"].full_name)
 OPERATOR_CALLS_MAX = 64
+HANDSHAKE_MS = 10_000  # of somebody who connects and says nothing
 
 
 @dataclass(frozen=True, slots=True)
@@ -150,7 +151,10 @@ class ControlPlaneServer:
     def _build_server(self) -> aio.Server:
         server = aio.server(
             maximum_concurrent_rpcs=self._config.streams_max + OPERATOR_CALLS_MAX,
-            options=(("grpc.so_reuseport", 0),),  # a port that is taken is an error, not shared
+            options=(
+                ("grpc.so_reuseport", 0),  # a port that is taken is an error, not shared
+                ("grpc.server_handshake_timeout_ms", HANDSHAKE_MS),
+            ),
         )
         control_pb2_grpc.add_ControlPlaneServicer_to_server(  # type: ignore[no-untyped-call]
             ControlPlaneService(self._room, silence_s_max=self._config.silence_s_max), server

@@ -27,6 +27,8 @@ PEER_SERVICE = control_pb2.DESCRIPTOR.services_by_name["ReplicaPeer"].full_name
 
 # A prompt of a million tokens takes 4 MiB on the wire.
 MESSAGE_BYTES_MAX = 16 * 1024 * 1024
+# Somebody who connects and says nothing, or no TLS where that is spoken.
+HANDSHAKE_MS = 10_000
 # A peer that vanished without closing is noticed within this much silence.
 KEEPALIVE_MS = 10_000
 KEEPALIVE_TIMEOUT_MS = 5_000
@@ -40,6 +42,7 @@ CHANNEL_OPTIONS = (
 SERVER_OPTIONS = (
     *CHANNEL_OPTIONS,
     ("grpc.so_reuseport", 0),  # a port that is taken is an error, not shared
+    ("grpc.server_handshake_timeout_ms", HANDSHAKE_MS),
     ("grpc.http2.min_recv_ping_interval_without_data_ms", KEEPALIVE_MS // 2),
 )
 
