@@ -24,7 +24,6 @@ from __future__ import annotations
 import asyncio
 import logging
 import tomllib
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -99,6 +98,11 @@ def parse_keys(content: bytes) -> Keyring:
         raise BadKeysFile(str(error)) from None
 
 
+def read_keyring(path: Path) -> Keyring:
+    """What the file says now. Raises BadKeysFile, with its path."""
+    return _load(path)[1]
+
+
 class KeysFile:
     """Keeps `keys` as the file says. Raises BadKeysFile where it is wrong at the start."""
 
@@ -106,11 +110,7 @@ class KeysFile:
         self.is_valid = True
         self._path = path
         self._keys = keys
-        try:
-            self._content = self._read()
-            keys.keyring = parse_keys(self._content)
-        except BadKeysFile as error:
-            raise BadKeysFile(f"keys file {path}: {error}") from error
+        self._content, keys.keyring = _load(path)
 
     async def follow(self) -> None:
         """Notice changes, until cancelled."""
@@ -121,7 +121,7 @@ class KeysFile:
     async def look(self) -> None:
         """Take over what the file says now, if that is another thing and makes sense."""
         try:
-            content = await asyncio.to_thread(self._read)
+            content = await asyncio.to_thread(_content, self._path)
             if content == self._content and self.is_valid:
                 return
             keyring = parse_keys(content)
@@ -132,17 +132,23 @@ class KeysFile:
             return
         self._content, self.is_valid = content, True
         self._keys.keyring = keyring
-        soon = sum(
-            1 for each in keyring.entries if each.expires and each.expires < datetime.now(UTC)
-        )
-        log.warning("keys file: %d keys, %d of them expired", len(keyring.entries), soon)
+        log.warning("keys file %s: %d keys are in force now", self._path, len(keyring.entries))
 
-    def _read(self) -> bytes:
-        try:
-            with self._path.open("rb") as file:
-                content = file.read(BYTES_MAX + 1)
-        except OSError as error:
-            raise BadKeysFile(f"{error.strerror}") from error
-        if len(content) > BYTES_MAX:
-            raise BadKeysFile(f"it is larger than {BYTES_MAX} bytes")
-        return content
+
+def _load(path: Path) -> tuple[bytes, Keyring]:
+    try:
+        content = _content(path)
+        return content, parse_keys(content)
+    except BadKeysFile as error:
+        raise BadKeysFile(f"keys file {path}: {error}") from error
+
+
+def _content(path: Path) -> bytes:
+    try:
+        with path.open("rb") as file:
+            content = file.read(BYTES_MAX + 1)
+    except OSError as error:
+        raise BadKeysFile(f"{error.strerror}") from error
+    if len(content) > BYTES_MAX:
+        raise BadKeysFile(f"it is larger than {BYTES_MAX} bytes")
+    return content

@@ -25,6 +25,7 @@ from ray.serve.schema import ApplicationStatus
 
 from orchestrator.config import Deployment
 from orchestrator.gateway.door_tls import DoorTls
+from orchestrator.gateway.keys_file import BadKeysFile, read_keyring
 from orchestrator.gateway.token_bytes import UnsupportedTokenizer
 from orchestrator.gateway.tokenizer import load_tokenizer
 from orchestrator.live.app import build
@@ -141,6 +142,7 @@ class LocalCluster:
         for port in ports:
             require_free(port)
         check_certificates(self._options)
+        check_keys(self._options)
         source = check_model(self._options.model)
         self._redis_url = self._start_registry()
         most = self._replicas_most()
@@ -250,6 +252,15 @@ def check_certificates(options: LocalOptions) -> None:
         if options.tls is not None:
             DoorTls(options.tls)
     except BadCertificates as error:
+        raise StartFailed(str(error)) from error
+
+
+def check_keys(options: LocalOptions) -> None:
+    """Who may come in. StartFailed where the file does not say."""
+    try:
+        if options.keys_file is not None:
+            read_keyring(options.keys_file)
+    except BadKeysFile as error:
         raise StartFailed(str(error)) from error
 
 

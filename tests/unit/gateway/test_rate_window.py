@@ -1,7 +1,7 @@
 from __future__ import annotations
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from orchestrator.gateway.rate_window import MINUTE_S, Window
@@ -46,6 +46,7 @@ def test_the_wait_is_until_so_much_has_slid_out(seen: Window, amount: int, wait_
     assert seen.wait_s(amount, 10) == wait_s
 
 
+@settings(deadline=None)
 @given(
     previous=st.integers(0, 1000),
     current=st.integers(0, 1000),
