@@ -14,6 +14,7 @@ from orchestrator.gateway.dispatch import Dispatch, DispatchConfig
 from orchestrator.gateway.door_tls import DoorTls
 from orchestrator.gateway.fleet import Fleet, FleetConfig
 from orchestrator.gateway.fleet_metrics import FleetCollector
+from orchestrator.gateway.http_protocol import HttpLimits
 from orchestrator.gateway.link_config import LinkConfig
 from orchestrator.gateway.metrics import GatewayMetrics
 from orchestrator.gateway.own_model import OwnModel
@@ -24,6 +25,7 @@ from orchestrator.gateway.service import Gateway
 from orchestrator.gateway.tokenizer import load_tokenizer
 from orchestrator.live.clock import OsClock
 from orchestrator.live.doorkeeper import Doorkeeper
+from orchestrator.live.open_files import allow_connections
 from orchestrator.live.registry_url import connect_registry
 from orchestrator.live.replica_client import GrpcReplicaClient
 from orchestrator.registry.redis import RedisRegistry
@@ -85,6 +87,7 @@ def build_gateway(deployment: Deployment) -> LiveGateway:
     server = GatewayServer(
         Gateway(dispatch, tokenizer, clock=clock, metrics=metrics, tracing=telemetry.tracing),
         keys=doorkeeper.keys,
+        http_limits=HttpLimits(connections_max=allow_connections(HttpLimits().connections_max)),
         host=deployment.host,
         http_port=deployment.http_port,
         grpc_port=deployment.grpc_port,

@@ -8,6 +8,7 @@ before Ray starts where it can be known, and in one sentence everywhere.
 from __future__ import annotations
 
 import asyncio
+import os
 import socket
 import time
 from collections.abc import Callable
@@ -32,7 +33,7 @@ from orchestrator.live.app import build
 from orchestrator.live.control_door import ControlDoor
 from orchestrator.live.local_ray import local_ray
 from orchestrator.live.operator_client import replica_states
-from orchestrator.live.registry_url import leader_at, members_at, without_password
+from orchestrator.live.registry_url import leader_at, members_at, resolved, without_password
 from orchestrator.live.valkey import EmbeddedValkey
 from protos.certificates import BadCertificates
 from protos.registry import RegistryUnavailable
@@ -165,7 +166,8 @@ class LocalCluster:
                 "max_replicas": self._options.max_replicas,
                 "scale_in_after_s": self._options.scale_in_after_s,
                 "control_planes": self._options.control_planes,
-                "redis_url": self.redis_url,
+                # As it was given: what it names in the environment, actors find in theirs.
+                "redis_url": self._options.redis_url or self.redis_url,
                 "http_port": self._options.http_port,
                 "grpc_port": self._options.grpc_port,
                 "control_port": self._options.control_port,
@@ -184,13 +186,17 @@ class LocalCluster:
 
     def _start_registry(self) -> str:
         """An embedded Valkey, or proof that the given server answers. Returns its URL."""
-        url = self._options.redis_url
-        if url is None:
+        given = self._options.redis_url
+        if given is None:
             self._progress("starting Valkey")
             try:
                 return self._undo.enter_context(EmbeddedValkey()).url
             except RuntimeError as error:
                 raise StartFailed(str(error)) from error
+        try:
+            url = resolved(given, os.environ)
+        except ValueError as error:
+            raise StartFailed(str(error)) from error
         try:
             strangers = asyncio.run(members_at(url))
         except (RegistryUnavailable, ValueError) as error:

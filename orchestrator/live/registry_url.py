@@ -28,14 +28,19 @@ def connect_registry(deployment: Deployment) -> RedisRegistry:
 
 
 def registry_url(deployment: Deployment, environment: Mapping[str, str]) -> str:
-    """`redis_url` itself, or what the variable it names holds. ValueError when that is nothing."""
-    if not deployment.redis_url.startswith(FROM_ENVIRONMENT):
-        return deployment.redis_url
-    name = deployment.redis_url.removeprefix(FROM_ENVIRONMENT)
-    url = environment.get(name)
-    if not url:
+    """Where the deployment's registry is. ValueError when nobody has said."""
+    return resolved(deployment.redis_url, environment)
+
+
+def resolved(url: str, environment: Mapping[str, str]) -> str:
+    """The URL itself, or what the variable it names holds. ValueError when that is nothing."""
+    if not url.startswith(FROM_ENVIRONMENT):
+        return url
+    name = url.removeprefix(FROM_ENVIRONMENT)
+    found = environment.get(name)
+    if not found:
         raise ValueError(f"the registry's URL should be in {name!r}, which is not set on this node")
-    return url
+    return found
 
 
 def without_password(url: str) -> str:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import resource
 import shutil
 from collections.abc import Iterator
 
@@ -12,12 +11,12 @@ import torch
 from orchestrator.gateway.http_protocol import HttpLimits
 from orchestrator.live.doctor.finding import Finding, note, ok, unsafe, warning
 from orchestrator.live.doctor.subject import Subject
+from orchestrator.live.open_files import FILES_BESIDE, connections_within, open_files_max
 from replicas.model.errors import ModelError
 from replicas.model.kv_cache import block_bytes
 from replicas.model.loading import DTYPES, open_model
 from replicas.model.source import resolve_model
 
-FILES_BESIDE_CONNECTIONS = 1000  # of a gateway: its links, its registry, gRPC, libraries
 GIB = 2**30
 
 
@@ -29,16 +28,16 @@ def check_machine(subject: Subject) -> Iterator[Finding]:
 
 
 def _open_files() -> Iterator[Finding]:
-    soft, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
-    needed = HttpLimits().connections_max + FILES_BESIDE_CONNECTIONS
-    if soft != resource.RLIM_INFINITY and soft < needed:
+    wanted = HttpLimits().connections_max
+    allowed = connections_within(open_files_max(), wanted)
+    if allowed < wanted:
         yield warning(
             "files",
-            f"a process may open {soft} files: a gateway has no more connections than that",
-            f"ulimit -n {needed}, before it starts",
+            f"a gateway may have {allowed} connections, for want of files to open",
+            f"let it open {wanted + FILES_BESIDE} (ulimit -Hn, LimitNOFILE)",
         )
     else:
-        yield ok("files", f"a gateway may have {HttpLimits().connections_max} connections")
+        yield ok("files", f"a gateway may have {allowed} connections")
 
 
 def _device(subject: Subject) -> Iterator[Finding]:

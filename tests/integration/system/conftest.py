@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import signal
 import subprocess
 import sys
@@ -15,6 +16,7 @@ from pathlib import Path
 import openai
 import psutil
 import pytest
+import redis
 
 from orchestrator.live.control_door import ControlDoor
 from orchestrator.live.operator_client import ReplicaState, replica_states
@@ -24,6 +26,8 @@ from orchestrator.registry.redis import RedisRegistry
 from protos.messages import ReplicaId
 from protos.transport import Transport
 from tests.ports import free_ports
+
+PASSWORD = "that-ps-must-not-show"
 
 
 @dataclass(frozen=True)
@@ -77,18 +81,27 @@ def replica_processes() -> list[psutil.Process]:
     return [p for p in family if "ServeReplica:blockyard:replica" in " ".join(p.cmdline())]
 
 
+def with_password(valkey: EmbeddedValkey) -> str:
+    """From now on the server asks for one; the URL that has it."""
+    admin = redis.Redis.from_url(valkey.url)
+    admin.config_set("requirepass", PASSWORD)
+    admin.close()
+    return valkey.url.replace("//", f"//:{PASSWORD}@")
+
+
 @contextmanager
 def running_system(*, internal_tls: Path | None = None, **choices: str | int) -> Iterator[System]:
     """`blockyard up` in a process of its own, as its users run it, and a Valkey beside it."""
     http_port, grpc_port, control_port = free_ports(3)
     with EmbeddedValkey() as valkey:
+        url = with_password(valkey)
         options = {
             "model": "tiny",
             "replicas": 2,
             "http_port": http_port,
             "grpc_port": grpc_port,
             "control_port": control_port,
-            "redis": valkey.url,
+            "redis": "env:SYSTEM_REDIS",
             **choices,
         }
         words = [f"--{name.replace('_', '-')}={value}" for name, value in options.items()]
@@ -96,13 +109,17 @@ def running_system(*, internal_tls: Path | None = None, **choices: str | int) ->
             words.append(f"--internal-tls={internal_tls}")
         command = [sys.executable, "-m", "orchestrator", "up", *words]
         with subprocess.Popen(
-            command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
+            command,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            env={**os.environ, "SYSTEM_REDIS": url},
         ) as up:
             try:
                 assert up.stdout is not None
                 said = list(takewhile(lambda line: "Ctrl-C" not in line, up.stdout))
                 assert up.poll() is None, "".join(said)
-                yield System(http_port, grpc_port, control_port, valkey.url, internal_tls)
+                yield System(http_port, grpc_port, control_port, url, internal_tls)
             finally:
                 up.send_signal(signal.SIGINT)
                 up.communicate(timeout=120)

@@ -6,12 +6,14 @@ import json
 import re
 import subprocess
 import sys
+from contextlib import suppress
 
+import psutil
 import pytest
 from openai import OpenAI
 from openai.types.chat import ChatCompletion
 
-from tests.integration.system.conftest import System
+from tests.integration.system.conftest import PASSWORD, System
 from tests.style.test_layers import ROOT
 from tests.waiting import wait_for
 
@@ -134,3 +136,16 @@ def test_readme_requests_work_as_printed(system: System) -> None:
         assert printed.returncode == 0, printed.stderr.decode()
         assert printed.stdout.strip()
         assert b'"error"' not in printed.stdout
+
+
+def test_no_command_line_shows_a_secret(system: System) -> None:
+    lines, tokens = [], set()
+    for process in psutil.Process().children(recursive=True):
+        with suppress(psutil.Error):  # it has ended meanwhile
+            lines.append(" ".join(process.cmdline()))
+            tokens.add(process.environ().get("RAY_AUTH_TOKEN", ""))
+    assert any("ServeReplica:blockyard:replica" in line for line in lines), "these are the system's"
+    tokens.discard("")
+    assert tokens, "Ray has a token"
+    for secret in (PASSWORD, *tokens):
+        assert not [line for line in lines if secret in line]
