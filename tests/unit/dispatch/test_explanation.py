@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from dataclasses import replace
 from enum import Enum
 
 import pytest
@@ -113,6 +114,7 @@ def test_a_move_is_part_of_the_story_and_of_the_trace() -> None:
             spans = spans_of(record)
             attempts = of_name(spans, "attempt")
             assert [span.attributes["replica"] for span in attempts] == ["a", "b"]
+            assert len({span.context.span_id for span in spans}) == len(spans)
             assert [name for _, name in spans[0].events] == ["first token", "moved", "adopted"]
 
     run(scenario())
@@ -151,6 +153,17 @@ def test_the_span_of_a_route_says_what_it_was_made_of() -> None:
             assert (route.attributes["replica"], route.attributes["reason"]) == ("b", "prefix_hit")
             assert route.attributes["candidates"] == 2
             assert int(route.attributes["hit_blocks"]) > 0
+
+    run(scenario())
+
+
+def test_what_its_client_does_not_sample_has_no_spans() -> None:
+    async def scenario() -> None:
+        async with tidy(ScriptedReplica("a")) as made:
+            record = await whole(made, request("x", tokens_max=2))
+            assert record.trace is not None
+            record.trace = replace(record.trace, is_sampled=False)
+            assert spans_of(record) == ()
 
     run(scenario())
 

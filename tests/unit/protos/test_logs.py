@@ -42,7 +42,7 @@ def test_a_line_without_fields_is_a_line() -> None:
     assert TextLines().format(record()).endswith(": ended")
 
 
-@pytest.mark.parametrize("value", ["two words", 'a"quote', "a=b", "line\nERROR forged", ""])
+@pytest.mark.parametrize("value", ["two words", 'a"quote', "a=b", "line\nforged", "\x1b[2J", ""])
 def test_no_value_is_taken_for_two_or_for_a_line_of_its_own(value: str) -> None:
     text = TextLines().format(record(extra=fields(request_id=value)))
     assert len(text.splitlines()) == 1
