@@ -73,7 +73,7 @@ def _page(subject: Subject, keyring: Keyring | None) -> Iterator[Finding]:
     if not subject.deployment.ui:
         yield ok("page", "the live page is off")
     elif keyring is not None:
-        yield ok("page", "the live page shows its figures to whoever has a key")
+        yield ok("page", "the live page shows its figures to operators alone")
     elif subject.is_local:
         yield note("page", "the live page is for whoever can log in here")
     else:
