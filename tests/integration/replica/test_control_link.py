@@ -202,7 +202,8 @@ async def test_an_order_to_hand_back_is_carried_out_and_its_end_reported() -> No
             order = control_pb2.MoveOrder(move_id="m", sequence_id="1:a/0", deadline_ms=60_000)
             plane.commands.put_nowait(control_pb2.ControlCommand(term=1, move=order))
             await gateway.read_until(lambda: bool(gateway.handoffs))
-            assert [replace(each, account=None) for each in gateway.handoffs] == [Handoff(RequestId("a"), 0, 1, None)]
+            (handoff,) = gateway.handoffs
+            assert replace(handoff, account=None) == Handoff(RequestId("a"), 0, 1, None)
             await eventually(
                 lambda: (
                     [m.outcome for s in plane.streams for r in s for m in r.moves]
@@ -262,7 +263,8 @@ async def test_a_running_sequence_moves_by_order_and_goes_on_token_for_token() -
         message = move_order_to_proto(order)
         plane.commands.put_nowait(control_pb2.ControlCommand(term=1, move=message))
         await here.read_until(lambda: bool(here.handoffs))
-        assert [replace(each, account=None) for each in here.handoffs] == [Handoff(RequestId("a"), 0, 1, other.replica_id)]
+        (handoff,) = here.handoffs
+        assert replace(handoff, account=None) == Handoff(RequestId("a"), 0, 1, other.replica_id)
         told = len(here.tokens("a"))
         assert 3 < told < 200
         await there.adopt(asked, next_index=told)
