@@ -13,6 +13,7 @@ from playwright.sync_api import Browser, Page, sync_playwright
 
 from tests.integration.cluster.watched import Watched
 from tests.integration.page.browser import ARGUMENTS, chromium
+from tests.waiting import wait_for
 
 DESKTOP = {"width": 1280, "height": 900}
 
@@ -38,8 +39,8 @@ class Seen:
         return self.cluster.gateways[0].address
 
     def wait(self, expression: str) -> None:
-        """Until it is true in the page."""
-        self.page.wait_for_function(expression, timeout=30_000)
+        """Until it is true in the page, whose policy lets nobody else evaluate anything."""
+        wait_for(lambda: self.page.evaluate(expression), within_s=30, what=expression)
 
 
 @pytest.fixture(scope="module")
