@@ -1,4 +1,4 @@
-"""From one replica to more than forty and back, by the policy that Serve asks, and no stream is cut."""
+"""From one replica to more than forty and back, as Serve asks the policy; no stream is cut."""
 
 from __future__ import annotations
 

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 import pytest
 
-from protos.moves import MoveOutcome
+from protos.moves import MoveId, MoveOutcome
 from tests.integration.moves.child import child
 from tests.integration.moves.follower import Follower
-from tests.integration.moves.members import member
-from tests.integration.moves.relay import relay
+from tests.integration.moves.members import Ordered, member
+from tests.integration.moves.relay import Relay, relay
 from tests.integration.moves.test_moves import ask, assert_empty, assert_same, unmoved
 
 # The message that has just passed, and how the move may end then at a source that lives on.
@@ -18,6 +20,10 @@ OUTCOMES = {
     "commit": {MoveOutcome.LOST, MoveOutcome.MOVED},  # it may have confirmed as it died
     "committed": {MoveOutcome.MOVED},
 }
+
+
+def has_struck_or_ended(way: Relay, source: Ordered, move_id: MoveId) -> bool:
+    return way.has_struck or move_id in source.plane.moves
 
 
 @pytest.mark.parametrize("stage", OUTCOMES)
@@ -54,7 +60,7 @@ async def test_no_token_is_lost_when_the_source_is_killed(stage: str) -> None:
             while not way.has_struck:  # a slow machine may hold a move up for too long
                 move_id = a.order((await a.sequence(stage)).sequence_id, way.peer)
                 await follower.until(
-                    lambda moved=move_id: way.has_struck or moved in a.plane.moves,
+                    partial(has_struck_or_ended, way, a, move_id),
                     f"{stage} has passed",
                 )
             await follower.until(
