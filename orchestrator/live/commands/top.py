@@ -7,7 +7,6 @@ figures that are old must say so.
 
 from __future__ import annotations
 
-import os
 import sys
 import time
 from typing import Any
@@ -17,7 +16,7 @@ import httpx
 from rich.console import Console
 from rich.live import Live
 
-from orchestrator.client_key import KEY_VARIABLE, key_headers
+from orchestrator.client_key import KEY_VARIABLE
 from orchestrator.live.commands.options import gateway_door
 from orchestrator.live.commands.terminal import PIPED_WIDTH
 from orchestrator.live.commands.top_picture import Speed, picture
@@ -79,7 +78,7 @@ def follow(client: httpx.Client, console: Console, state: dict[str, Any], speed:
 
 def ask(client: httpx.Client) -> dict[str, Any]:
     """Raises httpx.HTTPError."""
-    response = client.get("/ui/state", headers=key_headers(os.environ)).raise_for_status()
+    response = client.get("/ui/state").raise_for_status()
     state: dict[str, Any] = response.json()
     return state
 
