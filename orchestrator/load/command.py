@@ -78,7 +78,9 @@ LASTS = f"Default: {SECONDS:.0f} or {AFTERMATH_S:.0f} after the last spike; all 
     show_default=True,
     help="Another seed asks for what no cache has seen.",
 )
-@click.option("--key", metavar="env:NAME", help=f"Where the API key is; default: {KEY_VARIABLE}, else {KEY}.")
+@click.option(
+    "--key", metavar="env:NAME", help=f"Where the API key is; default: {KEY_VARIABLE}, else {KEY}."
+)
 @click.option(
     "--tls-ca",
     type=click.Path(path_type=Path, exists=True),
