@@ -2,8 +2,8 @@
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
-# What starts clusters of many processes, or watches the clock, runs by itself.
-CLUSTERS := $(addprefix tests/integration/,chaos cluster incident load page system)
+# Ray starts a dozen processes: its tests run by themselves.
+RAY := tests/integration/system
 # The marker makes a second `make` skip the installation until a pin changes.
 READY := $(VENV)/.ready
 
@@ -42,8 +42,8 @@ check: setup  ## format, lint, types
 	$(BIN)/mypy
 
 test: check  ## check, then every test that this machine can run
-	$(BIN)/python -m pytest --numprocesses logical --dist loadfile tests $(CLUSTERS:%=--ignore=%)
-	$(BIN)/python -m pytest $(CLUSTERS)
+	$(BIN)/python -m pytest --numprocesses logical --dist loadfile tests --ignore=$(RAY)
+	$(BIN)/python -m pytest $(RAY)
 
 format: setup  ## rewrite to the house style
 	$(BIN)/ruff format .
