@@ -49,8 +49,8 @@ from orchestrator.workload.traffic import Arrival, Traffic
 from protos.messages import ModelCard, ReplicaId, Request, Snapshot
 from protos.registry import ReplicaRecord
 from replicas.config import ReplicaConfig
-from replicas.engine.config import EngineConfig
 from replicas.engine.engine import Engine
+from replicas.engine.shipped import StepSize, shipped
 
 # Until nothing is under way, and nobody waits for who is gone.
 SETTLE_S = 1.0
@@ -279,12 +279,9 @@ class World:
         return WatchedRegistry(self.clock.now_ns, RegistryConfig())
 
     def _build_engine(self) -> Engine:
-        config = EngineConfig(
-            card=self._card,
-            blocks_total=self.config.blocks,
-            step_tokens_max=self.config.cost_model.step_tokens_max,
-            sequences_max=self.config.sequences_max,
-            waiting_max=self.config.waiting_max,
+        step = StepSize(self.config.cost_model.step_tokens_max, self.config.sequences_max)
+        config = replace(
+            shipped(self._card, self.config.blocks, step), waiting_max=self.config.waiting_max
         )
         if self.config.policy == CEILING:
             return CeilingEngine(config, self._computed)

@@ -51,6 +51,10 @@ class Draft:
         for index in range(start // sequence.block_size, stop // sequence.block_size):
             self.names.add(sequence.block_name(index))
 
+    def limit(self, tokens: int) -> None:
+        """Let no more than so many be added from now on."""
+        self.budget = min(self.budget, tokens)
+
     def finished(self) -> Step | None:
         """The step, unless nothing was added."""
         if not self.rows:

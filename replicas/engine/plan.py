@@ -65,7 +65,7 @@ class StepPlan:
     copies: tuple[BlockCopy, ...]
     rows: tuple[Row, ...]
     prefill_tokens: int = 0  # of the rows' tokens, those that are no decodes
-    is_full: bool = False  # the token budget is spent
+    is_full: bool = False  # no more prompt tokens were let in: the budget for them is spent
 
 
 @dataclass(frozen=True, slots=True)

@@ -42,6 +42,11 @@ class Room:
         else:
             self._headroom_steps_left = max(0, self._headroom_steps_left - 1)
 
+    @property
+    def is_lent(self) -> bool:
+        """Whether nobody interactive has been here for some steps: others may take everything."""
+        return not self._headroom_steps_left
+
     def suffices(self, sequence: Sequence) -> bool:
         """Whether a sequence, its prefix matched, could run now."""
         return self._suffices(sequence, (), 0)
@@ -83,7 +88,7 @@ class Room:
         spare = 0
         if len(line.running) + len(line.reserved) > len(gone):
             spare = self._config.watermark_blocks * beside
-            if sequence.rank and self._headroom_steps_left:
+            if sequence.rank and not self.is_lent:
                 spare += self._config.headroom_blocks
         wanted = self.blocks_of(sequence.length) - len(sequence.block_table)
         return self._pool.blocks_available + blocks_yielded >= wanted + spare

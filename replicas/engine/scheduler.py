@@ -6,7 +6,8 @@ is ever preempted, so nobody overtakes inside a class.
 
 A step spends one token budget: first one token for each decode, then class by
 class the prefills begun and admissions, so that a long prompt of a worse class
-holds up no better one for more than a step. An admission takes the blocks of all tokens
+holds up no better one for more than a step; and while the interactive class is
+about, worse ones fill only a part of it. An admission takes the blocks of all tokens
 known, so a prefill once begun lacks nothing, and only a decode can find the
 pool empty. Then the last running sequence gives its blocks back (the named
 ones stay cached) and later computes again what was evicted meanwhile. So does,
@@ -80,6 +81,8 @@ class Scheduler:
         self._make_way(draft)
         self._add_decodes(draft)
         for request_class in RequestClass:
+            if request_class.rank and not self.room.is_lent:
+                draft.limit(self._config.yielding_tokens_max)
             self._add_prefills(draft, request_class.rank)
             self._add_admissions(draft, request_class.rank)
         step = draft.finished()

@@ -1,9 +1,10 @@
 """What steps take: their recent mean, and what those full of prompts got done.
 
-A step is *full* when it spent its whole token budget, so that more was there
-to compute. Only full steps say how fast a replica computes prompts: the
-others are as long as the traffic made them. Whoever drives an engine measures
-its steps, with the clock of its world, and adds them here.
+A step is *full* when it spent its whole token budget, or what is left of it to
+others beside the interactive class, so that more was there to compute. Only full
+steps say how fast a replica computes prompts: the others are as long as the
+traffic made them. Whoever drives an engine measures its steps, with the clock of
+its world, and adds them here.
 """
 
 from __future__ import annotations

@@ -12,8 +12,8 @@ import torch
 
 from protos.registry import ControlDirectory, RegistryWriter
 from replicas.config import ReplicaConfig
-from replicas.engine.config import EngineConfig
 from replicas.engine.engine import Engine
+from replicas.engine.shipped import CPU_STEP, CUDA_STEP, shipped
 from replicas.model.grammar import Grammars, Vocabulary
 from replicas.model.kv_cache import blocks_that_fit
 from replicas.model.loading import LoadedModel, load_model
@@ -25,9 +25,6 @@ from replicas.serving.replica import Replica
 CPU_BLOCKS = 1024
 # What is free once the weights are in memory, less what a step's activations may need.
 CUDA_BLOCKS_SHARE = 0.85
-# Tokens of a step and sequences at once: a CPU is busy with few, a GPU idle.
-CPU_STEP = (256, 64)
-CUDA_STEP = (2048, 256)
 
 
 class DoesNotFit(Exception):
@@ -59,16 +56,8 @@ def build_replica(
     loaded = load_model(resolve_model(model), device=device, dtype=dtype)
     blocks = blocks_total or _default_blocks(loaded, block_size)
     card = loaded.card(block_size)
-    step_tokens_max, sequences_max = CPU_STEP if loaded.device.type == "cpu" else CUDA_STEP
-    engine = Engine(
-        EngineConfig(
-            card=card,
-            blocks_total=blocks,
-            step_tokens_max=step_tokens_max,
-            sequences_max=sequences_max,
-            takes_grammars=vocabulary is not None,
-        )
-    )
+    step = CPU_STEP if loaded.device.type == "cpu" else CUDA_STEP
+    engine = Engine(shipped(card, blocks, step, takes_grammars=vocabulary is not None))
     grammars = Grammars(vocabulary) if vocabulary is not None else None
     executor = ThreadExecutor(_allocate(loaded, grammars, blocks=blocks, block_size=block_size))
     return Replica(config, engine, executor, card, registry, directory)

@@ -1,9 +1,14 @@
-"""What building a replica does to the process it is built in."""
+"""What a built replica is, and what building it does to the process."""
 
 from __future__ import annotations
 
 import subprocess
 import sys
+
+from protos.messages import ReplicaId, Request, RequestClass, RequestId, SamplingParams
+from replicas.config import ReplicaConfig
+from replicas.serving.build import build_replica
+from tests.unit.engine.driver import step
 
 BUILD = """
 import torch
@@ -22,3 +27,25 @@ def test_a_replica_on_a_cpu_computes_in_one_thread() -> None:
     command = [sys.executable, "-c", BUILD]
     done = subprocess.run(command, capture_output=True, text=True, timeout=120, check=True)
     assert done.stdout == "1\n"
+
+
+def test_a_built_replica_leaves_headroom_to_chats_while_one_is_here() -> None:
+    """Of 40 blocks of 16 tokens, 2 are the headroom. Power: with none, all three run at once."""
+    replica = build_replica(
+        ReplicaConfig(ReplicaId("r")), model="tiny", device="cpu", blocks_total=40
+    )
+    engine = replica._engine
+
+    def submit(name: str, first: int, tokens: int, request_class: RequestClass) -> None:
+        prompt = tuple((first + index) % 250 for index in range(tokens))
+        sampling = SamplingParams(tokens_max=4)
+        asked = Request(RequestId(name), prompt, sampling, request_class=request_class)
+        assert engine.submit(asked) is None
+
+    submit("chat", 0, 16, RequestClass.INTERACTIVE)
+    submit("agent", 20, 16, RequestClass.AGENT)
+    step(engine)
+    submit("large", 40, 530, RequestClass.AGENT)
+    step(engine)
+    waits = {report.request_id: report.is_waiting for report in engine.sequences()}
+    assert waits == {"chat": False, "agent": False, "large": True}

@@ -39,6 +39,7 @@ def engine(
     context: int = 64,
     headroom: int = 0,
     headroom_steps: int = 512,
+    yielding: int = 256,
 ) -> Engine:
     """An engine with the given bounds."""
     return Engine(
@@ -51,6 +52,7 @@ def engine(
             watermark_blocks=watermark,
             headroom_blocks=headroom,
             headroom_steps=headroom_steps,
+            yielding_tokens_max=yielding,
         )
     )
 
@@ -72,7 +74,16 @@ def request(
     """A request; an int as the prompt means so many tokens, the same for all."""
     tokens = tuple(range(prompt)) if isinstance(prompt, int) else prompt
     sampling = SamplingParams(tokens_max, tokens_min, seed=seed, stop_token_ids=stop)
-    return Request(request_id, tokens, sampling, choices, salt, output, first_choice, request_class)
+    return Request(
+        request_id=request_id,
+        prompt=tokens,
+        sampling=sampling,
+        choices=choices,
+        salt=salt,
+        output=output,
+        first_choice=first_choice,
+        request_class=request_class,
+    )
 
 
 def outcome(plan: StepPlan, token: int = 7) -> StepOutcome:
