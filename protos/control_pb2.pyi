@@ -37,7 +37,7 @@ class Claim(_message.Message):
     def __init__(self, request_id: _Optional[str] = ..., choice: _Optional[int] = ..., digest: _Optional[bytes] = ..., next_index: _Optional[int] = ...) -> None: ...
 
 class Submit(_message.Message):
-    __slots__ = ("request_id", "prompt", "sampling", "choices", "salt", "output", "first_choice", "request_class", "tenant", "traceparent")
+    __slots__ = ("request_id", "prompt", "sampling", "choices", "salt", "output", "first_choice", "request_class", "tenant", "traceparent", "deadline_ms")
     REQUEST_ID_FIELD_NUMBER: _ClassVar[int]
     PROMPT_FIELD_NUMBER: _ClassVar[int]
     SAMPLING_FIELD_NUMBER: _ClassVar[int]
@@ -48,6 +48,7 @@ class Submit(_message.Message):
     REQUEST_CLASS_FIELD_NUMBER: _ClassVar[int]
     TENANT_FIELD_NUMBER: _ClassVar[int]
     TRACEPARENT_FIELD_NUMBER: _ClassVar[int]
+    DEADLINE_MS_FIELD_NUMBER: _ClassVar[int]
     request_id: str
     prompt: _containers.RepeatedScalarFieldContainer[int]
     sampling: SamplingParams
@@ -58,7 +59,8 @@ class Submit(_message.Message):
     request_class: str
     tenant: str
     traceparent: str
-    def __init__(self, request_id: _Optional[str] = ..., prompt: _Optional[_Iterable[int]] = ..., sampling: _Optional[_Union[SamplingParams, _Mapping]] = ..., choices: _Optional[int] = ..., salt: _Optional[bytes] = ..., output: _Optional[_Iterable[int]] = ..., first_choice: _Optional[int] = ..., request_class: _Optional[str] = ..., tenant: _Optional[str] = ..., traceparent: _Optional[str] = ...) -> None: ...
+    deadline_ms: int
+    def __init__(self, request_id: _Optional[str] = ..., prompt: _Optional[_Iterable[int]] = ..., sampling: _Optional[_Union[SamplingParams, _Mapping]] = ..., choices: _Optional[int] = ..., salt: _Optional[bytes] = ..., output: _Optional[_Iterable[int]] = ..., first_choice: _Optional[int] = ..., request_class: _Optional[str] = ..., tenant: _Optional[str] = ..., traceparent: _Optional[str] = ..., deadline_ms: _Optional[int] = ...) -> None: ...
 
 class SamplingParams(_message.Message):
     __slots__ = ("tokens_max", "tokens_min", "temperature", "top_k", "top_p", "min_p", "seed", "repetition_penalty", "presence_penalty", "frequency_penalty", "stop_token_ids", "logprobs", "grammar")

@@ -46,6 +46,7 @@ def request_to_proto(request: Request) -> pb.Submit:
         request_class=request.request_class.value,
         tenant=request.tenant,
         traceparent=request.traceparent,
+        deadline_ms=request.deadline_ms,
     )
 
 
@@ -61,6 +62,7 @@ def request_from_proto(message: pb.Submit) -> Request:
         request_class=_class_from_proto(message.request_class),
         tenant=message.tenant,
         traceparent=message.traceparent,
+        deadline_ms=message.deadline_ms if message.HasField("deadline_ms") else None,
     )
 
 

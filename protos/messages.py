@@ -61,6 +61,7 @@ class RefusalReason(Enum):
     TOKEN_OUT_OF_RANGE = "token_out_of_range"  # a prompt token outside the vocabulary
     INVALID = "invalid"  # empty prompt, duplicate id, impossible sampling parameters
     QUEUE_FULL = "queue_full"  # the replica's waiting queue is at its bound
+    OVERDUE = "overdue"  # its deadline passed while it waited
     DRAINING = "draining"  # the replica takes no new work; another one may
     GONE = "gone"  # nothing of this request is here to be adopted
 
@@ -109,6 +110,9 @@ class Request:
     request_class: RequestClass = RequestClass.INTERACTIVE
     tenant: str = ""  # whose request it is, for fair shares; empty: nobody in particular
     traceparent: str = ""  # what its spans belong to (protos.trace); empty: nothing
+    # How long its client still waits, from when the request was sent; None: as long as it takes.
+    # A span and no moment: no two machines need to agree about the time.
+    deadline_ms: int | None = None
 
     @property
     def given_tokens(self) -> int:

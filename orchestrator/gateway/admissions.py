@@ -252,6 +252,10 @@ class Admissions:
             retry_after_s=retry_after_s,
         )
 
+    def count_overdue(self, request: Request) -> None:
+        """A replica turned it away: its client's patience ended in the line there."""
+        self._totals.turned_away[request.request_class, AdmitReason.WAIT_TOO_LONG] += 1
+
     def no_replica(self, request: Request, retry_after_s: int) -> NoReplica:
         """Nobody is there to ask."""
         self._totals.turned_away[request.request_class, AdmitReason.NO_REPLICA] += 1

@@ -25,6 +25,7 @@ from protos.hashing import BlockHash, block_hashes, reusable_blocks
 from protos.messages import Delta, Handoff, ModelCard, ReplicaId, Request
 from protos.registry import Member
 
+NS_PER_MS = 1_000_000
 # After these the request itself may be what the replica died of.
 SUSPICIOUS = frozenset({LossReason.BROKEN, LossReason.SILENT})
 Life: TypeAlias = tuple[ReplicaId, int]  # a replica and its epoch: each is lost once
@@ -100,6 +101,13 @@ class Journey:
         """What the replica says of its own time."""
         if self.attempt is not None and item.account is not None:
             self.attempt.accounts[choice] = item.account
+
+    def in_time(self, request: Request, now_ns: int) -> Request:
+        """As it is sent now: with the time that its client has left, if it says so."""
+        deadline_ns = self.course.deadline_ns
+        if deadline_ns is None:
+            return request
+        return replace(request, deadline_ms=max(0, deadline_ns - now_ns) // NS_PER_MS)
 
     def answered(self, first: Delta | Handoff, sent_ns: int, now_ns: int) -> None:
         """A replica answers. The first one that says something is what the client is told of."""

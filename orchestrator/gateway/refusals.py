@@ -15,6 +15,7 @@ from orchestrator.gateway.errors import (
     Unservable,
 )
 from orchestrator.gateway.totals import RetryReason
+from orchestrator.policy.admit import AdmitReason
 from protos.messages import Refusal, RefusalReason
 
 RETRY_AFTER_S = 1  # another replica, or the same one after its next step, may take it
@@ -78,6 +79,11 @@ def queue_full(message: str) -> GatewayError:
     return Shed(message, code="overloaded", retry_after_s=RETRY_AFTER_S)
 
 
+def overdue(message: str) -> GatewayError:
+    """As for a request whose patience ends in the gateway's own line."""
+    return Shed(message, code=AdmitReason.WAIT_TOO_LONG.value, retry_after_s=RETRY_AFTER_S)
+
+
 def gone(message: str) -> GatewayError:
     return ReplicaFailed(message, code="replica_lost")
 
@@ -101,6 +107,7 @@ def invalid(message: str) -> GatewayError:
 VERDICTS: dict[RefusalReason, tuple[Callable[[str], GatewayError], RetryReason | None]] = {
     RefusalReason.DRAINING: (draining, RetryReason.DRAINING),
     RefusalReason.QUEUE_FULL: (queue_full, RetryReason.QUEUE_FULL),
+    RefusalReason.OVERDUE: (overdue, None),
     RefusalReason.GONE: (gone, RetryReason.GONE),
     RefusalReason.NEVER_FITS: (never_fits, None),
     RefusalReason.CONTEXT_EXCEEDED: (context_exceeded, None),

@@ -43,7 +43,7 @@ from orchestrator.gateway.record import Happening, Record
 from orchestrator.gateway.stretches import AttemptEnd, Stage
 from orchestrator.gateway.told import Told, choices_of
 from orchestrator.gateway.totals import HandoffKind, Totals
-from protos.messages import Delta, Handoff, ModelCard, ReplicaId, Request
+from protos.messages import Delta, Handoff, ModelCard, RefusalReason, ReplicaId, Request
 
 log = logging.getLogger(__name__)
 
@@ -146,6 +146,10 @@ class Travel:
                                 yield Branch(self.follow(rest))
                     item = await anext(source, None)
             return
+        except ReplicaRefused as refused:
+            # After its first answer a replica refuses only what it never began: an adopted choice.
+            journey.depart(AttemptEnd.REFUSED)
+            raise refusals.refused(refused.refusal).error from refused
         except ReplicaLost as lost:
             journey.depart(AttemptEnd.LOST)
             rests = self._go_on(journey, here, lost.reason)
@@ -185,6 +189,8 @@ class Travel:
                 reason = refused.refusal.reason.value
                 journey.depart(AttemptEnd.REFUSED)
                 journey.note(Happening.REFUSED, debit.replica_id, reason)
+                if refused.refusal.reason is RefusalReason.OVERDUE:
+                    self._admissions.count_overdue(journey.request)
                 self._turn_back(journey, debit.replica_id, refusals.refused(refused.refusal))
             except ReplicaLost as lost:
                 reason = lost.reason.value
@@ -210,7 +216,7 @@ class Travel:
             client = self._fleet.client(debit.replica_id)
             if client is None or journey.sent_to is None:
                 raise ReplicaLost(LossReason.UNREACHABLE)
-            source = client.submit(request)
+            source = client.submit(journey.in_time(request, sent_ns))
             first = await anext(source, None)
             if first is None:
                 raise ReplicaLost

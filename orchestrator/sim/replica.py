@@ -89,6 +89,7 @@ class SimReplica:
             executor,
             pace,
             self._work,
+            give_up=self._links.give_up,
             begin=self._links.begin,
             deliver=self._deliver,
             publish=self._keeper.announce,

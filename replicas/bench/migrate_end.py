@@ -59,6 +59,7 @@ class MigrateEnd:
             executor,
             pace,
             work,
+            give_up=self.links.give_up,
             begin=self.links.begin,
             deliver=self.links.deliver,
             publish=_tell_nobody,

@@ -26,6 +26,9 @@ class EngineConfig:
     # Sequences queued of a newcomer's class and better ones; one more is refused as QUEUE_FULL.
     # Worse ones do not count, so that they cannot lock it out: one bound for each class in all.
     waiting_max: int = 512
+    # Inside a class whoever is due first goes first. Who names no deadline, or a later one, is
+    # due after so long: nobody who comes later than that overtakes him. As at the gateways.
+    patience_ms: int = 30_000
     # An admission leaves so many blocks available for each sequence it will run beside.
     # 1 instead of 0: 22 to 76 % fewer preemptions for at most 1.2 % more steps, measured
     # over five random loads of pools that are too small for them.
@@ -50,6 +53,7 @@ class EngineConfig:
             ("step_tokens_max", self.step_tokens_max),
             ("sequences_max", self.sequences_max),
             ("waiting_max", self.waiting_max),
+            ("patience_ms", self.patience_ms),
             ("yielding_tokens_max", self.yielding_tokens_max),
         ):
             if value < 1:

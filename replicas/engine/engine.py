@@ -2,13 +2,15 @@
 
 A synchronous state machine. Whoever drives it alternates `schedule` and
 `apply`, computes each plan somewhere in between, and may `submit` and `cancel`
-at any time, also while a plan is being computed. It reads no clock and draws
-no random number: the same calls give the same plans.
+at any time, also while a plan is being computed. It reads no clock, is told
+the time where it matters, and draws no random number: the same calls give the
+same plans.
 
 Invariants, all in `check`: every block is free, cached or used; reference
 counts are those of the block tables; a block is findable only once its KV is
 computed, and no findable or shared block is written again; names are closed
-under "parent"; inside a class, sequences run and wait in order of arrival.
+under "parent"; inside a class, those who have begun stand before those who have
+not, and of these whoever is due first stands first.
 
 A cancelled sequence gives its blocks back at once, even from a plan in
 flight. That is safe because others write to them only after that plan:
@@ -55,6 +57,8 @@ from replicas.engine.step_times import StepTimes
 from replicas.engine.tally import Tally
 from replicas.engine.warming import Warming
 
+NS_PER_MS = 1_000_000
+
 
 class Engine:
     """Decides what one replica computes. One plan in flight at a time."""
@@ -88,15 +92,31 @@ class Engine:
         """What the plan in flight did to sequences, in order."""
         return () if self._in_flight is None else self._in_flight.marks
 
-    def submit(self, request: Request) -> Refusal | None:
-        """Take a request, or say why not. What is taken finishes, unless cancelled."""
+    def submit(self, request: Request, *, now_ns: int = 0) -> Refusal | None:
+        """Take a request, or say why not. What is taken finishes, unless cancelled.
+
+        Or unless its deadline passes before it begins (`give_up`), counted from
+        `now_ns` on the caller's clock; who has no deadlines needs no time.
+        """
         refused = self._refusal(request) or self._queue_refusal(request)
         if refused is not None:
             return refused
         sequence = self._sequence(request, SequenceState.WAITING)
+        self._set_due(sequence, now_ns)
         self._live[request.request_id] = [sequence]
         self._scheduler.enqueue(sequence)
         return None
+
+    def give_up(self, now_ns: int) -> tuple[Refusal, ...]:
+        """End what waits beyond its deadline and has never begun: its refusals, one a request.
+
+        What has begun, here or elsewhere, is late at worst and goes on.
+        """
+        overdue = [each for each in self._scheduler.waiting if each.is_overdue(now_ns)]
+        for sequence in overdue:
+            self._leave(sequence)
+        message = "Its deadline passed while it waited for its turn."
+        return tuple(_refused(each.request, RefusalReason.OVERDUE, message) for each in overdue)
 
     def cancel(self, request_id: RequestId) -> bool:
         """End a request without a further delta, at any time; False if it is not here."""
@@ -318,6 +338,13 @@ class Engine:
         )
         sequence.name_prompt()
         return sequence
+
+    def _set_due(self, sequence: Sequence, now_ns: int) -> None:
+        left_ms, patience_ms = sequence.request.deadline_ms, self.config.patience_ms
+        due_ms = patience_ms if left_ms is None else min(left_ms, patience_ms)
+        sequence.due_ns = now_ns + due_ms * NS_PER_MS
+        if left_ms is not None and not sequence.output:
+            sequence.deadline_ns = now_ns + left_ms * NS_PER_MS
 
     def _extend(self, sequence: Sequence, sampled: ReadOnly[SampledToken]) -> list[Delta]:
         """Give each sampled token to its choice; siblings fork before the first may finish."""

@@ -1,10 +1,11 @@
 """The line of all sequences of an engine: who comes before whom, and who runs.
 
-A place in the line is a class, then an arrival, then a choice: everyone of a
-better class stands before everyone of a worse one. A cut divides each class:
-before it they run, behind it they wait, so that nobody overtakes inside a
-class, and a sequence that stops running is in its old place without being put
-there. Across classes there is no cut: a worse one may run beside a better one
+Everyone of a better class stands before everyone of a worse one. Inside a class
+those who have begun stand in the order in which they began, and behind them
+those who have not: who is due first stands first (EDF), then who came first. A
+cut divides each class: before it they run, behind it they wait, so that nobody
+overtakes who has begun, and a sequence that stops running is in its old place
+without being put there. Across classes there is no cut: a worse one may run beside a better one
 that waits for more room than all the worse ones could give it.
 
 A sequence that was taken over from another replica runs at once and stands at
@@ -44,14 +45,16 @@ class Line:
         return sum(1 + sequence.unforked for sequence in self.running) + len(self.reserved)
 
     def join(self, sequence: Sequence) -> None:
-        """A newcomer waits, behind everybody of its class."""
-        sequence.arrival = self._arrivals
-        self._arrivals += 1
+        """A newcomer waits, behind everybody of its class who has begun or is due before."""
+        sequence.arrival = self._next()
         insort(self.waiting, sequence, key=_place)
 
     def join_running(self, sequence: Sequence) -> None:
         """One that ran elsewhere runs on, at the cut of its class."""
-        behind = [other for other in self.waiting if other.rank == sequence.rank]
+        sequence.has_begun = True
+        behind = [
+            other for other in self.waiting if other.rank == sequence.rank and other.has_begun
+        ]
         # The first of them may be the sibling of one that runs, and of the same arrival.
         sequence.arrival = behind[0].arrival + 1 if behind else self._arrivals
         for other in behind:
@@ -62,7 +65,11 @@ class Line:
     def start(self, sequence: Sequence) -> None:
         """The first of those waiting runs."""
         assert sequence is self.waiting[0], "only the head may start to run"
-        insort(self.running, self.waiting.pop(0), key=_place)
+        del self.waiting[0]
+        if not sequence.has_begun:
+            sequence.has_begun = True
+            sequence.arrival = self._next()
+        insort(self.running, sequence, key=_place)
 
     def stop(self, sequence: Sequence) -> None:
         """The last of those running waits again, in its place."""
@@ -82,6 +89,10 @@ class Line:
         """How many wait that a newcomer of this rank would stand behind."""
         return sum(sequence.rank <= rank for sequence in self.waiting)
 
+    def _next(self) -> int:
+        self._arrivals += 1
+        return self._arrivals - 1
+
     def check(self) -> None:
         """Assert the order of both lists, and the cut of each class."""
         for part in (self.running, self.waiting):
@@ -100,7 +111,7 @@ class Line:
             assert sequence.state is not SequenceState.FROZEN or sequence.mover is not None
 
 
-def _place(sequence: Sequence) -> tuple[int, int, int]:
+def _place(sequence: Sequence) -> tuple[int, bool, int, int, int]:
     return sequence.place
 
 

@@ -2,7 +2,8 @@
 
 All sequences stand in one line (replicas.engine.line), better classes first.
 Only the head of those waiting is ever admitted, only the last of those running
-is ever preempted, so nobody overtakes inside a class.
+is ever preempted, so inside a class nobody overtakes who has begun, and of the
+others only those pass who are due before.
 
 A step spends one token budget: first one token for each decode, then class by
 class the prefills begun and admissions, so that a long prompt of a worse class
@@ -68,7 +69,7 @@ class Scheduler:
         return self.line.waiting
 
     def enqueue(self, sequence: Sequence) -> None:
-        """A newcomer goes to the end of its class."""
+        """A newcomer goes to its place among those of its class who wait."""
         self._cache.look_up(sequence)
         self.line.join(sequence)
 

@@ -61,7 +61,10 @@ class Sequence:
     root: BlockHash  # of its hash chain
     block_size: int
     output_max: int  # tokens_max, or less where the context ends before
-    arrival: int = 0  # its place among those of its class, given by the line
+    arrival: int = 0  # given by the line: its place among its like, see `place`
+    due_ns: int = 0  # until it has begun: when its turn is due
+    deadline_ns: int | None = None  # until it has begun: nobody wants it later
+    has_begun: bool = False  # it has run here, whether or not it still does
     unforked: int = 0  # siblings that fork when the prompt is computed
     choice: int = 0
     state: SequenceState = SequenceState.WAITING
@@ -99,9 +102,17 @@ class Sequence:
         return self.request.request_class.rank
 
     @property
-    def place(self) -> tuple[int, int, int]:
-        """In the line: by class, then arrival, and within a request by choice."""
-        return self.rank, self.arrival, self.choice
+    def place(self) -> tuple[int, bool, int, int, int]:
+        """In the line: by class; in it those who have begun, in that order, then who is due first.
+
+        Of several due at once the first to come, and within a request by choice.
+        """
+        due_ns = 0 if self.has_begun else self.due_ns
+        return self.rank, not self.has_begun, due_ns, self.arrival, self.choice
+
+    def is_overdue(self, now_ns: int) -> bool:
+        """Whether nobody wants it any more: its deadline has passed, and it has not begun."""
+        return not self.has_begun and self.deadline_ns is not None and self.deadline_ns <= now_ns
 
     @property
     def label(self) -> str:
@@ -199,6 +210,7 @@ class Sequence:
             root=self.root,
             block_size=self.block_size,
             arrival=self.arrival,
+            has_begun=self.has_begun,
             output_max=self.output_max,
             choice=self.request.first_choice + self.request.choices - self.unforked,
             state=SequenceState.RUNNING,

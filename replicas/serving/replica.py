@@ -85,6 +85,7 @@ class Replica:
             executor,
             self._pace,
             self._work,
+            give_up=self._links.give_up,
             begin=self._links.begin,
             deliver=self._links.deliver,
             publish=self._keeper.announce if self._keeper is not None else _tell_nobody,

@@ -52,6 +52,7 @@ logger = logging.getLogger(__name__)
 CANCELLED = "cancelled"
 MOVED = "moved"
 HANDED_BACK = "handed_back"
+OVERDUE = "overdue"
 
 
 class Links:
@@ -124,12 +125,13 @@ class Links:
             self._refuse(link, _duplicate(request.request_id, request.first_choice))
             return
         inner = self.name(request.request_id)
-        refusal = self._engine.submit(replace(request, request_id=inner))
+        came_ns = now_ns()
+        refusal = self._engine.submit(replace(request, request_id=inner), now_ns=came_ns)
         if refusal is not None:
             outer = replace(refusal, request_id=request.request_id, choice=request.first_choice)
             self._refuse(link, outer)
             return
-        resumed, came_ns = [SampledToken(token) for token in request.output], now_ns()
+        resumed = [SampledToken(token) for token in request.output]
         for choice in choices:
             ticket = Ticket(inner, request, choice, choices, list(resumed), Stint(came_ns))
             self._admit(ticket)
@@ -174,6 +176,20 @@ class Links:
             for choice in mark.choices:
                 if choice in choices:
                     choices[choice].stint.mark(mark.work, at_ns)
+
+    def give_up(self) -> None:
+        """Refuse what waits beyond its deadline; what nobody follows ends in silence."""
+        for refusal in self._engine.give_up(now_ns()):
+            # None where a link that does not read was just broken off, with all on it.
+            here = tuple(self._submissions.get(refusal.request_id, {}).values())
+            groups = groupby(here, key=lambda ticket: (ticket.link, ticket.mates))
+            firsts = [(link, next(mates)) for (link, _), mates in groups]
+            for ticket in here:
+                self._end(ticket, OVERDUE)
+            for link, first in firsts:
+                if link is not None:
+                    told = replace(refusal, request_id=first.request_id, choice=first.choice)
+                    self._refuse(link, told)
 
     def deliver(self, deltas: Sequence[Delta]) -> None:
         """One message to each gateway with what the step added to its requests."""

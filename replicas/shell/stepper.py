@@ -1,4 +1,4 @@
-"""The loop that turns: schedule, execute, apply, tell.
+"""The loop that turns: give up, schedule, execute, apply, tell.
 
 One task owns the stepping of the engine. While a step computes in its thread,
 the event loop goes on: submissions and cancellations reach the engine between
@@ -31,6 +31,7 @@ from replicas.engine.plan import StepPlan
 from replicas.shell.clock import now_ns
 from replicas.shell.pace import Pace
 
+GiveUp = Callable[[], None]
 Begin = Callable[[tuple[Mark, ...]], None]
 Deliver = Callable[[tuple[Delta, ...]], None]
 Publish = Callable[[tuple[BlockEvent, ...]], None]
@@ -62,6 +63,7 @@ class Stepper:
         pace: Pace,
         work: asyncio.Event,
         *,
+        give_up: GiveUp,
         begin: Begin,
         deliver: Deliver,
         publish: Publish,
@@ -71,6 +73,7 @@ class Stepper:
         self._executor = executor
         self._pace = pace
         self._work = work
+        self._give_up = give_up
         self._begin = begin
         self._deliver = deliver
         self._publish = publish
@@ -87,6 +90,7 @@ class Stepper:
         try:
             while not self._is_stopping:
                 await self._give_turns()
+                self._give_up()
                 plan = self._engine.schedule()
                 self._publish(self._engine.block_events())
                 if plan is None:

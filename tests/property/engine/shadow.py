@@ -27,6 +27,7 @@ from protos.messages import (
     FinishReason,
     ModelCard,
     Refusal,
+    RefusalReason,
     ReplicaId,
     Request,
     RequestId,
@@ -40,6 +41,7 @@ from replicas.engine.plan import BlockId, Row, Sample, StepOutcome, StepPlan
 from replicas.engine.sequence import SequenceState
 from replicas.engine.step_times import StepTimes
 
+NS_PER_MS = 1_000_000
 VOCAB_SIZE = 7
 CONTEXT = 48
 
@@ -139,6 +141,9 @@ class Client:
     received: dict[int, list[int]]  # by choice
     open: set[int]  # choices that are here and have not finished
     is_moved: bool = False  # came with its KV, or stood still to leave: no measure of order
+    due_ns: int = 0  # when its turn is due
+    deadline_ns: int | None = None  # None also where it had begun before it came
+    passed_by: list[RequestId] = field(default_factory=list)  # later ones, due before
 
     @classmethod
     def of(cls, request: Request) -> Client:
@@ -218,6 +223,8 @@ class World:
         self.engine = Engine(config)
         self.clients: dict[RequestId, Client] = {}  # of requests that are not over
         self.steps = 0
+        self.now_ns = 0
+        self.passed_by = self.overdue = 0
         self.resumed = 0  # choices taken that had begun before
         self._size = config.card.block_size
         self.kv = ShadowKv(self._size)
@@ -236,13 +243,50 @@ class World:
 
     def submit(self, request: Request) -> Refusal | None:
         """Offer a request to the engine, and follow it if it is taken."""
-        refused = self.engine.submit(request)
+        refused = self.engine.submit(request, now_ns=self.now_ns)
         if refused is None:
-            self.clients[request.request_id] = Client.of(request)
+            self._expect(request)
             self.resumed += bool(request.output)
             self.names.learn(request.salt, (*request.prompt, *request.output))
         self.verify()
         return refused
+
+    def _expect(self, request: Request) -> None:
+        """Note its turn: before those of its class that are due later and have not begun."""
+        client = Client.of(request)
+        patience_ms, left_ms = self._config.patience_ms, request.deadline_ms
+        due_ms = patience_ms if left_ms is None else min(left_ms, patience_ms)
+        client.due_ns = self.now_ns + due_ms * NS_PER_MS
+        if left_ms is not None and not request.output:
+            client.deadline_ns = self.now_ns + left_ms * NS_PER_MS
+        for other_id in self._not_begun():
+            other = self.clients.get(other_id)
+            is_alike = other and other.request.request_class is request.request_class
+            if other and is_alike and other.due_ns > client.due_ns:
+                other.passed_by.append(request.request_id)
+                self.passed_by += 1
+        self.clients[request.request_id] = client
+
+    def _not_begun(self) -> list[RequestId]:
+        waiting = self.engine._scheduler.waiting
+        return [each.request.request_id for each in waiting if not each.has_begun]
+
+    def give_up(self) -> None:
+        """A millisecond passes; what nobody wants any more is refused, and nothing else."""
+        self.now_ns += NS_PER_MS
+        had_not_begun = self._not_begun()
+        for refused in self.engine.give_up(self.now_ns):
+            assert refused.reason is RefusalReason.OVERDUE
+            client = self.clients.pop(refused.request_id)
+            assert refused.request_id in had_not_begun and not client.request.output, (
+                "given up, and had begun"
+            )
+            assert client.deadline_ns is not None and client.deadline_ns <= self.now_ns
+            self.overdue += 1
+        for request_id in self._not_begun():
+            deadline_ns = self.clients[request_id].deadline_ns
+            assert deadline_ns is None or deadline_ns > self.now_ns, "waits beyond its deadline"
+        self.verify()
 
     def cancel(self, request_id: RequestId) -> None:
         """End a request; the engine knows it exactly if it is not over."""
@@ -303,6 +347,7 @@ class World:
 
     def schedule(self) -> bool:
         """Ask for a plan and check its writes; False when there is nothing to do."""
+        self.give_up()
         plan = self.engine.schedule()
         if plan is None:
             running = self.engine._scheduler.running
@@ -376,14 +421,23 @@ class World:
                 del self.clients[delta.request_id]
 
     def _check_turn(self, client: Client) -> None:
-        """Nobody older of its class or a better one has yet to be served."""
+        """Nobody before it has yet to be served.
+
+        That is who is older and of a better class, or of its own and due no
+        later; and who came while it waited and is due before it.
+        """
         if client.was_served or client.is_moved:
             return
+        for request_id in client.passed_by:
+            other = self.clients.get(request_id)
+            is_done = other is None or other.was_served or other.is_moved
+            assert is_done, "overtaken by one that is due later"
         rank = client.request.request_class.rank
         for older in self.clients.values():
             if older is client:
                 return
-            if older.request.request_class.rank <= rank:
+            other_rank = older.request.request_class.rank
+            if other_rank < rank or (other_rank == rank and older.due_ns <= client.due_ns):
                 assert older.was_served or older.is_moved, "an older request was overtaken"
 
     def _check_hits(self, request: Request, hit_tokens: int) -> None:

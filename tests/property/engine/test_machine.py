@@ -1,7 +1,7 @@
 """Hypothesis plays clients, loops and operator of two engines, and shrinks what it breaks.
 
 The same fleet as the random walk, with choices that Hypothesis can minimise:
-submissions of all classes with common prefixes, cancellations, moves broken
+submissions of all classes and deadlines with common prefixes, cancellations, moves broken
 off at any stage, also in the middle of a step, hand-backs, warming, crashes,
 cordons, and steps in any order. The runs are derandomized; at least two
 thousand steps are taken and fifty sequences moved.
@@ -23,7 +23,7 @@ from protos.messages import RefusalReason, Request, RequestClass, RequestId, Sam
 from replicas.engine.config import EngineConfig
 from tests.property.engine.fleet import STAGES, Fleet
 from tests.property.engine.shadow import World, card
-from tests.property.engine.walk import TRUNK
+from tests.property.engine.walk import DEADLINES_MS, TRUNK
 
 STEPS_AT_LEAST = 2_000
 MOVED_AT_LEAST = 50
@@ -113,6 +113,8 @@ class EngineMachine(RuleBasedStateMachine):
                     watermark_blocks=watermark,
                     headroom_blocks=headroom,
                     headroom_steps=8,
+                    yielding_tokens_max=2,
+                    patience_ms=20,
                 )
                 for spare, budget, sequences, watermark, headroom in (first, second)
             ]
@@ -125,6 +127,7 @@ class EngineMachine(RuleBasedStateMachine):
         choices=st.integers(1, 3),
         salt=st.sampled_from([b"", b"tenant"]),
         request_class=st.sampled_from(RequestClass),
+        deadline_ms=st.sampled_from(DEADLINES_MS),
     )
     def submit(
         self,
@@ -134,11 +137,20 @@ class EngineMachine(RuleBasedStateMachine):
         choices: int,
         salt: bytes,
         request_class: RequestClass,
+        deadline_ms: int | None,
     ) -> None:
         request_id = RequestId(f"r{self.submitted}")
         self.submitted += 1
         refused = self.running.worlds[world].submit(
-            Request(request_id, prompt, sampling, choices, salt, request_class=request_class)
+            Request(
+                request_id=request_id,
+                prompt=prompt,
+                sampling=sampling,
+                choices=choices,
+                salt=salt,
+                request_class=request_class,
+                deadline_ms=deadline_ms,
+            )
         )
         if refused is not None:
             assert refused.request_id == request_id

@@ -27,7 +27,7 @@ from replicas.engine.sequence import Sequence, SequenceState
 from replicas.engine.warming import Warming
 from tests.property.engine.walk import walk
 
-SEEDS = 100
+SEEDS = 200
 
 Plant = Callable[[pytest.MonkeyPatch], None]
 
@@ -134,8 +134,8 @@ def a_whole_prompt_comes_from_the_cache(patch: pytest.MonkeyPatch) -> None:
 def a_salt_is_ignored(patch: pytest.MonkeyPatch) -> None:
     original = Engine.submit
 
-    def submit(self: Engine, request: Request) -> Refusal | None:
-        return original(self, replace(request, salt=b""))
+    def submit(self: Engine, request: Request, *, now_ns: int) -> Refusal | None:
+        return original(self, replace(request, salt=b""), now_ns=now_ns)
 
     patch.setattr(Engine, "submit", submit)
 
@@ -206,8 +206,8 @@ def the_head_of_the_line_is_overtaken(patch: pytest.MonkeyPatch) -> None:
 def a_resumed_choice_begins_anew(patch: pytest.MonkeyPatch) -> None:
     original = Engine.submit
 
-    def submit(self: Engine, request: Request) -> Refusal | None:
-        return original(self, replace(request, output=()))
+    def submit(self: Engine, request: Request, *, now_ns: int) -> Refusal | None:
+        return original(self, replace(request, output=()), now_ns=now_ns)
 
     patch.setattr(Engine, "submit", submit)
 
@@ -321,6 +321,35 @@ def a_warm_block_is_named_without_its_parents(patch: pytest.MonkeyPatch) -> None
     patch.setattr(Warming, "confirm", confirm)
 
 
+def deadlines_are_no_order(patch: pytest.MonkeyPatch) -> None:
+    def set_due(self: Engine, sequence: Sequence, now_ns: int) -> None:
+        sequence.due_ns = now_ns
+
+    patch.setattr(Engine, "_set_due", set_due)
+
+
+def a_distant_deadline_waits_for_ever(patch: pytest.MonkeyPatch) -> None:
+    original = Engine._set_due
+
+    def set_due(self: Engine, sequence: Sequence, now_ns: int) -> None:
+        original(self, sequence, now_ns)
+        if sequence.request.deadline_ms is None:
+            sequence.due_ns *= 1000
+
+    patch.setattr(Engine, "_set_due", set_due)
+
+
+def what_has_begun_is_given_up(patch: pytest.MonkeyPatch) -> None:
+    def is_overdue(self: Sequence, now_ns: int) -> bool:
+        return self.deadline_ns is not None and self.deadline_ns <= now_ns
+
+    patch.setattr(Sequence, "is_overdue", is_overdue)
+
+
+def what_is_overdue_stays(patch: pytest.MonkeyPatch) -> None:
+    patch.setattr(Sequence, "is_overdue", lambda self, now_ns: False)
+
+
 DIFFERS = "not what an undisturbed run would say"
 
 # Each with what is said of it when it is seen.
@@ -353,6 +382,10 @@ PLANTS: dict[Plant, str] = {
     a_preemption_does_not_end_the_export: "preempted to frozen",
     a_sequence_stays_when_it_has_left: "a delta",
     a_warm_block_is_named_without_its_parents: "orphans a child",
+    deadlines_are_no_order: "overtaken by one that is due later",
+    a_distant_deadline_waits_for_ever: "an older request was overtaken",
+    what_has_begun_is_given_up: "given up, and had begun",
+    what_is_overdue_stays: "waits beyond its deadline",
 }
 
 

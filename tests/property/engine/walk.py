@@ -28,6 +28,9 @@ MOVES = {
 TRUNK = tuple(position % 3 for position in range(40))  # what prompts have in common
 
 
+DEADLINES_MS = (None, 45, 8)  # some beyond the engine's patience, of 20
+
+
 def config(rng: random.Random, block_size: int) -> EngineConfig:
     """A small engine, mostly one that is short of something."""
     return EngineConfig(
@@ -39,6 +42,8 @@ def config(rng: random.Random, block_size: int) -> EngineConfig:
         watermark_blocks=rng.choice((0, 1)),
         headroom_blocks=rng.choice((0, 0, 2)),
         headroom_steps=rng.choice((1, 8)),
+        yielding_tokens_max=2,
+        patience_ms=20,
     )
 
 
@@ -58,6 +63,7 @@ def request(rng: random.Random, number: int) -> Request:
         choices=rng.choice((1, 1, 2, 3)),
         salt=rng.choice(SALTS),
         request_class=rng.choice(tuple(RequestClass)),
+        deadline_ms=DEADLINES_MS[number % len(DEADLINES_MS)],
     )
 
 

@@ -328,6 +328,47 @@ def test_a_request_leaves_the_line_at_its_deadline() -> None:
     run(scenario())
 
 
+def test_a_replica_is_told_how_much_time_its_client_has_left() -> None:
+    """What is left when it is sent: a refusal by another replica took 10 ms of it."""
+
+    async def scenario() -> None:
+        replica = ScriptedReplica("a", FULL)
+        async with tidy(replica, ScriptedReplica("b", FULL)) as made:
+            deadline_ns = int((asyncio.get_running_loop().time() + 5) * SECOND)
+            with pytest.raises(GatewayError):
+                made.links["b"].answers.append(FULL)
+                replica.answers.append(FULL)
+                await made.dispatch.start(request(), deadline_ns=deadline_ns)
+            asked = [*replica.asked, *made.links["b"].asked]
+            assert sorted(what.deadline_ms or 0 for what in asked) == [4990, 5000]
+
+    run(scenario())
+
+
+def test_a_request_of_a_patient_client_has_no_deadline_at_its_replica() -> None:
+    async def scenario() -> None:
+        replica = ScriptedReplica("a")
+        async with tidy(replica) as made:
+            await tokens(made, request())
+            assert [what.deadline_ms for what in replica.asked] == [None]
+
+    run(scenario())
+
+
+def test_a_request_that_is_overdue_at_its_replica_is_shed_as_in_the_gateways_own_line() -> None:
+    async def scenario() -> None:
+        replicas = [ScriptedReplica(name, Answer(refusal=RefusalReason.OVERDUE)) for name in "ab"]
+        async with tidy(*replicas) as made:
+            with pytest.raises(Shed) as caught:
+                await tokens(made, request())
+            assert caught.value.code == "wait_too_long"
+            assert sum(len(replica.asked) for replica in replicas) == 1  # no second one is tried
+            counted = {(RequestClass.INTERACTIVE, AdmitReason.WAIT_TOO_LONG): 1}
+            assert made.dispatch.totals.turned_away == counted
+
+    run(scenario())
+
+
 def test_cancelling_a_queued_request_lets_the_next_one_through() -> None:
     async def scenario() -> None:
         replica = ScriptedReplica("a")

@@ -40,6 +40,7 @@ def engine(
     headroom: int = 0,
     headroom_steps: int = 512,
     yielding: int = 256,
+    patience_ms: int = 30_000,
 ) -> Engine:
     """An engine with the given bounds."""
     return Engine(
@@ -53,6 +54,7 @@ def engine(
             headroom_blocks=headroom,
             headroom_steps=headroom_steps,
             yielding_tokens_max=yielding,
+            patience_ms=patience_ms,
         )
     )
 
@@ -70,6 +72,7 @@ def request(
     output: tuple[int, ...] = (),
     first_choice: int = 0,
     request_class: RequestClass = RequestClass.INTERACTIVE,
+    deadline_ms: int | None = None,
 ) -> Request:
     """A request; an int as the prompt means so many tokens, the same for all."""
     tokens = tuple(range(prompt)) if isinstance(prompt, int) else prompt
@@ -83,6 +86,7 @@ def request(
         output=output,
         first_choice=first_choice,
         request_class=request_class,
+        deadline_ms=deadline_ms,
     )
 
 

@@ -114,6 +114,7 @@ class End:
             self.executor,
             pace,
             work,
+            give_up=self.links.give_up,
             begin=self.links.begin,
             deliver=self.links.deliver,
             publish=_tell_nobody,

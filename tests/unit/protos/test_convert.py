@@ -67,6 +67,7 @@ requests = st.builds(
     request_class=st.sampled_from(RequestClass),
     tenant=words,
     traceparent=words,
+    deadline_ms=st.none() | uint64,
 )
 accounts = st.none() | st.builds(Account, uint64, uint64, uint64, uint32, uint32)
 handoffs = st.builds(

@@ -97,6 +97,37 @@ async def test_a_refusal_names_the_gateways_own_id() -> None:
     assert not link.tickets()
 
 
+async def test_what_waits_beyond_its_deadline_is_refused_under_the_gateways_own_id() -> None:
+    """The other one has begun, and goes on although it is late."""
+    desk = Desk()
+    link = desk.links.attach()
+    begun = request("begun")
+    desk.links.submit(link, replace(begun, deadline_ms=0))
+    desk.step()
+    desk.links.submit(link, replace(request("late"), first_choice=2, choices=2, deadline_ms=0))
+    desk.links.submit(link, replace(request("soon"), deadline_ms=60_000))
+    desk.links.give_up()
+    assert {ticket.request_id for ticket in link.tickets()} == {"begun", "soon"}
+    desk.finish()
+    events = await drain(link)
+    refusals = [refusal for message in events for refusal in message.refusals]
+    assert [(r.request_id, r.choice, r.reason) for r in refusals] == [
+        ("late", 2, RefusalReason.OVERDUE)
+    ]
+    assert tokens_of(events, begun) == answer(begun)
+
+
+async def test_what_nobody_follows_is_given_up_in_silence() -> None:
+    desk = Desk()
+    link = desk.links.attach()
+    desk.links.submit(link, replace(request("late"), deadline_ms=0))
+    desk.links.detach(link, park=True)
+    assert desk.links.parked == 1
+    desk.links.give_up()
+    assert desk.links.parked == 0
+    assert desk.engine.is_idle
+
+
 async def test_every_choice_finishes_before_its_request_is_forgotten() -> None:
     desk = Desk()
     link = desk.links.attach()

@@ -36,11 +36,15 @@ class Loop:
             executor,
             self.pace,
             self.work,
+            give_up=self.give_up,
             begin=self.marks.extend,
             deliver=self.deltas.extend,
             publish=self.block_events.extend,
             check_interval_ms=0,
         )
+
+    def give_up(self) -> None:
+        self.engine.give_up(0)
 
     def submit(self, name: str) -> None:
         assert self.engine.submit(request(name)) is None
