@@ -16,6 +16,7 @@ from tests.deploy.rendering import (
     by_name,
     chart,
     only,
+    overlay,
     parsed,
     pod,
 )
@@ -113,6 +114,24 @@ def test_chaos_comes_to_the_control_plane_as_a_member() -> None:
     (mount,) = [m for m in spec["containers"][0]["volumeMounts"] if m["name"] == "internal-tls"]
     assert f"--internal-tls={mount['mountPath']}" in spec["containers"][0]["command"][2]
     assert "internal-tls" in {volume["name"] for volume in spec["volumes"]}
+
+
+def test_only_gateways_read_keys_and_from_where_the_config_says() -> None:
+    for objects in (overlay("prod"), chart(CHART_VALUES["prod"])):
+        opened = deployment(only(objects, "RayService")).keys_file
+        assert opened is not None
+        for role in ("gateway", "control-plane", "replica"):
+            spec = pod(objects, role)["spec"]
+            secrets = [v["secret"]["secretName"] for v in spec["volumes"] if "secret" in v]
+            assert ("blockyard-api-keys" in secrets) == (role == "gateway")
+        container = pod(objects, "gateway")["spec"]["containers"][0]
+        (mount,) = [m for m in container["volumeMounts"] if m["name"] == "api-keys"]
+        assert mount["mountPath"] == str(opened.parent)
+        assert "subPath" not in mount, "a file that is mounted by itself never changes"
+
+
+def test_without_keys_a_laptop_asks_nobody_for_one() -> None:
+    assert deployment(only(overlay("dev"), "RayService")).keys_file is None
 
 
 def test_chart_and_component_mean_the_same_by_tracing(tmp_path: Path) -> None:
