@@ -7,6 +7,7 @@ from random import Random
 
 from orchestrator.gateway.dispatch import DispatchConfig
 from orchestrator.policy.admit import AdmitConfig
+from orchestrator.policy.rebalance_config import RebalanceConfig
 from orchestrator.policy.scale import ScaleConfig, ScaleReason
 from orchestrator.sim.checkers import Checkers
 from orchestrator.sim.client import Answered
@@ -25,6 +26,7 @@ CONFIG = WorldConfig(
     replicas=1,
     blocks=80,
     control_planes=1,
+    rebalancing=RebalanceConfig(tokens_left_min=8),
     cost_model=CostModel(step_ns=200_000_000),  # slow, and so soon simulated
     shell=replace(SHELL, warm_ms=2_000, report_interval_ms=2_000),
     dispatch=DispatchConfig(
