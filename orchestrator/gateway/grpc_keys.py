@@ -24,14 +24,6 @@ OPEN_SERVICE = f"/{health_pb2.DESCRIPTOR.services_by_name['Health'].full_name}/"
 
 _caller: ContextVar[Caller] = ContextVar("caller")
 
-# By whether requests, and responses, are streams.
-_HANDLERS: dict[tuple[bool, bool], Callable[..., Any]] = {
-    (False, False): grpc.unary_unary_rpc_method_handler,
-    (False, True): grpc.unary_stream_rpc_method_handler,
-    (True, False): grpc.stream_unary_rpc_method_handler,
-    (True, True): grpc.stream_stream_rpc_method_handler,
-}
-
 
 def current_caller() -> Caller:
     """Who made the call that this task answers. LookupError outside of one."""
@@ -60,9 +52,11 @@ class CheckKeys(grpc.aio.ServerInterceptor):
 
 
 def _refusing(handler: Any, error: Unauthenticated) -> Any:
-    """A method of the same kind that only says no."""
+    """A method that only says no, and for that waits for no message: hence of a stream of them."""
 
     async def refuse(_: object, context: Context) -> None:
         await context.abort(STATUS[type(error)], error.message, trailing_metadata(error))
 
-    return _HANDLERS[handler.request_streaming, handler.response_streaming](refuse)
+    if handler.response_streaming:
+        return grpc.stream_stream_rpc_method_handler(refuse)
+    return grpc.stream_unary_rpc_method_handler(refuse)

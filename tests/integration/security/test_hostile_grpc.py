@@ -9,8 +9,13 @@ from pathlib import Path
 
 import grpc
 import pytest
+from google.protobuf.message import Message
 
 from orchestrator.gateway.body import BODY_BYTES_MAX
+from orchestrator.gateway.keyring import Keyring, Keys
+from orchestrator.gateway.meter import RateLimits
+from orchestrator.gateway.rate_counts import RateCounts
+from orchestrator.live.clock import OsClock
 from orchestrator.registry.memory import MemoryRegistry
 from protos import inference_pb2 as pb
 from protos import inference_pb2_grpc
@@ -23,6 +28,9 @@ SMALL_WINDOW = (("grpc.http2.bdp_probe", 0), ("grpc.http2.lookahead_bytes", 1024
 WITHIN_S = 20.0
 INVALID = grpc.StatusCode.INVALID_ARGUMENT
 NOT_FOUND = grpc.StatusCode.NOT_FOUND
+GENERATE = "/blockyard.inference.v1.Inference/Generate"
+LIST_MODELS = "/blockyard.inference.v1.Inference/ListModels"
+HEALTH = "/grpc.health.v1.Health/Check"
 
 
 def structured(**kind: str) -> pb.SamplingOptions:
@@ -140,6 +148,57 @@ async def test_metadata_has_a_size(served: Served, stub: inference_pb2_grpc.Infe
         async for _ in call:
             pass
     assert refused.value.code() is grpc.StatusCode.RESOURCE_EXHAUSTED
+    await assert_serves(served, stub)
+
+
+async def end_of_one_that_sends_nothing(channel: grpc.aio.Channel, method: str) -> grpc.StatusCode:
+    """How a call ends that is begun and then never gets its message."""
+    call: grpc.aio.StreamStreamCall[Message, bytes] = channel.stream_stream(method)()
+    async with asyncio.timeout(WITHIN_S):
+        return await call.code()
+
+
+@pytest.mark.parametrize("method", [GENERATE, LIST_MODELS, HEALTH])
+async def test_a_call_without_its_message_is_ended(
+    served: Served,
+    stub: inference_pb2_grpc.InferenceStub,
+    monkeypatch: pytest.MonkeyPatch,
+    method: str,
+) -> None:
+    monkeypatch.setattr("orchestrator.gateway.grpc_messages.BODY_TIMEOUT_S", 0.2)
+    async with grpc.aio.insecure_channel(served.grpc_address) as channel:
+        calls = [end_of_one_that_sends_nothing(channel, method) for _ in range(50)]
+        assert set(await asyncio.gather(*calls)) == {grpc.StatusCode.DEADLINE_EXCEEDED}
+    monkeypatch.undo()
+    await assert_serves(served, stub)
+
+
+@pytest.mark.parametrize("method", [GENERATE, LIST_MODELS])
+async def test_without_a_key_no_message_is_waited_for(
+    tmp_path: Path,
+    replica: ScriptedReplica,
+    registry: MemoryRegistry,
+    monkeypatch: pytest.MonkeyPatch,
+    method: str,
+) -> None:
+    monkeypatch.setattr("orchestrator.gateway.grpc_messages.BODY_TIMEOUT_S", 10 * WITHIN_S)
+    nobody = Keys(RateLimits(RateCounts(OsClock())), Keyring(()))
+    async with (
+        serving(tmp_path, replica, registry, nobody) as served,
+        grpc.aio.insecure_channel(served.grpc_address) as channel,
+    ):
+        calls = [end_of_one_that_sends_nothing(channel, method) for _ in range(50)]
+        assert set(await asyncio.gather(*calls)) == {grpc.StatusCode.UNAUTHENTICATED}
+
+
+async def test_a_call_that_ends_before_its_message_is_told_so(
+    served: Served, stub: inference_pb2_grpc.InferenceStub
+) -> None:
+    async with grpc.aio.insecure_channel(served.grpc_address) as channel:
+        call: grpc.aio.StreamStreamCall[Message, bytes] = channel.stream_stream(GENERATE)()
+        await call.done_writing()
+        async with asyncio.timeout(WITHIN_S):
+            assert await call.code() is INVALID
     await assert_serves(served, stub)
 
 
