@@ -8,6 +8,7 @@ import resource
 import socket
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, suppress
+from functools import partial
 from pathlib import Path
 
 import grpc
@@ -15,6 +16,7 @@ import httpx
 import pytest
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 
+from orchestrator.gateway.body import read_json
 from orchestrator.gateway.http_protocol import HttpLimits
 from orchestrator.registry.memory import MemoryRegistry
 from tests.integration.gateway.conftest import Served, serving
@@ -102,6 +104,26 @@ async def test_a_head_that_drips_is_cut_off(served: Served, wires: Wires) -> Non
         await wire.send(b"GET /healthz HTTP/1.1\r\nx-slow: ")
         while True:
             await wire.send(b"a")
+            await asyncio.sleep(0.01)
+
+    dripping = asyncio.create_task(drip())
+    assert b" 408 " in (await wire.rest())[:20]
+    dripping.cancel()
+    await assert_serves(served)
+
+
+async def test_a_body_that_drips_is_cut_off(
+    served: Served, wires: Wires, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    impatient = partial(read_json, timeout_s=0.3)
+    monkeypatch.setattr("orchestrator.gateway.http.read_json", impatient)
+    wire = await wires.open()
+
+    async def drip() -> None:
+        await wire.send(b"POST /v1/completions HTTP/1.1\r\nhost: x\r\n")
+        await wire.send(b"content-type: application/json\r\ncontent-length: 100000\r\n\r\n")
+        while True:
+            await wire.send(b" ")
             await asyncio.sleep(0.01)
 
     dripping = asyncio.create_task(drip())
