@@ -114,20 +114,20 @@ class Admissions:
         reason: AdmitReason,
         retry_after_s: int | None = None,
     ) -> None:
-        """What was decided, and what it was decided by."""
+        """What was decided, and what it was decided by: its own part, and that of others."""
         patience_s = max(0, place.deadline_ns - self._clock.now_ns()) / NS_PER_S
         accepting = self._candidates(journey).accepting
         known = [
             reason.value,
-            f"{self.line.ahead(place)} ahead",
-            f"{sum(r.blocks_room(hit_blocks=0) for r in accepting)} blocks left "
-            f"on {len(accepting)} replicas",
             f"{journey.subject.blocks_least} needed",
             f"patience {patience_s:.1f} s",
         ]
         if retry_after_s is not None:
             known.append(f"to come again in {retry_after_s} s")
-        journey.note(what, detail=", ".join(known))
+        blocks_left = sum(replica.blocks_room(hit_blocks=0) for replica in accepting)
+        ahead = self.line.ahead(place)
+        load = f"{ahead} ahead, {blocks_left} blocks left on {len(accepting)} replicas"
+        journey.note(what, detail=", ".join(known), load=load)
 
     def _stretch(self, journey: Journey, stage: Stage) -> Stretch:
         """This stage of its record begins."""

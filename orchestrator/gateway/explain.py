@@ -3,7 +3,8 @@
 A story of a few sentences (where it stands, what it waited for, why it went
 where it went, where its time went) and the timeline that it is drawn from. Of
 a request that still waits or runs it is the story so far. Prompts and
-completions are not in a record, so they cannot be told.
+completions are not in a record, so they cannot be told. What others did to the
+cluster (costs, and what is said of other replicas) is told to operators alone.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ from enum import Enum
 from typing import Any
 
 from orchestrator.control.seams import Clock
+from orchestrator.gateway.caller import ANYBODY, Caller
 from orchestrator.gateway.record import Event, Happened, Look, Placed, Record
 from orchestrator.gateway.stretches import Attempt, Stretch
 from orchestrator.gateway.timeline import Entry, happening, timeline
@@ -65,8 +67,8 @@ ROUTES = {
 }
 
 
-def explain(record: Record, clock: Clock) -> Explanation:
-    """What became of it until now."""
+def explain(record: Record, clock: Clock, caller: Caller = ANYBODY) -> Explanation:
+    """What became of it until now, as far as it is this caller's business."""
     state = state_of(record)
     return Explanation(
         request_id=record.request_id,
@@ -77,8 +79,8 @@ def explain(record: Record, clock: Clock) -> Explanation:
         replica=record.replica_id,
         reason=record.reason,
         trace_id=record.trace_id,
-        words=tuple(_story(record, state, clock.now_ns())),
-        timeline=timeline(record),
+        words=tuple(_story(record, state, clock.now_ns(), caller)),
+        timeline=timeline(record, caller),
     )
 
 
@@ -91,7 +93,7 @@ def state_of(record: Record) -> State:
 # ---- the story
 
 
-def _story(record: Record, state: State, now_ns: int) -> Iterator[str]:
+def _story(record: Record, state: State, now_ns: int, caller: Caller) -> Iterator[str]:
     yield _opening(record, state, now_ns)
     for stretch in record.stretches:
         if stretch.reasons:
@@ -101,10 +103,11 @@ def _story(record: Record, state: State, now_ns: int) -> Iterator[str]:
     )
     for event in sorted(record.events, key=_at):
         if isinstance(event, Happened):
-            yield f"After {_ms(event.at_ns - record.began_ns)} {happening(event)}."
+            yield f"After {_ms(event.at_ns - record.began_ns)} {happening(event, caller)}."
         elif event is last:
-            yield _choice(event.look)
-            yield from _others(event.look)
+            yield _choice(event.look, caller)
+            if caller.is_operator:
+                yield from _others(event.look)
     for attempt in record.attempts:
         yield from _replicas_part(attempt, several=record.choices > 1)
     if record.left_out:
@@ -144,12 +147,13 @@ def _waiting(stretch: Stretch, now_ns: int) -> str:
     return f"It waited {_ms(stretch.ended_ns - stretch.began_ns)} in the gateway's line {reasons}."
 
 
-def _choice(look: Look) -> str:
+def _choice(look: Look, caller: Caller) -> str:
     placement = look.placement
     blocks = f"{placement.hit_blocks} of its {look.subject.prompt_blocks} blocks were there"
+    cost = f", estimated cost {_s(placement.cost.total_s)}" if caller.is_operator else ""
     return (
         f"It went to {placement.replica_id} ({placement.reason.value}): "
-        f"{ROUTES[placement.reason]}; {blocks}, estimated cost {_s(placement.cost.total_s)}."
+        f"{ROUTES[placement.reason]}; {blocks}{cost}."
     )
 
 

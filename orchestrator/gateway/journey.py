@@ -132,9 +132,15 @@ class Journey:
             ),
         )
 
-    def note(self, what: Happening, replica_id: ReplicaId | None = None, detail: str = "") -> None:
-        """Something happened to its choices, from the first one on."""
-        self.course.record.note(self.request.first_choice, what, replica_id, detail)
+    def note(
+        self,
+        what: Happening,
+        replica_id: ReplicaId | None = None,
+        detail: str = "",
+        load: str = "",
+    ) -> None:
+        """Something happened to its choices, from the first one on. `load`: for operators."""
+        self.course.record.note(self.request.first_choice, what, replica_id, detail, load)
 
     def suffer(self, reason: LossReason, *, losses_max: int) -> None:
         """Count the loss of its replica. Raises PoisonRequest if its request has cost so many."""

@@ -7,7 +7,9 @@ begins and ends stretches of time, notes what happened, and keeps what each
 replica that was asked has said of its own part.
 
 Costs of candidates are worked out when somebody asks; until then a record only
-holds on to the frozen view that was decided on. Times are the gateway's clock's.
+holds on to the frozen view that was decided on. How busy the cluster was is
+what others did: only operators are told, since from a queue in seconds another
+tenant's prompt can be measured. Times are the gateway's clock's.
 
 Bound: the entries of one record; what finds no room is counted.
 """
@@ -20,6 +22,7 @@ from enum import Enum
 from typing import Any, TypeVar
 
 from orchestrator.control.seams import Clock
+from orchestrator.gateway.caller import ANYBODY, Caller
 from orchestrator.gateway.stretches import Attempt, Stage, Stretch
 from orchestrator.policy.route import Offer, Placement, RouteConfig, offer
 from orchestrator.policy.scores import usable_hits
@@ -75,8 +78,9 @@ class Placed:
     choice: int
     look: Look
 
-    def to_json(self, began_ns: int) -> dict[str, Any]:
+    def to_json(self, began_ns: int, caller: Caller) -> dict[str, Any]:
         subject, placement = self.look.subject, self.look.placement
+        chosen = {"replica": placement.replica_id, "hit_blocks": placement.hit_blocks}
         return {
             "at_ms": ms(self.at_ns - began_ns),
             "event": "placed",
@@ -85,7 +89,11 @@ class Placed:
             "tokens": subject.prompt_tokens,
             "replica": placement.replica_id,
             "reason": placement.reason.value,
-            "candidates": [_candidate(offered) for offered in self.look.offers()],
+            "candidates": (
+                [_candidate(offered) for offered in self.look.offers()]
+                if caller.is_operator
+                else [chosen]
+            ),
         }
 
 
@@ -98,14 +106,20 @@ class Happened:
     what: Happening
     replica_id: ReplicaId | None
     detail: str
+    load: str = ""  # how busy the cluster was
 
-    def to_json(self, began_ns: int) -> dict[str, Any]:
+    def told(self, caller: Caller) -> str:
+        """What is known of it, as far as it is this caller's business."""
+        known = (self.detail, self.load) if caller.is_operator else (self.detail,)
+        return ", ".join(part for part in known if part)
+
+    def to_json(self, began_ns: int, caller: Caller) -> dict[str, Any]:
         return {
             "at_ms": ms(self.at_ns - began_ns),
             "event": self.what.value,
             "choice": self.choice,
             "replica": self.replica_id,
-            "detail": self.detail,
+            "detail": self.told(caller),
         }
 
 
@@ -184,10 +198,16 @@ class Record:
         self._keep(self.events, Placed(self.clock.now_ns(), choice, look))
 
     def note(
-        self, choice: int, what: Happening, replica_id: ReplicaId | None = None, detail: str = ""
+        self,
+        choice: int,
+        what: Happening,
+        replica_id: ReplicaId | None = None,
+        detail: str = "",
+        load: str = "",
     ) -> None:
-        """Something happened to this choice, or to all from it on."""
-        self._keep(self.events, Happened(self.clock.now_ns(), choice, what, replica_id, detail))
+        """Something happened to this choice, or to all from it on. `load`: for operators."""
+        happened = Happened(self.clock.now_ns(), choice, what, replica_id, detail, load)
+        self._keep(self.events, happened)
 
     def answered(self, replica_id: ReplicaId, *, hit_tokens: int) -> None:
         """A replica has said its first word."""
@@ -200,12 +220,13 @@ class Record:
         """Its client has all of it, or will have no more."""
         self.ended_ns, self.outcome = self.clock.now_ns(), outcome
 
-    def to_json(self) -> dict[str, Any]:
+    def to_json(self, caller: Caller = ANYBODY) -> dict[str, Any]:
+        """What happened and, for operators, among which costs it was chosen."""
         return {
             "request_id": self.request_id,
             "prompt_tokens": self.prompt_tokens,
             "choices": self.choices,
-            "events": [event.to_json(self.began_ns) for event in self.events],
+            "events": [event.to_json(self.began_ns, caller) for event in self.events],
             "events_left_out": self.left_out,
         }
 

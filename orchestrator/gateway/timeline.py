@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 
+from orchestrator.gateway.caller import ANYBODY, Caller
 from orchestrator.gateway.record import Happened, Happening, Placed, Record, ms
 from orchestrator.gateway.stretches import AttemptEnd, Stage
 
@@ -50,16 +51,16 @@ ENDS = {
 }
 
 
-def timeline(record: Record) -> tuple[Entry, ...]:
-    """Everything that the record has, the earliest first."""
-    entries = (*_stages(record), *_events(record), *_attempts(record), *_ends(record))
+def timeline(record: Record, caller: Caller = ANYBODY) -> tuple[Entry, ...]:
+    """Everything that the record has for this caller, the earliest first."""
+    entries = (*_stages(record), *_events(record, caller), *_attempts(record), *_ends(record))
     return tuple(sorted(entries, key=lambda entry: entry.at_ms))
 
 
-def happening(event: Happened) -> str:
+def happening(event: Happened, caller: Caller) -> str:
     """What happened, as part of a sentence."""
     replica = event.replica_id or "a replica"
-    return HAPPENINGS[event.what].format(replica=replica, detail=event.detail)
+    return HAPPENINGS[event.what].format(replica=replica, detail=event.told(caller))
 
 
 def _stages(record: Record) -> Iterator[Entry]:
@@ -70,7 +71,7 @@ def _stages(record: Record) -> Iterator[Entry]:
         yield Entry(at_ms, lasted_ms, stretch.stage.value, stretch.choice, "", words)
 
 
-def _events(record: Record) -> Iterator[Entry]:
+def _events(record: Record, caller: Caller) -> Iterator[Entry]:
     for event in record.events:
         at_ms = ms(event.at_ns - record.began_ns)
         if isinstance(event, Placed):
@@ -78,7 +79,7 @@ def _events(record: Record) -> Iterator[Entry]:
             reason = placement.reason.value
             yield Entry(at_ms, None, "placed", event.choice, placement.replica_id, reason)
         else:
-            replica, words = event.replica_id or "", happening(event)
+            replica, words = event.replica_id or "", happening(event, caller)
             yield Entry(at_ms, None, event.what.value, event.choice, replica, words)
 
 

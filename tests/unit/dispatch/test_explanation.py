@@ -10,6 +10,7 @@ import pytest
 
 from orchestrator.gateway import explain as story
 from orchestrator.gateway import timeline
+from orchestrator.gateway.caller import Caller
 from orchestrator.gateway.explain import Explanation, explain
 from orchestrator.gateway.record import EVENTS_MAX, Happening, Record
 from orchestrator.gateway.request_spans import spans_of
@@ -68,6 +69,25 @@ def test_an_answer_is_told_from_its_arrival_to_its_end() -> None:
             ]
             times = [entry.at_ms for entry in explanation.timeline]
             assert times == sorted(times)
+
+    run(scenario())
+
+
+def test_a_tenant_is_told_of_the_chosen_replica_alone_and_of_no_costs() -> None:
+    async def scenario() -> None:
+        async with tidy(ScriptedReplica("a"), ScriptedReplica("b")) as made:
+            what = request("x", tokens_max=TOKENS)
+            await made.hold("a", what.prompt)
+            record = await whole(made, what)
+            tenant = Caller("acme-1", what.tenant)
+            (placed,) = record.to_json(tenant)["events"]
+            held = placed["candidates"][0]["hit_blocks"]
+            assert placed["candidates"] == [{"replica": "a", "hit_blocks": held}]
+            assert len(record.to_json()["events"][0]["candidates"]) == 2
+            words = explain(record, LoopClock(), tenant).words
+            (choice,) = [each for each in words if each.startswith("It went to a (prefix_hit)")]
+            assert choice.endswith("blocks were there.")
+            assert not any("cost" in each for each in words)
 
     run(scenario())
 
