@@ -38,6 +38,9 @@ def _keys(subject: Subject, now: datetime) -> Generator[Finding, None, Keyring |
         else:
             yield unsafe("keys", f"no keys: whoever reaches {host} may use it", MAKE_KEYS)
         return None
+    if subject.has_elsewhere(path):
+        yield _unseen("keys", path)
+        return None
     try:
         keyring = parse_keys(path.read_bytes())
     except (OSError, BadKeysFile) as error:
@@ -74,6 +77,8 @@ def _page(subject: Subject, keyring: Keyring | None) -> Iterator[Finding]:
         yield ok("page", "the live page is off")
     elif keyring is not None:
         yield ok("page", "the live page shows its figures to operators alone")
+    elif (path := subject.deployment.keys_file) is not None and subject.has_elsewhere(path):
+        yield _unseen("page", path)
     elif subject.is_local:
         yield note("page", "the live page is for whoever can log in here")
     else:
@@ -96,6 +101,9 @@ def _tls(subject: Subject, now: datetime) -> Iterator[Finding]:
                 "ends TLS",
                 MAKE_CERTS,
             )
+        return
+    if subject.has_elsewhere(folder):
+        yield _unseen("tls", folder)
         return
     try:
         door = DoorTls(folder)
@@ -120,12 +128,24 @@ def _internal_tls(subject: Subject, now: datetime) -> Iterator[Finding]:
                 make,
             )
         return
+    if subject.has_elsewhere(folder):
+        yield _unseen("members", folder)
+        return
     try:
         Transport(folder)
     except BadCertificates as error:
         yield unsafe("members", f"{folder} will not do: {error}", make)
         return
     yield from _until("members", folder, now, "members speak mutual TLS")
+
+
+def _unseen(check: str, path: Path) -> Finding:
+    """The config file is of a cluster whose pods have the path, or so it says."""
+    return warning(
+        check,
+        f"{path} cannot be looked at from here",
+        "where it is mounted, `blockyard doctor --config` says more",
+    )
 
 
 def _until(check: str, folder: Path, now: datetime, message: str) -> Iterator[Finding]:

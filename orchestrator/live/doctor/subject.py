@@ -32,6 +32,10 @@ class Subject:
         """Whether only this machine can reach its ports."""
         return is_loopback(self.deployment.host)
 
+    def has_elsewhere(self, path: Path) -> bool:
+        """Whether the path is of machines that a config file describes, and cannot be seen here."""
+        return self.config is not None and not path.exists()
+
 
 def is_loopback(host: str) -> bool:
     """Whether the name or address never leaves the machine."""

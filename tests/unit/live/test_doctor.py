@@ -87,6 +87,25 @@ def test_a_keys_file_that_is_not_there_is_unsafe(tmp_path: Path) -> None:
     assert levels(findings, "keys") == {Level.UNSAFE}
 
 
+def test_what_a_config_file_mounts_elsewhere_cannot_be_looked_at_from_here(tmp_path: Path) -> None:
+    paths = {
+        "keys_file": tmp_path / "pod" / "keys.toml",
+        "tls": tmp_path / "pod" / "tls",
+        "internal_tls": tmp_path / "pod" / "internal",
+    }
+    here = subject(host="0.0.0.0", ui=True, **paths)
+    for check in ("keys", "page", "tls", "members"):
+        assert levels(check_doors(here), check) == {Level.UNSAFE}
+    elsewhere = Subject(here.deployment, config=tmp_path / "serve.yaml")
+    for check in ("keys", "page", "tls", "members"):
+        assert levels(check_doors(elsewhere), check) == {Level.WARNING}
+    (tmp_path / "pod" / "tls").mkdir(parents=True)
+    (tmp_path / "pod" / "internal").mkdir()
+    written(tmp_path / "pod" / "keys.toml", "[")
+    for check in ("keys", "tls", "members"):
+        assert levels(check_doors(elsewhere), check) == {Level.UNSAFE}
+
+
 def test_whoever_may_change_the_keys_may_come_in(tmp_path: Path) -> None:
     path = written(tmp_path / "keys.toml", KEY, mode=0o644)
     assert levels(check_secrets(subject(keys_file=path), TOKEN), "files") == {Level.OK}
