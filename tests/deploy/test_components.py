@@ -134,6 +134,13 @@ def test_without_keys_a_laptop_asks_nobody_for_one() -> None:
     assert deployment(only(overlay("dev"), "RayService")).keys_file is None
 
 
+def test_tracing_as_shipped_is_of_a_tenth(tmp_path: Path) -> None:
+    (container,) = pod(prod_with("tracing", tmp_path), "gateway")["spec"]["containers"]
+    env = {each["name"]: each.get("value") for each in container["env"]}
+    assert env["OTEL_TRACES_SAMPLER"] == "parentbased_traceidratio"
+    assert env["OTEL_TRACES_SAMPLER_ARG"] == "0.1", "more costs gateways more than a few percent"
+
+
 def test_chart_and_component_mean_the_same_by_tracing(tmp_path: Path) -> None:
     endpoint = "http://collector.observability:4317"
     from_chart = by_name(chart(CHART_VALUES["prod"], f"tracing.endpoint={endpoint}"))
