@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator
 from pathlib import Path
 
 import httpx
 import pytest
+from click.testing import CliRunner
 from playwright.async_api import async_playwright
 
+from orchestrator.__main__ import blockyard
+from orchestrator.client_key import KEY_VARIABLE
 from orchestrator.control.cluster import Cluster, ClusterConfig
 from orchestrator.gateway.caller import Caller
 from orchestrator.gateway.dispatch import Dispatch, DispatchConfig
@@ -71,6 +75,15 @@ async def test_the_state_is_for_operators(client: httpx.AsyncClient) -> None:
         headers = {} if key is None else {"authorization": f"Bearer {key}"}
         assert (await client.get("/ui/state", headers=headers)).status_code == status
         assert (await client.get(f"/ui/state?key={key}")).status_code == 401
+
+
+async def test_a_terminal_asks_for_an_operators_key_too(url: str) -> None:
+    for key, status in ((None, 1), (TENANT, 1), (OPERATOR, 0)):
+        runner = CliRunner(env={KEY_VARIABLE: key})
+        words = ["top", "--once", "--url", url]
+        told = await asyncio.to_thread(runner.invoke, blockyard, words)
+        assert told.exit_code == status, told.output
+        assert (f"wants an operator's key: set {KEY_VARIABLE}" in told.output) == bool(status)
 
 
 async def test_a_file_needs_no_key_and_may_load_nothing_from_elsewhere(

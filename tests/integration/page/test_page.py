@@ -6,8 +6,10 @@ from typing import Any
 from urllib.parse import urlsplit
 
 import pytest
+from click.testing import CliRunner
 from playwright.sync_api import Route
 
+from orchestrator.__main__ import blockyard
 from orchestrator.live import operator_client
 from protos.messages import ReplicaId
 from tests.integration.page.conftest import Seen
@@ -188,3 +190,13 @@ def test_a_page_asks_nobody_but_its_gateway_and_shows_no_prompt(seen: Seen) -> N
     assert len(asked) > 8
     assert CANARY not in seen.page.content()
     assert CANARY not in seen.page.request.get(f"{seen.url}/ui/state").text()
+
+
+def test_a_terminal_shows_what_the_page_shows(seen: Seen) -> None:
+    ask(seen.url, "in-a-terminal")
+    shown = CliRunner().invoke(blockyard, ["top", "--once", "--url", seen.url])
+    assert shown.exit_code == 0, shown.output
+    lines = shown.output.splitlines()
+    for name in ("a", "b"):
+        assert any(line.split()[:1] == [name] for line in lines), f"no replica {name}: {lines}"
+    assert "in-a-terminal" in shown.output and CANARY not in shown.output
