@@ -3,8 +3,8 @@
 It puts the caller on `request.state.caller` before any route is looked for,
 so that without a key not even which routes exist is told. Open to everybody
 are only probes, the description of the API, the files of the live page (whose
-data are not: /ui/state and whatever else is below /ui needs a key) and, unless
-the keys file closes them, metrics.
+data are not: /ui/state and whatever else is below /ui needs a key) and, where
+the keys file opens them, metrics: how full the pools are is for operators.
 """
 
 from __future__ import annotations

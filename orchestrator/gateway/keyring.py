@@ -41,7 +41,7 @@ class Entry:
 class Keyring:
     """Who may come in. ValueError where two entries are for one key, or of one name."""
 
-    def __init__(self, entries: Iterable[Entry], *, metrics_are_open: bool = True) -> None:
+    def __init__(self, entries: Iterable[Entry], *, metrics_are_open: bool = False) -> None:
         self.entries = tuple(entries)
         self.metrics_are_open = metrics_are_open
         self._by_handle = {entry.handle: entry for entry in self.entries}

@@ -1,6 +1,6 @@
 """The keys file: TOML, read at the start and again whenever its content changes.
 
-    metrics = "operator"            # /metrics needs an operator's key; default: "open"
+    metrics = "open"                # to all who reach it; default: "operator", needs his key
 
     [[key]]
     name = "acme-1"                 # shown in logs, and what limits are counted by
@@ -75,7 +75,7 @@ class KeyEntry(BaseModel):
 class _KeysToml(BaseModel):
     model_config = ConfigDict(extra="forbid")
 
-    metrics: Literal["open", "operator"] = "open"
+    metrics: Literal["open", "operator"] = "operator"
     key: list[KeyEntry] = []
 
 

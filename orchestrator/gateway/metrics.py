@@ -25,15 +25,17 @@ from prometheus_client.registry import Collector
 
 from orchestrator.control.durations import Durations
 from orchestrator.gateway.class_metrics import ClassMetrics
+from orchestrator.gateway.refusals import REPLICA_LOST
 from orchestrator.gateway.stream import Timing
 from protos.messages import RequestClass
 
 CONTENT_TYPE = CONTENT_TYPE_LATEST
 PREFIX = "blockyard_"
 
-OK = "ok"
-# From the start on, so that the first failure is a rise and not a first sight.
-_OUTCOMES = (OK, "client_gone", "failed")
+OK, CLIENT_GONE, FAILED = "ok", "client_gone", "failed"
+# From the start on, so that the first failure is a rise and not a first sight: all that
+# alerts name. Another error's code is there from its first time on.
+_OUTCOMES = (OK, CLIENT_GONE, FAILED, REPLICA_LOST)
 _STAGE_S = (0.0001, 0.001, 0.005, 0.01, 0.05, 0.1, 0.5, 1, 5, 10, 30)
 _STAGES = ("prepare", "hash", "locate", "queue", "replica_queue", "first_delta")
 
@@ -78,7 +80,7 @@ class GatewayMetrics(Collector):
         self._attempts += attempts
 
     def ended(self, outcome: str, request_class: RequestClass, *, e2e_ns: int) -> None:
-        """`outcome` is "ok", "client_gone", "failed" or the code of a GatewayError."""
+        """`outcome` is OK, CLIENT_GONE, FAILED or the code of a GatewayError."""
         self._outcomes[outcome, request_class.value] += 1
         if outcome == OK:
             self.of(request_class).answered(e2e_ns)

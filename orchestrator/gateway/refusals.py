@@ -18,6 +18,7 @@ from orchestrator.gateway.totals import RetryReason
 from orchestrator.policy.admit import AdmitReason
 from protos.messages import Refusal, RefusalReason
 
+REPLICA_LOST = "replica_lost"  # an alert counts it
 RETRY_AFTER_S = 1  # another replica, or the same one after its next step, may take it
 
 
@@ -31,7 +32,7 @@ class Setback:
 
 def lost() -> Setback:
     """The replica was lost before its first delta."""
-    error = ReplicaFailed("the replica was lost before it answered", code="replica_lost")
+    error = ReplicaFailed("the replica was lost before it answered", code=REPLICA_LOST)
     return Setback(error, RetryReason.LOST)
 
 
@@ -39,7 +40,7 @@ def cut() -> GatewayError:
     """The replica was lost in the middle, and no other one went on."""
     return ReplicaFailed(
         "the replica was lost while it answered, and no other one took over in time",
-        code="replica_lost",
+        code=REPLICA_LOST,
     )
 
 
@@ -85,7 +86,7 @@ def overdue(message: str) -> GatewayError:
 
 
 def gone(message: str) -> GatewayError:
-    return ReplicaFailed(message, code="replica_lost")
+    return ReplicaFailed(message, code=REPLICA_LOST)
 
 
 def never_fits(message: str) -> GatewayError:

@@ -25,7 +25,7 @@ from orchestrator.gateway.errors import GatewayError, NoReplica
 from orchestrator.gateway.explain import Explanation, explain
 from orchestrator.gateway.generation import Generation
 from orchestrator.gateway.meter import Meter
-from orchestrator.gateway.metrics import GatewayMetrics
+from orchestrator.gateway.metrics import CLIENT_GONE, FAILED, OK, GatewayMetrics
 from orchestrator.gateway.preparation import prepare
 from orchestrator.gateway.record import Record, ms
 from orchestrator.gateway.request_ids import scoped_request_id
@@ -94,12 +94,12 @@ class Gateway:
     def decisions(self, request_id: RequestId, caller: Caller) -> dict[str, Any] | None:
         """What was known and chosen for one of the last requests; None where it is unknown."""
         record = self._dispatch.decisions.of(request_id, caller)
-        return None if record is None else record.to_json()
+        return None if record is None else record.to_json(caller)
 
     def explain(self, request_id: RequestId, caller: Caller) -> Explanation | None:
         """The story of one of the last requests, also one that runs; None where it is unknown."""
         record = self._dispatch.decisions.of(request_id, caller)
-        return None if record is None else explain(record, self.clock)
+        return None if record is None else explain(record, self.clock, caller)
 
     def cancel(self, request_id: RequestId, caller: Caller) -> bool:
         """End a running request; False if there is none of this id that the caller may know of."""
@@ -124,7 +124,7 @@ class Gateway:
         `arrived_ns` is when its first byte was here, `deadline_ns` when its
         client stops waiting, both on the gateway's clock.
         """
-        outcome = "failed"
+        outcome = FAILED
         if resumption is not None:
             ask = resumption.restored(ask)
         record = self._record(ask, arrived_ns)
@@ -147,9 +147,9 @@ class Gateway:
                 ttft_ns = self.clock.now_ns() - arrived_ns
                 self._started(generation, prepare_ns=prepare_ns, ttft_ns=ttft_ns)
                 yield generation
-            outcome = "ok"
+            outcome = OK
         except (asyncio.CancelledError, GeneratorExit):
-            outcome = "client_gone"
+            outcome = CLIENT_GONE
             raise
         except GatewayError as error:
             outcome = error.code

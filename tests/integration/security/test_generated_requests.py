@@ -129,7 +129,7 @@ def test_nothing_is_left_of_all_that(served: Served) -> None:
 
 def test_with_keys_the_document_asks_for_one(tmp_path: Path) -> None:
     entry = Entry(key_digest(KEY), Caller("somebody", "acme"))
-    keys = Keys(RateLimits(RateCounts(OsClock())), Keyring((entry,)))
+    keys = Keys(RateLimits(RateCounts(OsClock())), Keyring((entry,), metrics_are_open=True))
     with ExitStack() as stack:
         served = stack.enter_context(in_background(tmp_path, keys))
         client = stack.enter_context(httpx.Client(base_url=served.url))

@@ -25,7 +25,7 @@ ACME, OPERATOR, EXPIRED = "by-acme", "by-operator", "by-expired"
 HELLO = {"messages": [{"role": "user", "content": "hello"}], "max_tokens": 4}
 
 
-def keyring(*, metrics_are_open: bool = True) -> Keyring:
+def keyring(*, metrics_are_open: bool = False) -> Keyring:
     past = datetime.now(UTC) - timedelta(seconds=1)
     return Keyring(
         (
@@ -93,18 +93,21 @@ async def test_a_revoked_key_opens_nothing_any_more(served: Served, keys: Keys) 
 
 async def test_probes_need_no_key(served: Served) -> None:
     async with served.http() as client:
-        for path in ("/healthz", "/readyz", "/metrics", "/openapi.json"):
+        for path in ("/healthz", "/readyz", "/openapi.json"):
             assert (await client.get(path)).status_code == 200, path
 
 
-async def test_metrics_may_be_for_operators_alone(served: Served, keys: Keys) -> None:
-    keys.keyring = keyring(metrics_are_open=False)
-    async with served.http() as client:
-        statuses = [
-            (await client.get("/metrics", headers=headers)).status_code
-            for headers in ({}, {"x-api-key": ACME}, {"x-api-key": OPERATOR})
-        ]
-    assert statuses == [401, 403, 200]
+async def test_metrics_are_for_operators_unless_the_file_opens_them(
+    served: Served, keys: Keys
+) -> None:
+    for metrics_are_open, expected in ((False, [401, 403, 200]), (True, [200, 200, 200])):
+        keys.keyring = keyring(metrics_are_open=metrics_are_open)
+        async with served.http() as client:
+            statuses = [
+                (await client.get("/metrics", headers=headers)).status_code
+                for headers in ({}, {"x-api-key": ACME}, {"x-api-key": OPERATOR})
+            ]
+        assert statuses == expected
 
 
 @pytest.mark.parametrize("metadata", [(), (("authorization", "Bearer wrong"),)])

@@ -244,3 +244,45 @@ async def test_a_request_of_another_tenant_cannot_be_explained(served: Served) -
         with pytest.raises(grpc.aio.AioRpcError) as refused:
             await asked
     assert refused.value.code() is grpc.StatusCode.NOT_FOUND
+
+
+LOAD = (
+    "queue_s",
+    "prefill_s",
+    "blocks_missing",
+    "total_s",
+    "ahead",
+    "blocks left",
+    "estimated cost",
+)
+
+
+@pytest.mark.parametrize("prompt", ["Say", "x" * 2000], ids=["answered", "turned away"])
+async def test_only_operators_are_told_how_busy_others_make_the_cluster(
+    served: Served, prompt: str
+) -> None:
+    """What a queue costs, or how much room is left, measures the prompts of other tenants."""
+    await complete(served, "acme", {"x-request-id": "mine"}, prompt=prompt)
+    told = {}
+    async with served.http() as client:
+        for key in ("acme", "ops"):
+            paths = ("/v1/decisions/mine", "/v1/requests/mine/explain")
+            answers = [await client.get(path, headers=bearer(key)) for path in paths]
+            assert [answer.status_code for answer in answers] == [200, 200]
+            told[key] = [answer.text for answer in answers]
+    async with grpc_stub(served) as stub:
+        for key in ("acme", "ops"):
+            asked = pb.ExplainRequest(request_id="mine")
+            told[key].append(str(await stub.Explain(asked, metadata=tuple(bearer(key).items()))))
+    assert [word for text in told["acme"] for word in LOAD if word in text] == []
+    for text in told["ops"]:
+        assert any(word in text for word in LOAD)
+    own = told["acme"][0]
+    assert "hit_blocks" in own if prompt == "Say" else "never_fits" in own
+
+
+async def test_how_full_the_pools_are_is_for_operators(served: Served) -> None:
+    async with served.http() as client:
+        told = [await client.get("/metrics", headers=bearer(key)) for key in ("acme", "ops")]
+    assert [answer.status_code for answer in told] == [403, 200]
+    assert told[0].json()["error"]["code"] == "operator_only"

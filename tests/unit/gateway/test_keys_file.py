@@ -50,9 +50,10 @@ def test_an_entry_that_says_little_limits_nothing() -> None:
     assert not caller.is_operator
 
 
-def test_metrics_are_open_unless_the_file_closes_them() -> None:
-    assert parse_keys(b"").metrics_are_open
+def test_metrics_are_for_operators_unless_the_file_opens_them() -> None:
+    assert not parse_keys(b"").metrics_are_open
     assert not parse_keys(b'metrics = "operator"').metrics_are_open
+    assert parse_keys(b'metrics = "open"').metrics_are_open
 
 
 @pytest.mark.parametrize(
