@@ -1,4 +1,4 @@
-"""A cluster whose members all answer Prometheus."""
+"""A cluster whose members all answer Prometheus, gateways that ask for keys among them."""
 
 from __future__ import annotations
 
@@ -12,14 +12,22 @@ from tests.integration.cluster.watched import Watched
 
 @dataclass
 class Scraped(Watched):
-    """Control planes too, each on a port of its own."""
+    """Control planes too, each on a port of its own; some gateways have a keys file."""
 
+    keyed: frozenset[str] = frozenset()  # names of gateways
     _metrics_ports: dict[str, int] = field(default_factory=dict)
 
     def add_control_plane(self, name: str) -> str:
         port = self._metrics_ports.setdefault(name, free_port())
         option = f"--metrics-port={port}"
         return self._add_behind_proxy(name, ("control-plane",), "--control-port", option)
+
+    def _add(self, name: str, words: tuple[str, ...]) -> str:
+        if name in self.keyed:
+            keys = self.logs / "keys.toml"
+            keys.write_text('metrics = "open"\n')
+            words = (*words, f"--keys={keys}")
+        return super()._add(name, words)
 
     @property
     def targets(self) -> dict[str, str]:
