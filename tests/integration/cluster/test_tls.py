@@ -7,6 +7,7 @@ process, and every command reaches the cluster.
 from __future__ import annotations
 
 import json
+import re
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -15,6 +16,8 @@ from pathlib import Path
 import pytest
 
 from tests.integration.cluster.watched import Watched
+
+OF_GRPC = re.compile(r"[IWE]\d{4} [\d:.]+ +\d+ \w+\.cc:\d+\] ")
 
 
 @pytest.fixture(scope="module")
@@ -25,9 +28,16 @@ def certificates(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
+class InJson(Watched):
+    """Its members log for programs."""
+
+    def _add(self, name: str, words: tuple[str, ...]) -> str:
+        return super()._add(name, (*words, "--log-format=json"))
+
+
 @pytest.fixture(scope="module")
 def encrypted(certificates: Path) -> Iterator[Watched]:
-    with Watched(certificates=certificates) as processes:
+    with InJson(certificates=certificates) as processes:
         processes.start(replicas=("a", "b"))
         yield processes
 
@@ -84,3 +94,29 @@ def test_who_was_not_given_any_is_told_in_a_sentence(encrypted: Watched) -> None
         assert told.returncode == 1, told.stdout
         assert told.stderr.startswith("Error: no"), told.stderr
         assert "Traceback" not in told.stderr
+
+
+def test_top_says_how_a_gateway_gets_its_page(encrypted: Watched, certificates: Path) -> None:
+    url = encrypted.gateways[0].address
+    top = run("top", "--once", "--url", url, trusts=certificates)
+    assert (top.returncode, top.stdout) == (1, "")
+    assert "no live page; start it with --ui" in top.stderr
+
+
+def test_every_line_of_a_members_log_is_json_where_that_is_asked_for(
+    encrypted: Watched, certificates: Path
+) -> None:
+    url = encrypted.gateways[0].address
+    chat = run("chat", "--url", url, "--max-tokens", "4", "in json", trusts=certificates)
+    assert chat.returncode == 0, chat.stderr
+    messages = {name: set(logged(member.log)) for name, member in encrypted.members.items()}
+    assert "request ended" in messages["gateway-0"]
+    assert "choice ended" in messages["a"] | messages["b"]
+    assert any(said.startswith("leads") for said in messages["control-0"])
+
+
+def logged(log: Path) -> Iterator[str]:
+    """The messages of a log in JSON; gRPC's core writes past every logger of Python's."""
+    for line in log.read_text().splitlines():
+        if not OF_GRPC.match(line):
+            yield json.loads(line)["message"]
