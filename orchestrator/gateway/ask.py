@@ -152,6 +152,8 @@ def tenant_named(name: str, *, param: str) -> str:
     """The name, if it is one. Raises InvalidRequest."""
     if len(name) > TENANT_CHARACTERS_MAX:
         raise invalid(param, f"is longer than {TENANT_CHARACTERS_MAX} characters")
+    if not name.isprintable():  # operators' terminals print it
+        raise invalid(param, "has characters that cannot be printed")
     return name
 
 

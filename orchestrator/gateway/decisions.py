@@ -90,6 +90,8 @@ class Decisions:
         By its own id, or by the name that its client gave, which ids carry in
         front: of several of one name, the latest.
         """
+        if not request_id:  # the name of every "-1", which begins so
+            return None
         names = (request_id, scoped_request_id(request_id, caller))
         own = (self._records[name] for name in names if name in self._records)
         named = (

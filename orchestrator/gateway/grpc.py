@@ -35,7 +35,12 @@ from orchestrator.gateway.grant import grant
 from orchestrator.gateway.grpc_errors import NO_REQUEST, Context, errors_as_status
 from orchestrator.gateway.grpc_keys import current_caller
 from orchestrator.gateway.meter import RateLimits
-from orchestrator.gateway.request_ids import chosen_name, new_request_id, scoped_request_id
+from orchestrator.gateway.request_ids import (
+    chosen_name,
+    is_name,
+    new_request_id,
+    scoped_request_id,
+)
 from orchestrator.gateway.resumption import Resumption, decode_origin
 from orchestrator.gateway.service import Gateway
 from orchestrator.gateway.stall import Writer
@@ -118,8 +123,11 @@ def _own_id(request: pb.GenerateRequest, caller: Caller) -> RequestId:
 
 def _ask(request: pb.GenerateRequest, request_id: RequestId, caller: Caller) -> Ask:
     """Raises InvalidRequest, Forbidden."""
-    if len(request.request_id) > REQUEST_ID_CHARACTERS_MAX:
-        raise invalid("request_id", f"is longer than {REQUEST_ID_CHARACTERS_MAX} characters")
+    if request.request_id and not is_name(request.request_id):
+        raise invalid(
+            "request_id",
+            f"must have at most {REQUEST_ID_CHARACTERS_MAX} ASCII letters, digits and . _ : / -",
+        )
     if len(request.cache_salt) > SALT_CHARACTERS_MAX:
         raise invalid("cache_salt", f"is longer than {SALT_CHARACTERS_MAX} characters")
     if len(request.model) > MODEL_CHARACTERS_MAX:

@@ -1,7 +1,9 @@
-"""A name for every HTTP request, in every answer.
+"""A name for every HTTP request, in every answer, and what a name may be made of.
 
-A client's `X-Request-Id` is kept if it is sane, so that its logs and ours
-can be joined; else one is made up. Proxies repeat such names when they retry,
+Names are printed on operators' terminals, so one that a client chooses has only
+letters, digits and a few signs; gRPC refuses another one. HTTP's `X-Request-Id`
+is kept if it is such a name, so that its client's logs and ours can be joined;
+else one is made up. Proxies repeat such names when they retry,
 so the id under which a request runs is never the client's alone.
 """
 
@@ -19,12 +21,17 @@ from orchestrator.gateway.caller import Caller
 from protos.messages import RequestId
 
 HEADER = "x-request-id"
-_SANE = re.compile(rf"[A-Za-z0-9._:/-]{{1,{REQUEST_ID_CHARACTERS_MAX}}}")
+_NAME = re.compile(rf"[A-Za-z0-9._:/-]{{1,{REQUEST_ID_CHARACTERS_MAX}}}")
 
 
 def new_request_id() -> RequestId:
     """An id that no other request has."""
     return RequestId(f"req-{secrets.token_hex(12)}")
+
+
+def is_name(word: str) -> bool:
+    """Whether a client may call a request so."""
+    return _NAME.fullmatch(word) is not None
 
 
 def own_request_id(request: Request) -> RequestId:
@@ -53,7 +60,7 @@ class NameRequests:
             await self._app(scope, receive, send)
             return
         given = Headers(scope=scope).get(HEADER, "")
-        name = given if _SANE.fullmatch(given) else new_request_id()
+        name = given if is_name(given) else new_request_id()
         scope.setdefault("state", {})["request_name"] = name
 
         async def send_named(message: Message) -> None:

@@ -70,7 +70,7 @@ def decode_origin(word: str, *, param: str) -> Origin:
                 int(tokens_max),
                 int(hit_tokens),
                 str(seal),
-            ] if version == VERSION and tokens_max > 0:
+            ] if version == VERSION and tokens_max > 0 and request_id.isprintable():
                 id_ = RequestId(request_id)
                 return Origin(id_, created, revision, tokens_max, hit_tokens, seal)
     except (ValueError, binascii.Error, RecursionError):

@@ -28,6 +28,7 @@ def with_sender(call: Call, headers: Headers, caller: Caller) -> Call:
     tenant = call.tenant if caller.tenant is None else ""
     if request_class is None and CLASS_HEADER in headers:
         request_class = class_named(headers[CLASS_HEADER], param=CLASS_HEADER)
+    tenant = tenant_named(tenant, param="user")
     if TENANT_HEADER in headers:
         tenant = tenant_named(headers[TENANT_HEADER], param=TENANT_HEADER)
     granted = grant(caller, request_class=request_class, tenant=tenant, salt=call.salt)

@@ -52,6 +52,20 @@ async def test_what_nobody_asked_is_not_found_by_either_door(served: Served) -> 
     assert refused.value.code() is grpc.StatusCode.NOT_FOUND
 
 
+async def test_no_name_at_all_is_nobodys(served: Served) -> None:
+    async with grpc.aio.insecure_channel(served.grpc_address) as channel:
+        stub: Any = inference_pb2_grpc.InferenceStub(channel)  # type: ignore[no-untyped-call]
+        async for _ in stub.Generate(pb.GenerateRequest(text="Say", request_id="-1")):
+            pass
+        with pytest.raises(grpc.aio.AioRpcError) as refused:
+            await stub.Explain(pb.ExplainRequest(request_id=""))
+    assert refused.value.code() is grpc.StatusCode.NOT_FOUND
+    async with served.http() as client:
+        assert (await client.get("/v1/requests/-1/explain")).status_code == 200
+        for path in ("/v1/requests//explain", "/v1/requests/cmpl-/explain", "/v1/decisions/"):
+            assert (await client.get(path)).status_code == 404
+
+
 async def test_both_doors_tell_the_same_story(served: Served) -> None:
     async with grpc.aio.insecure_channel(served.grpc_address) as channel:
         stub: Any = inference_pb2_grpc.InferenceStub(channel)  # type: ignore[no-untyped-call]

@@ -157,6 +157,9 @@ NAN, INFINITY = float("nan"), float("inf")
             "conversation.messages[0].role",
         ),
         ({"text": "a", "request_id": "x" * 129}, "INVALID_ARGUMENT", "request_id"),
+        ({"text": "a", "request_id": "\x1b[2J"}, "INVALID_ARGUMENT", "request_id"),
+        ({"text": "a", "request_id": "a\nb"}, "INVALID_ARGUMENT", "request_id"),
+        ({"text": "a", "tenant": "\x1b[2J"}, "INVALID_ARGUMENT", "tenant"),
         ({"text": "a", "cache_salt": "x" * 257}, "INVALID_ARGUMENT", "cache_salt"),
         *(
             ({"text": "a", "sampling": {field: value}}, "INVALID_ARGUMENT", f"sampling.{field}")

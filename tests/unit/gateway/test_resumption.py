@@ -170,3 +170,9 @@ def test_what_the_client_left_open_is_what_it_was_the_first_time() -> None:
     )
     given = replace(ask, options=Options(max_tokens=7))
     assert shown.restored(given).options.max_tokens == 7
+
+
+def test_an_origin_whose_id_a_terminal_would_obey_is_none_of_ours() -> None:
+    word = Origin(RequestId("\x1b[2J"), 1, "r", 1, 0).encode()
+    with pytest.raises(InvalidRequest, match="resume_token"):
+        decode_origin(word, param="resume_token")

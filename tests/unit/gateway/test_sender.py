@@ -73,11 +73,14 @@ def test_a_class_that_is_none_is_refused_with_those_there_are(
     [
         ({"x-tenant": "t" * 129}, {}, "X-Tenant"),
         ({}, {"user": "u" * 129}, "user"),
+        ({"x-tenant": "\x1b[2J"}, {}, "X-Tenant"),
+        ({"x-tenant": "\x9b2J"}, {}, "X-Tenant"),
+        ({}, {"user": "a\nb"}, "user"),
         ({}, {"user": 5}, "user"),
         ({}, {"request_class": 5}, "request_class"),
     ],
 )
-def test_names_have_a_bound_and_a_type(
+def test_names_have_a_bound_and_a_type_and_can_be_printed(
     headers: dict[str, str], fields: dict[str, Any], param: str
 ) -> None:
     with pytest.raises(InvalidRequest) as caught:
