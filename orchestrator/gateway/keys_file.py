@@ -16,18 +16,21 @@
 Content is compared, not dates: a mounted Secret changes by a link. A file that
 is wrong at the start stops the gateway; one that becomes wrong changes nothing,
 and the log and `blockyard_keys_file_valid` say so: a slip of the pen neither
-lets anybody in nor locks everybody out. No message repeats what a file says.
+lets anybody in nor locks everybody out. A file without a key is wrong, too, for
+editors empty a file before they write it: to revoke the last key, let its entry
+stay and have expired. No message repeats what a file says.
 """
 
 from __future__ import annotations
 
 import asyncio
 import logging
+import re
 import tomllib
 from pathlib import Path
 from typing import Annotated, Literal
 
-from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, ValidationError
+from pydantic import AfterValidator, AwareDatetime, BaseModel, ConfigDict, Field, ValidationError
 
 from orchestrator.gateway.ask import TENANT_CHARACTERS_MAX
 from orchestrator.gateway.caller import ALL_CLASSES, Caller, Limits
@@ -40,11 +43,18 @@ PERIOD_S = 1.0  # a revoked key opens nothing for longer than this, and one read
 BYTES_MAX = 8 * 2**20  # some 30,000 keys
 NAME = r"[A-Za-z0-9._-]{1,64}"
 
+_PLACE = re.compile(r" \(at (line \d+, column \d+|end of document)\)$")
 _Amount = Annotated[int, Field(ge=1, le=2**40)]
 
 
 class BadKeysFile(ValueError):
     """It cannot be read, or says what no keys file says."""
+
+
+def _printable(tenant: str) -> str:
+    if not tenant.isprintable():  # operators' terminals print it
+        raise ValueError("it has characters that cannot be printed")
+    return tenant
 
 
 class KeyEntry(BaseModel):
@@ -55,7 +65,9 @@ class KeyEntry(BaseModel):
     name: str = Field(pattern=f"^{NAME}$")
     sha256: str = Field(pattern="^[0-9a-fA-F]{64}$")
     # No slash: request ids are parted from their tenant by one (request_ids.py).
-    tenant: str = Field(pattern=r"^[^/\x00-\x1f]+$", max_length=TENANT_CHARACTERS_MAX)
+    tenant: Annotated[str, AfterValidator(_printable)] = Field(
+        pattern="^[^/]+$", max_length=TENANT_CHARACTERS_MAX
+    )
     classes: frozenset[RequestClass] = Field(default=ALL_CLASSES, min_length=1)
     requests_per_minute: _Amount | None = None
     tokens_per_minute: _Amount | None = None
@@ -83,6 +95,8 @@ def parse_keys(content: bytes) -> Keyring:
     """Raises BadKeysFile."""
     try:
         told = _KeysToml.model_validate(tomllib.loads(content.decode()))
+        if not told.key:
+            raise ValueError("it has no [[key]]; to revoke the last one, let it expire")
         return Keyring(
             (entry.entry() for entry in told.key), metrics_are_open=told.metrics == "open"
         )
@@ -92,9 +106,10 @@ def parse_keys(content: bytes) -> Keyring:
         raise BadKeysFile(f"{place}: {wrong['msg']}") from None
     except UnicodeDecodeError:
         raise BadKeysFile("it is not UTF-8") from None
-    except tomllib.TOMLDecodeError:
-        raise BadKeysFile("it is not TOML") from None
-    except ValueError as error:  # two entries that contradict each other
+    except tomllib.TOMLDecodeError as error:
+        where = _PLACE.search(str(error))  # its other words may quote the file
+        raise BadKeysFile(f"it is not TOML{where[0] if where else ''}") from None
+    except ValueError as error:  # none, or two that contradict each other
         raise BadKeysFile(str(error)) from None
 
 

@@ -15,6 +15,7 @@ from protos.messages import RequestClass
 
 KEY_BYTES = 32
 POSITIVE = click.IntRange(1)
+DAYS = click.IntRange(1, 36_500)
 
 
 @click.group()
@@ -37,7 +38,7 @@ def keys() -> None:
 @click.option(
     "--block-seconds-per-minute", type=POSITIVE, help="KV blocks held, times how long, as billed."
 )
-@click.option("--expires-days", type=POSITIVE, help="Default: it does not expire.")
+@click.option("--expires-days", type=DAYS, help="Default: it does not expire.")
 @click.option("--operator", is_flag=True, help="May see every tenant's requests, and the page.")
 def new(
     tenant: str,

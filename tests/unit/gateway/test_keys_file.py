@@ -51,9 +51,9 @@ def test_an_entry_that_says_little_limits_nothing() -> None:
 
 
 def test_metrics_are_for_operators_unless_the_file_opens_them() -> None:
-    assert not parse_keys(b"").metrics_are_open
-    assert not parse_keys(b'metrics = "operator"').metrics_are_open
-    assert parse_keys(b'metrics = "open"').metrics_are_open
+    assert not parse_keys(entry(SECRET).encode()).metrics_are_open
+    assert not parse_keys(b'metrics = "operator"\n' + entry(SECRET).encode()).metrics_are_open
+    assert parse_keys(b'metrics = "open"\n' + entry(SECRET).encode()).metrics_are_open
 
 
 @pytest.mark.parametrize(
@@ -61,6 +61,10 @@ def test_metrics_are_for_operators_unless_the_file_opens_them() -> None:
     [
         (b"\xff", "not UTF-8"),
         (b"[[key", "not TOML"),
+        (f"\n\nkey {SECRET}".encode(), r"not TOML \(at line 3, column 5\)$"),
+        (f'key = "{SECRET}'.encode(), r"not TOML \(at end of document\)$"),
+        (b"", r"no \[\[key\]\]"),
+        (b'metrics = "open"', r"no \[\[key\]\]"),
         (b'metrics = "secret"', "metrics"),
         (b"keys = []", "keys"),
         (entry(SECRET).replace("sha256", "key").encode(), "key.0"),
@@ -72,6 +76,7 @@ def test_metrics_are_for_operators_unless_the_file_opens_them() -> None:
         (entry(SECRET, name="a b").encode(), "name"),
         (entry(SECRET).replace('"acme"', '"a/b"').encode(), "tenant"),
         (entry(SECRET).replace('"acme"', '""').encode(), "tenant"),
+        (entry(SECRET).replace('"acme"', r'"\u009b2J"').encode(), "tenant"),
         ((entry(SECRET) + entry("other")).encode(), "same name"),
     ],
 )
@@ -86,6 +91,9 @@ def test_what_is_wrong_is_named_and_what_it_says_is_not_repeated(
 
 def test_a_file_that_is_wrong_at_the_start_starts_nothing(tmp_path: Path) -> None:
     with pytest.raises(BadKeysFile, match="No such file"):
+        KeysFile(tmp_path / "keys.toml", some_keys())
+    (tmp_path / "keys.toml").touch()
+    with pytest.raises(BadKeysFile, match=r"keys\.toml: it has no \[\[key\]\]"):
         KeysFile(tmp_path / "keys.toml", some_keys())
     (tmp_path / "keys.toml").write_bytes(b"#" * (BYTES_MAX + 1))
     with pytest.raises(BadKeysFile, match="larger"):
@@ -113,7 +121,7 @@ async def test_a_change_is_taken_over_and_a_wrong_one_is_not(tmp_path: Path) -> 
     path.write_text(entry("second"))
     await file.look()
     assert (opens("first"), opens("second"), valid()) == (False, True, 1)
-    for wrong in ("[[key", entry("first") * 2):
+    for wrong in ("", "[[key", entry("first") * 2):
         path.write_text(wrong)
         await file.look()
         assert (opens("first"), opens("second"), valid()) == (False, True, 0)
@@ -155,3 +163,10 @@ def test_a_tenant_that_no_file_may_have_gets_no_key() -> None:
     made = CliRunner().invoke(keys_command, ["new", "--tenant", "x" * 500])
     assert made.exit_code == 2
     assert "tenant" in made.output
+
+
+@pytest.mark.parametrize("days", ["0", "36501", "99999999999"])
+def test_a_key_that_would_outlive_the_calendar_is_refused(days: str) -> None:
+    made = CliRunner().invoke(keys_command, ["new", "--tenant", "acme", "--expires-days", days])
+    assert made.exit_code == 2
+    assert "--expires-days" in made.output
