@@ -10,14 +10,23 @@ sent. Every client of ours takes it from here:
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 
+import click
+
 KEY_VARIABLE = "BLOCKYARD_API_KEY"
+_KEY = re.compile(r"[!-~]*")
 
 
-def client_key(environment: Mapping[str, str]) -> str:
-    """The key; empty where none is set."""
-    return environment.get(KEY_VARIABLE, "").strip()
+def client_key(environment: Mapping[str, str], variable: str = KEY_VARIABLE) -> str:
+    """The key; empty where none is set. ClickException, without the key, where it cannot be one."""
+    key = environment.get(variable, "").strip()
+    if _KEY.fullmatch(key) is None:  # who sent it would quote it in an error
+        raise click.ClickException(
+            f"{variable} has what no API key has: spaces, line ends or characters beyond ASCII"
+        )
+    return key
 
 
 def key_headers(environment: Mapping[str, str]) -> dict[str, str]:

@@ -202,11 +202,11 @@ def form_of(api: str | None, prompts: str) -> Prompts:
 def secret_of(key: str | None) -> str:
     """The API key; empty where none is set. It is never an argument: those are seen by all."""
     if key is None:
-        return client_key(os.environ) or os.environ.get(KEY, "")
+        return client_key(os.environ) or client_key(os.environ, KEY)
     name = key.removeprefix("env:")
     if name == key or name not in os.environ:
         raise click.UsageError("--key names a variable that is set: --key env:NAME")
-    return os.environ[name]
+    return client_key(os.environ, name)
 
 
 def greeting(plan: Plan, server: Server, requests: int) -> str:
