@@ -200,7 +200,7 @@ def _model(card: ModelCard) -> dict[str, Any]:
 
 
 def _body_of(path: str, model: type[BaseModel]) -> dict[str, Any]:
-    """What /docs shows of a body that the framework does not parse."""
+    """What /openapi.json shows of a body that the framework does not parse."""
     place = f"#/paths/{path.replace('/', '~1')}/post/requestBody/content/application~1json/schema"
     schema = model.model_json_schema(ref_template=f"{place}/$defs/{{model}}")
     return {"requestBody": {"required": True, "content": {"application/json": {"schema": schema}}}}

@@ -19,7 +19,7 @@ from orchestrator.gateway.http_errors import error_response
 from orchestrator.gateway.keyring import Keys
 
 METRICS = "/metrics"
-OPEN_PATHS = frozenset({"/healthz", "/readyz", "/docs", "/openapi.json", "/ui", "/ui/"})
+OPEN_PATHS = frozenset({"/healthz", "/readyz", "/openapi.json", "/ui", "/ui/"})
 OPEN_FOLDER = "/ui/page/"  # what the page is made of
 
 

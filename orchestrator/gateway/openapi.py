@@ -68,7 +68,8 @@ class DescribedApp(FastAPI):
     """An app whose document is complete."""
 
     def __init__(self, *, needs_key: bool) -> None:
-        super().__init__(title="blockyard", redoc_url=None)
+        # No pages: their scripts are others', and /ui keeps an operator's key at this origin.
+        super().__init__(title="blockyard", docs_url=None, redoc_url=None)
         self._needs_key = needs_key
 
     def openapi(self) -> dict[str, Any]:

@@ -44,7 +44,7 @@ def banner(options: LocalOptions, redis_url: str) -> str:
     page = f"  page     {front}/ui/\n" if options.ui else ""
     return (
         f"serving {options.model}\n"
-        f"  HTTP     {front}/v1   (docs at /docs)\n"
+        f"  HTTP     {front}/v1   (described at /openapi.json)\n"
         f"{page}"
         f"  gRPC     127.0.0.1:{options.grpc_port}\n"
         f"  control  127.0.0.1:{options.control_port}\n"
