@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import ssl
 from dataclasses import dataclass
+from urllib.parse import quote
 
 import httpx
 
@@ -26,3 +27,8 @@ class GatewayDoor:
             timeout=timeout,
             verify=True if self.trust is None else self.trust,
         )
+
+
+def in_path(word: str) -> str:
+    """Whatever a person typed, as one part of a URL's path."""
+    return quote(word, safe="", errors="surrogateescape")

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import ipaddress
+import re
 import socket
 from pathlib import Path
 
@@ -12,16 +14,26 @@ from orchestrator.live.authority import Authority
 from protos.transport import MEMBER
 from protos.trust import AUTHORITY
 
+DAYS = click.IntRange(1, 36_500)
+DNS_CHARACTERS_MAX = 253
+_LABEL = r"(?!-)[A-Za-z0-9-]{1,63}(?<!-)"
+_DNS_NAME = re.compile(rf"(\*\.)?{_LABEL}(\.{_LABEL})*")
 HERE = ("localhost", "127.0.0.1", "::1")
 
 
 @click.command()
 @click.option("--out", type=click.Path(path_type=Path, file_okay=False), required=True)
-@click.option("--host", "hosts", multiple=True, help="How clients name the front doors, too.")
+@click.option(
+    "--host",
+    "hosts",
+    multiple=True,
+    callback=lambda _context, _option, hosts: tuple(map(checked_host, hosts)),
+    help="How clients name the front doors, too.",
+)
 @click.option(
     "--ask-clients", is_flag=True, help="The front doors let in who shows a certificate, only."
 )
-@click.option("--days", type=click.IntRange(1), default=90, show_default=True, help="Good for.")
+@click.option("--days", type=DAYS, default=90, show_default=True, help="Good for.")
 def certs(out: Path, hosts: tuple[str, ...], ask_clients: bool, days: int) -> None:
     """Make certificates for a laptop or a test.
 
@@ -37,6 +49,17 @@ def certs(out: Path, hosts: tuple[str, ...], ask_clients: bool, days: int) -> No
         f"clients  export BLOCKYARD_TLS_CA={out}/client BLOCKYARD_INTERNAL_TLS={out}/internal\n"
         f"         curl --cacert {out}/client/{AUTHORITY} ..."
     )
+
+
+def checked_host(host: str) -> str:
+    """A host name or an address. BadParameter where it is neither."""
+    try:
+        return str(ipaddress.ip_address(host))
+    except ValueError:
+        if len(host) > DNS_CHARACTERS_MAX or _DNS_NAME.fullmatch(host) is None:
+            problem = f"{host!r} is neither a DNS name nor an address"
+            raise click.BadParameter(problem) from None
+        return host
 
 
 def make(out: Path, hosts: tuple[str, ...], *, ask_clients: bool, days: int) -> None:

@@ -12,7 +12,7 @@ from orchestrator.live.commands.move import figures_text
 from orchestrator.live.commands.options import control_address, gateway_door
 from orchestrator.live.commands.terminal import refusals_shown, show_json, show_table, table
 from orchestrator.live.control_door import ControlDoor
-from orchestrator.live.gateway_door import GatewayDoor
+from orchestrator.live.gateway_door import GatewayDoor, in_path
 from protos import control_pb2
 
 TIMEOUT_S = 5.0
@@ -67,7 +67,7 @@ def gateway_record(gateway: GatewayDoor, request_id: str) -> dict[str, Any] | No
     """The gateway's record of a request; None, with a note, where it has none."""
     try:
         with gateway.client(httpx.Timeout(TIMEOUT_S)) as client:
-            response = client.get(f"/v1/decisions/{request_id}")
+            response = client.get(f"/v1/decisions/{in_path(request_id)}")
     except httpx.TransportError:
         click.echo(f"no gateway answers at {gateway.url}", err=True)
         return None

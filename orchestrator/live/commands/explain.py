@@ -9,7 +9,7 @@ import httpx
 
 from orchestrator.live.commands.options import gateway_door
 from orchestrator.live.commands.terminal import show_json, show_table, table
-from orchestrator.live.gateway_door import GatewayDoor
+from orchestrator.live.gateway_door import GatewayDoor, in_path
 
 TIMEOUT_S = 5.0
 
@@ -25,6 +25,8 @@ def explain(request: str, gateway: GatewayDoor, as_json: bool) -> None:
     while it waits or runs. The gateway that it came to remembers its last 4096
     requests. With keys, an operator's key shows every tenant's.
     """
+    if not request:
+        raise click.UsageError("REQUEST is empty")
     told = explanation(gateway, request)
     if as_json:
         show_json(told)
@@ -36,7 +38,7 @@ def explanation(gateway: GatewayDoor, request_id: str) -> dict[str, Any]:
     """What the gateway says. Ends the command with a sentence where it says nothing."""
     try:
         with gateway.client(httpx.Timeout(TIMEOUT_S)) as client:
-            response = client.get(f"/v1/requests/{request_id}/explain")
+            response = client.get(f"/v1/requests/{in_path(request_id)}/explain")
     except httpx.TransportError as error:
         raise click.ClickException(f"no gateway answers at {gateway.url}") from error
     if response.status_code == httpx.codes.NOT_FOUND:

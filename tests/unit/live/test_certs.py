@@ -70,3 +70,21 @@ def test_they_are_good_for_so_many_days(tmp_path: Path, days: int) -> None:
     chain = (tmp_path / "tls" / "doors" / CHAIN).read_bytes()
     (certificate,) = x509.load_pem_x509_certificates(chain)
     assert (certificate.not_valid_after_utc - certificate.not_valid_before_utc).days == days
+
+
+@pytest.mark.parametrize("host", ["bad host!", "", "-a.b", "a..b", "a/b", "ö.example", "a" * 64])
+def test_what_is_no_host_is_not_signed(tmp_path: Path, host: str) -> None:
+    made = certs(tmp_path / "tls", "--host", host)
+    assert made.exit_code == 2
+    assert "neither a DNS name nor an address" in made.output
+    assert not (tmp_path / "tls").exists()
+
+
+def test_hosts_may_be_wild_or_addresses(tmp_path: Path) -> None:
+    certs(tmp_path / "tls", "--host", "*.example.com", "--host", "fd00::1", "--host", "10.0.0.1")
+    assert {"*.example.com", "fd00::1", "10.0.0.1"} <= set(names_in(tmp_path / "tls" / "doors"))
+
+
+def test_certificates_end_before_the_calendar_does(tmp_path: Path) -> None:
+    made = certs(tmp_path / "tls", "--days", "99999999999")
+    assert made.exit_code == 2, made.output
