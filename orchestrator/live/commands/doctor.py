@@ -23,6 +23,7 @@ from orchestrator.live.commands.terminal import show_json
 from orchestrator.live.doctor.doors import check_doors
 from orchestrator.live.doctor.finding import Finding, Level
 from orchestrator.live.doctor.machine import check_machine
+from orchestrator.live.doctor.ports import check_ports
 from orchestrator.live.doctor.registry import check_registry
 from orchestrator.live.doctor.secrets import check_secrets
 from orchestrator.live.doctor.subject import NoSubject, Subject, read_serve_config, validated
@@ -77,6 +78,7 @@ async def examine(subject: Subject) -> list[Finding]:
     """All checks, in the order in which a stranger meets what they look at."""
     return [
         *check_doors(subject),
+        *check_ports(subject),
         *check_secrets(subject, os.environ),
         *[finding async for finding in check_registry(subject, os.environ)],
         *check_machine(subject),

@@ -19,7 +19,7 @@ OTHERS_READ = stat.S_IRGRP | stat.S_IROTH
 def check_secrets(subject: Subject, environment: Mapping[str, str]) -> Iterator[Finding]:
     """Of files, of the registry's password, of Ray's token."""
     deployment = subject.deployment
-    for folder in (deployment.tls, deployment.internal_tls):
+    for folder in dict.fromkeys((deployment.tls, deployment.internal_tls)):  # each one once
         if folder is not None:
             yield from _private(folder / KEY)
     if deployment.keys_file is not None:

@@ -88,7 +88,10 @@ async def test_no_password_on_the_way_to_another_machine_is_unsafe() -> None:
 
 def told(*words: str) -> tuple[int, list[dict[str, Any]]]:
     """The command's exit status and its findings."""
-    result = CliRunner().invoke(blockyard, ["doctor", "--json", "--model", "tiny", *words])
+    names = ("--http-port", "--grpc-port", "--control-port")
+    ports = [word for name, port in zip(names, free_ports(3), strict=True) for word in (name, port)]
+    line = ["doctor", "--json", "--model", "tiny", *map(str, ports), *words]
+    result = CliRunner().invoke(blockyard, line)
     assert PASSWORD not in result.output
     return result.exit_code, json.loads(result.output)["findings"]
 

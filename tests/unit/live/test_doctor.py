@@ -121,6 +121,13 @@ def test_a_private_key_is_private(tmp_path: Path, mode: int, level: Level) -> No
     assert levels(check_secrets(subject(tls=tmp_path), TOKEN), "files") == {level}
 
 
+def test_one_folder_for_both_uses_is_spoken_of_once(tmp_path: Path) -> None:
+    written(tmp_path / "tls.key", "-")
+    both = subject(tls=tmp_path, internal_tls=tmp_path)
+    found = [each for each in check_secrets(both, TOKEN) if each.check == "files"]
+    assert len(found) == 1
+
+
 def test_a_certificate_is_good_until_it_ends(tmp_path: Path) -> None:
     made = CliRunner().invoke(blockyard, ["certs", "--out", str(tmp_path / "made")])
     assert made.exit_code == 0, made.output
