@@ -157,7 +157,7 @@ def ask_at(control: ControlDoor, call: Callable[[Stub], Answer]) -> Answer:
         try:
             return call(Stub(channel))  # type: ignore[no-untyped-call]
         except grpc.RpcError as error:
-            raise meaning(control.address, error) from error
+            raise meaning(control, error) from error
 
 
 def listen(control: ControlDoor, call: Callable[[Stub], Iterator[Answer]]) -> Iterator[Answer]:
@@ -175,10 +175,10 @@ def listen_at(control: ControlDoor, call: Callable[[Stub], Iterator[Answer]]) ->
         try:
             yield from call(Stub(channel))  # type: ignore[no-untyped-call]
         except grpc.RpcError as error:
-            raise meaning(control.address, error) from error
+            raise meaning(control, error) from error
 
 
-def meaning(address: str, error: grpc.RpcError) -> Exception:
+def meaning(control: ControlDoor, error: grpc.RpcError) -> Exception:
     """What a failed call says, as this module's callers know it."""
     details: str = error.details() or error.code().name
     trailing = {each.key: each.value for each in error.trailing_metadata() or ()}
@@ -193,8 +193,16 @@ def meaning(address: str, error: grpc.RpcError) -> Exception:
             return ValueError(details)
         case code:
             return ConnectionError(
-                f"no control plane answers at {address} ({code.name}: {details})"
+                f"no control plane answers at {control.address} ({code.name}: {details})"
+                + tls_hint(control, details)
             )
+
+
+def tls_hint(control: ControlDoor, details: str) -> str:
+    """What to try where somebody hangs up on words in the clear."""
+    if control.transport.is_mutual or "Socket closed" not in details:
+        return ""
+    return "; if its members speak TLS, set BLOCKYARD_INTERNAL_TLS or give --internal-tls"
 
 
 def fleet_from_proto(message: pb.StatusResponse) -> FleetState:

@@ -38,10 +38,11 @@ def chat(text: str, gateway: GatewayDoor, system: str | None, max_tokens: int) -
             click.echo(piece, nl=False)
     except httpx.ConnectError as error:
         raise click.ClickException(
-            f"nobody answers at {gateway.url} ({error}); start one with: blockyard up"
+            f"nobody answers at {gateway.url} ({gateway.said_of(error)}); "
+            "start one with: blockyard up"
         ) from error
     except httpx.TransportError as error:
-        raise click.ClickException(f"the connection was lost ({error})") from error
+        raise click.ClickException(f"the connection was lost ({gateway.said_of(error)})") from error
     click.echo()
 
 

@@ -68,8 +68,8 @@ def gateway_record(gateway: GatewayDoor, request_id: str) -> dict[str, Any] | No
     try:
         with gateway.client(httpx.Timeout(TIMEOUT_S)) as client:
             response = client.get(f"/v1/decisions/{in_path(request_id)}")
-    except httpx.TransportError:
-        click.echo(f"no gateway answers at {gateway.url}", err=True)
+    except httpx.TransportError as error:
+        click.echo(f"no gateway answers at {gateway.url} ({gateway.said_of(error)})", err=True)
         return None
     if response.status_code != httpx.codes.OK:
         click.echo(f"the gateway at {gateway.url} knows no request {request_id!r}", err=True)

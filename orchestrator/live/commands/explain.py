@@ -40,7 +40,9 @@ def explanation(gateway: GatewayDoor, request_id: str) -> dict[str, Any]:
         with gateway.client(httpx.Timeout(TIMEOUT_S)) as client:
             response = client.get(f"/v1/requests/{in_path(request_id)}/explain")
     except httpx.TransportError as error:
-        raise click.ClickException(f"no gateway answers at {gateway.url}") from error
+        raise click.ClickException(
+            f"no gateway answers at {gateway.url} ({gateway.said_of(error)})"
+        ) from error
     if response.status_code == httpx.codes.NOT_FOUND:
         raise click.ClickException(
             f"the gateway at {gateway.url} remembers no request {request_id!r}; "

@@ -10,7 +10,7 @@ from typing import Any, TypeVar
 import click
 
 from orchestrator.live.control_door import ControlDoor
-from orchestrator.live.gateway_door import GatewayDoor
+from orchestrator.live.gateway_door import GatewayDoor, NoUrl, checked_url
 from protos.certificates import BadCertificates
 from protos.transport import Transport
 from protos.trust import trusting
@@ -201,10 +201,11 @@ def gateway_door(command: Callable[..., Any]) -> Callable[..., Any]:
     ) -> Any:
         try:
             trust = trusting(tls_ca) if tls_ca is not None else None
-        except BadCertificates as error:
+            named = checked_url(url) if url is not None else None
+        except (BadCertificates, NoUrl) as error:
             raise click.UsageError(str(error)) from error
         here = f"{'http' if trust is None else 'https'}://127.0.0.1:{http_port}"
-        door = GatewayDoor(url.rstrip("/") if url is not None else here, trust)
+        door = GatewayDoor(named or here, trust)
         return command(*args, gateway=door, **values)
 
     address = click.option("--url", help="A gateway; default: the one on this machine.")

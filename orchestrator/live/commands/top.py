@@ -39,7 +39,7 @@ def top(gateway: GatewayDoor, once: bool) -> None:
     console = Console(width=None if is_terminal else PIPED_WIDTH)
     speed = Speed()
     with gateway.client(TIMEOUT) as client:
-        state = first_state(client, gateway.url)
+        state = first_state(client, gateway)
         if once or not is_terminal:
             console.print(picture(state, speed.after(state), rows=console.height))
             return
@@ -49,14 +49,16 @@ def top(gateway: GatewayDoor, once: bool) -> None:
             return
 
 
-def first_state(client: httpx.Client, url: str) -> dict[str, Any]:
+def first_state(client: httpx.Client, gateway: GatewayDoor) -> dict[str, Any]:
     """ClickException with what to do where there is none to be had."""
     try:
         return ask(client)
     except httpx.TransportError as error:
-        raise click.ClickException(f"nobody answers at {url} ({error})") from error
+        raise click.ClickException(
+            f"nobody answers at {gateway.url} ({gateway.said_of(error)})"
+        ) from error
     except httpx.HTTPStatusError as error:
-        raise click.ClickException(refusal(error.response, url)) from error
+        raise click.ClickException(refusal(error.response, gateway.url)) from error
 
 
 def follow(client: httpx.Client, console: Console, state: dict[str, Any], speed: Speed) -> None:
