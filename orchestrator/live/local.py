@@ -133,7 +133,8 @@ class LocalCluster:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        self._progress("stopping")
+        drain_s = self._deployment("auto").drain_s
+        self._progress(f"stopping; running requests have up to {drain_s:.0f} s")
         self._undo.close()
 
     def _start(self) -> None:

@@ -11,6 +11,7 @@ import click
 
 from orchestrator.gateway.door_tls import CLIENT_AUTHORITY
 from orchestrator.live.authority import Authority
+from protos.certificates import CHAIN, KEY
 from protos.transport import MEMBER
 from protos.trust import AUTHORITY
 
@@ -44,10 +45,11 @@ def certs(out: Path, hosts: tuple[str, ...], ask_clients: bool, days: int) -> No
         make(out, hosts, ask_clients=ask_clients, days=days)
     except OSError as error:
         raise click.ClickException(f"cannot write {error.filename}: {error.strerror}") from error
+    shown = f" --cert {out}/client/{CHAIN} --key {out}/client/{KEY}" if ask_clients else ""
     click.echo(
         f"members  blockyard up --tls {out}/doors --internal-tls {out}/internal\n"
         f"clients  export BLOCKYARD_TLS_CA={out}/client BLOCKYARD_INTERNAL_TLS={out}/internal\n"
-        f"         curl --cacert {out}/client/{AUTHORITY} ..."
+        f"         curl --cacert {out}/client/{AUTHORITY}{shown} ..."
     )
 
 

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import shlex
 import threading
+from pathlib import Path
 from typing import Any
 
 import click
 
+from orchestrator.client_key import KEY_VARIABLE
 from orchestrator.live.commands.options import (
     INTERNAL_TLS,
     KEYS_FILE,
@@ -17,6 +20,7 @@ from orchestrator.live.commands.options import (
 from orchestrator.live.commands.terminal import progress, stop_signals_raise
 from orchestrator.live.local import LocalCluster, LocalOptions, StartFailed
 from orchestrator.live.registry_url import without_password
+from protos.trust import AUTHORITY
 
 
 @click.command()
@@ -49,7 +53,26 @@ def banner(options: LocalOptions, redis_url: str) -> str:
         f"  gRPC     127.0.0.1:{options.grpc_port}\n"
         f"  control  127.0.0.1:{options.control_port}\n"
         f"  registry {without_password(redis_url)}\n"
-        f"  next     blockyard chat --http-port {options.http_port} 'hello'\n"
-        f"           blockyard status --control-port {options.control_port}\n"
+        f"  next     {for_chat(options)}blockyard chat --http-port {options.http_port} 'hello'\n"
+        f"           {for_status(options)}blockyard status --control-port {options.control_port}\n"
         f"  stop     Ctrl-C"
     )
+
+
+def for_chat(options: LocalOptions) -> str:
+    """What the environment of a client needs; `...` where only its owner knows."""
+    trust = f"BLOCKYARD_TLS_CA={clients_folder(options.tls)} " if options.tls is not None else ""
+    key = f"{KEY_VARIABLE}=... " if options.keys_file is not None else ""
+    return trust + key
+
+
+def for_status(options: LocalOptions) -> str:
+    """The same of an operator, who is a member."""
+    folder = options.internal_tls
+    return "" if folder is None else f"BLOCKYARD_INTERNAL_TLS={shlex.quote(str(folder))} "
+
+
+def clients_folder(doors: Path) -> str:
+    """Where `blockyard certs` has put what clients believe, if it made these."""
+    beside = doors.parent / "client"
+    return shlex.quote(str(beside)) if (beside / AUTHORITY).exists() else "..."

@@ -88,3 +88,9 @@ def test_hosts_may_be_wild_or_addresses(tmp_path: Path) -> None:
 def test_certificates_end_before_the_calendar_does(tmp_path: Path) -> None:
     made = certs(tmp_path / "tls", "--days", "99999999999")
     assert made.exit_code == 2, made.output
+
+
+def test_where_clients_are_asked_the_curl_line_shows_a_certificate(tmp_path: Path) -> None:
+    asked = certs(tmp_path / "asked", "--ask-clients").output
+    assert f"--cert {tmp_path}/asked/client/{CHAIN} --key {tmp_path}/asked/client/{KEY}" in asked
+    assert "--key" not in certs(tmp_path / "open").output
