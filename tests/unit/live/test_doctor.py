@@ -78,7 +78,7 @@ def test_a_keys_file_that_opens_nothing_is_said_without_its_content(
 ) -> None:
     path = written(tmp_path / "keys.toml", content)
     findings = list(check_doors(subject(keys_file=path)))
-    assert levels(findings, "keys") == {Level.UNSAFE if content else Level.WARNING}
+    assert levels(findings, "keys") == {Level.UNSAFE}
     assert PASSWORD not in str(findings)
 
 
