@@ -42,6 +42,7 @@ from replicas.shell.warmup import Warmup
 GatewayEnd = End[GatewayMessage, StepEvents | None]
 PeerEnd = End[ToTarget | None, ToSource | None]
 FLUSH_S = 2.0
+LAST_WORDS_S = 0.05  # until what was said before the end has arrived
 
 
 class Watcher(Protocol):
@@ -144,7 +145,7 @@ class SimReplica:
         await asyncio.gather(*self._serving, self._stepping, return_exceptions=True)
         await self._keeper.leave()
         self._links.finish()
-        await asyncio.sleep(FLUSH_S)  # the last words are on their way
+        await asyncio.sleep(LAST_WORDS_S)
 
     @property
     def mover(self) -> Mover:

@@ -22,6 +22,7 @@ from orchestrator.live.commands.terminal import PIPED_WIDTH
 from orchestrator.live.commands.top_picture import Speed, picture
 from orchestrator.live.gateway_door import GatewayDoor
 
+PIPED_ROWS = 1000  # all that the gateway tells
 PERIOD_S = 1.0
 TIMEOUT = httpx.Timeout(5.0)
 
@@ -41,7 +42,8 @@ def top(gateway: GatewayDoor, once: bool) -> None:
     with gateway.client(TIMEOUT) as client:
         state = first_state(client, gateway)
         if once or not is_terminal:
-            console.print(picture(state, speed.after(state), rows=console.height))
+            rows = console.height if is_terminal else PIPED_ROWS
+            console.print(picture(state, speed.after(state), rows=rows))
             return
         try:
             follow(client, console, state, speed)

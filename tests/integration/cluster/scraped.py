@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from hashlib import sha256
 
 import httpx
 
@@ -25,7 +26,10 @@ class Scraped(Watched):
     def _add(self, name: str, words: tuple[str, ...]) -> str:
         if name in self.keyed:
             keys = self.logs / "keys.toml"
-            keys.write_text('metrics = "open"\n')
+            digest = sha256(b"nobody has it").hexdigest()
+            keys.write_text(
+                f'metrics = "open"\n[[key]]\nname = "n"\nsha256 = "{digest}"\ntenant = "t"\n'
+            )
             words = (*words, f"--keys={keys}")
         return super()._add(name, words)
 

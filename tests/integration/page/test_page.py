@@ -194,9 +194,13 @@ def test_a_page_asks_nobody_but_its_gateway_and_shows_no_prompt(seen: Seen) -> N
 
 def test_a_terminal_shows_what_the_page_shows(seen: Seen) -> None:
     ask(seen.url, "in-a-terminal")
-    shown = CliRunner().invoke(blockyard, ["top", "--once", "--url", seen.url])
-    assert shown.exit_code == 0, shown.output
-    lines = shown.output.splitlines()
+
+    def shown() -> str | None:
+        top = CliRunner().invoke(blockyard, ["top", "--once", "--url", seen.url])
+        assert top.exit_code == 0, top.output
+        return top.output if "in-a-terminal" in top.output else None
+
+    output = wait_for(shown, within_s=30, what="the request is in a state made after it")
     for name in ("a", "b"):
-        assert any(line.split()[:1] == [name] for line in lines), f"no replica {name}: {lines}"
-    assert "in-a-terminal" in shown.output and CANARY not in shown.output
+        assert any(line.split()[:1] == [name] for line in output.splitlines()), output
+    assert CANARY not in output
