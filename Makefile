@@ -32,7 +32,7 @@ up: setup  ## the whole system on this machine, until Ctrl-C
 demo: setup  ## start it, send two workloads, print what happened, stop it
 	$(BIN)/blockyard demo
 
-chaos: setup  ## hurt a local cluster in every way there is, print a table (under ten minutes)
+chaos: setup  ## hurt a local cluster in every way there is, print a table (about ten minutes)
 	mkdir -p chaos-report
 	$(BIN)/blockyard chaos run all --local --duration 5 --json chaos-report/chaos.json --report chaos-report/chaos.html
 
