@@ -37,7 +37,7 @@ class Claim(_message.Message):
     def __init__(self, request_id: _Optional[str] = ..., choice: _Optional[int] = ..., digest: _Optional[bytes] = ..., next_index: _Optional[int] = ...) -> None: ...
 
 class Submit(_message.Message):
-    __slots__ = ("request_id", "prompt", "sampling", "choices", "salt", "output", "first_choice", "request_class", "tenant", "traceparent", "deadline_ms")
+    __slots__ = ("request_id", "prompt", "sampling", "choices", "salt", "output", "first_choice", "request_class", "tenant", "traceparent", "deadline_ms", "copy_from")
     REQUEST_ID_FIELD_NUMBER: _ClassVar[int]
     PROMPT_FIELD_NUMBER: _ClassVar[int]
     SAMPLING_FIELD_NUMBER: _ClassVar[int]
@@ -49,6 +49,7 @@ class Submit(_message.Message):
     TENANT_FIELD_NUMBER: _ClassVar[int]
     TRACEPARENT_FIELD_NUMBER: _ClassVar[int]
     DEADLINE_MS_FIELD_NUMBER: _ClassVar[int]
+    COPY_FROM_FIELD_NUMBER: _ClassVar[int]
     request_id: str
     prompt: _containers.RepeatedScalarFieldContainer[int]
     sampling: SamplingParams
@@ -60,7 +61,18 @@ class Submit(_message.Message):
     tenant: str
     traceparent: str
     deadline_ms: int
-    def __init__(self, request_id: _Optional[str] = ..., prompt: _Optional[_Iterable[int]] = ..., sampling: _Optional[_Union[SamplingParams, _Mapping]] = ..., choices: _Optional[int] = ..., salt: _Optional[bytes] = ..., output: _Optional[_Iterable[int]] = ..., first_choice: _Optional[int] = ..., request_class: _Optional[str] = ..., tenant: _Optional[str] = ..., traceparent: _Optional[str] = ..., deadline_ms: _Optional[int] = ...) -> None: ...
+    copy_from: CopySource
+    def __init__(self, request_id: _Optional[str] = ..., prompt: _Optional[_Iterable[int]] = ..., sampling: _Optional[_Union[SamplingParams, _Mapping]] = ..., choices: _Optional[int] = ..., salt: _Optional[bytes] = ..., output: _Optional[_Iterable[int]] = ..., first_choice: _Optional[int] = ..., request_class: _Optional[str] = ..., tenant: _Optional[str] = ..., traceparent: _Optional[str] = ..., deadline_ms: _Optional[int] = ..., copy_from: _Optional[_Union[CopySource, _Mapping]] = ...) -> None: ...
+
+class CopySource(_message.Message):
+    __slots__ = ("replica_id", "address", "blocks")
+    REPLICA_ID_FIELD_NUMBER: _ClassVar[int]
+    ADDRESS_FIELD_NUMBER: _ClassVar[int]
+    BLOCKS_FIELD_NUMBER: _ClassVar[int]
+    replica_id: str
+    address: str
+    blocks: int
+    def __init__(self, replica_id: _Optional[str] = ..., address: _Optional[str] = ..., blocks: _Optional[int] = ...) -> None: ...
 
 class SamplingParams(_message.Message):
     __slots__ = ("tokens_max", "tokens_min", "temperature", "top_k", "top_p", "min_p", "seed", "repetition_penalty", "presence_penalty", "frequency_penalty", "stop_token_ids", "logprobs", "grammar")
@@ -273,7 +285,7 @@ class ModelCard(_message.Message):
     def __init__(self, name: _Optional[str] = ..., revision: _Optional[str] = ..., dtype: _Optional[str] = ..., block_size: _Optional[int] = ..., context_tokens_max: _Optional[int] = ..., vocab_size: _Optional[int] = ...) -> None: ...
 
 class Snapshot(_message.Message):
-    __slots__ = ("replica_id", "epoch", "number", "blocks_total", "blocks_free", "blocks_cached", "blocks_used", "sequences_running", "sequences_waiting", "prefill_tokens_waiting", "blocks_waiting", "draining", "step_ns", "counters", "full_ns", "full_prefill_tokens", "blocks_yielding", "blocks_shared", "blocks_unreclaimable", "slots_unused", "registry_behind_ns")
+    __slots__ = ("replica_id", "epoch", "number", "blocks_total", "blocks_free", "blocks_cached", "blocks_used", "sequences_running", "sequences_waiting", "prefill_tokens_waiting", "blocks_waiting", "draining", "step_ns", "counters", "full_ns", "full_prefill_tokens", "blocks_yielding", "blocks_shared", "blocks_unreclaimable", "slots_unused", "registry_behind_ns", "copy_start_ns", "copy_block_ns")
     REPLICA_ID_FIELD_NUMBER: _ClassVar[int]
     EPOCH_FIELD_NUMBER: _ClassVar[int]
     NUMBER_FIELD_NUMBER: _ClassVar[int]
@@ -295,6 +307,8 @@ class Snapshot(_message.Message):
     BLOCKS_UNRECLAIMABLE_FIELD_NUMBER: _ClassVar[int]
     SLOTS_UNUSED_FIELD_NUMBER: _ClassVar[int]
     REGISTRY_BEHIND_NS_FIELD_NUMBER: _ClassVar[int]
+    COPY_START_NS_FIELD_NUMBER: _ClassVar[int]
+    COPY_BLOCK_NS_FIELD_NUMBER: _ClassVar[int]
     replica_id: str
     epoch: int
     number: int
@@ -316,10 +330,12 @@ class Snapshot(_message.Message):
     blocks_unreclaimable: int
     slots_unused: int
     registry_behind_ns: int
-    def __init__(self, replica_id: _Optional[str] = ..., epoch: _Optional[int] = ..., number: _Optional[int] = ..., blocks_total: _Optional[int] = ..., blocks_free: _Optional[int] = ..., blocks_cached: _Optional[int] = ..., blocks_used: _Optional[int] = ..., sequences_running: _Optional[int] = ..., sequences_waiting: _Optional[int] = ..., prefill_tokens_waiting: _Optional[int] = ..., blocks_waiting: _Optional[int] = ..., draining: _Optional[bool] = ..., step_ns: _Optional[int] = ..., counters: _Optional[_Union[EngineCounters, _Mapping]] = ..., full_ns: _Optional[int] = ..., full_prefill_tokens: _Optional[int] = ..., blocks_yielding: _Optional[int] = ..., blocks_shared: _Optional[int] = ..., blocks_unreclaimable: _Optional[int] = ..., slots_unused: _Optional[int] = ..., registry_behind_ns: _Optional[int] = ...) -> None: ...
+    copy_start_ns: int
+    copy_block_ns: int
+    def __init__(self, replica_id: _Optional[str] = ..., epoch: _Optional[int] = ..., number: _Optional[int] = ..., blocks_total: _Optional[int] = ..., blocks_free: _Optional[int] = ..., blocks_cached: _Optional[int] = ..., blocks_used: _Optional[int] = ..., sequences_running: _Optional[int] = ..., sequences_waiting: _Optional[int] = ..., prefill_tokens_waiting: _Optional[int] = ..., blocks_waiting: _Optional[int] = ..., draining: _Optional[bool] = ..., step_ns: _Optional[int] = ..., counters: _Optional[_Union[EngineCounters, _Mapping]] = ..., full_ns: _Optional[int] = ..., full_prefill_tokens: _Optional[int] = ..., blocks_yielding: _Optional[int] = ..., blocks_shared: _Optional[int] = ..., blocks_unreclaimable: _Optional[int] = ..., slots_unused: _Optional[int] = ..., registry_behind_ns: _Optional[int] = ..., copy_start_ns: _Optional[int] = ..., copy_block_ns: _Optional[int] = ...) -> None: ...
 
 class EngineCounters(_message.Message):
-    __slots__ = ("requests_finished", "prompt_tokens", "hit_tokens", "prefill_tokens", "recomputed_tokens", "decode_tokens", "preemptions", "steps", "sequences_imported", "sequences_exported")
+    __slots__ = ("requests_finished", "prompt_tokens", "hit_tokens", "prefill_tokens", "recomputed_tokens", "decode_tokens", "preemptions", "steps", "sequences_imported", "sequences_exported", "copied_tokens")
     REQUESTS_FINISHED_FIELD_NUMBER: _ClassVar[int]
     PROMPT_TOKENS_FIELD_NUMBER: _ClassVar[int]
     HIT_TOKENS_FIELD_NUMBER: _ClassVar[int]
@@ -330,6 +346,7 @@ class EngineCounters(_message.Message):
     STEPS_FIELD_NUMBER: _ClassVar[int]
     SEQUENCES_IMPORTED_FIELD_NUMBER: _ClassVar[int]
     SEQUENCES_EXPORTED_FIELD_NUMBER: _ClassVar[int]
+    COPIED_TOKENS_FIELD_NUMBER: _ClassVar[int]
     requests_finished: int
     prompt_tokens: int
     hit_tokens: int
@@ -340,7 +357,8 @@ class EngineCounters(_message.Message):
     steps: int
     sequences_imported: int
     sequences_exported: int
-    def __init__(self, requests_finished: _Optional[int] = ..., prompt_tokens: _Optional[int] = ..., hit_tokens: _Optional[int] = ..., prefill_tokens: _Optional[int] = ..., recomputed_tokens: _Optional[int] = ..., decode_tokens: _Optional[int] = ..., preemptions: _Optional[int] = ..., steps: _Optional[int] = ..., sequences_imported: _Optional[int] = ..., sequences_exported: _Optional[int] = ...) -> None: ...
+    copied_tokens: int
+    def __init__(self, requests_finished: _Optional[int] = ..., prompt_tokens: _Optional[int] = ..., hit_tokens: _Optional[int] = ..., prefill_tokens: _Optional[int] = ..., recomputed_tokens: _Optional[int] = ..., decode_tokens: _Optional[int] = ..., preemptions: _Optional[int] = ..., steps: _Optional[int] = ..., sequences_imported: _Optional[int] = ..., sequences_exported: _Optional[int] = ..., copied_tokens: _Optional[int] = ...) -> None: ...
 
 class ControlCommand(_message.Message):
     __slots__ = ("epoch", "standing", "move", "warm", "term")

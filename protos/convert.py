@@ -12,6 +12,7 @@ from __future__ import annotations
 from protos import control_pb2 as pb
 from protos.messages import (
     Account,
+    CopySource,
     Delta,
     EngineCounters,
     FinishReason,
@@ -47,6 +48,7 @@ def request_to_proto(request: Request) -> pb.Submit:
         tenant=request.tenant,
         traceparent=request.traceparent,
         deadline_ms=request.deadline_ms,
+        copy_from=_copy_source_to_proto(request.copy_from),
     )
 
 
@@ -63,7 +65,20 @@ def request_from_proto(message: pb.Submit) -> Request:
         tenant=message.tenant,
         traceparent=message.traceparent,
         deadline_ms=message.deadline_ms if message.HasField("deadline_ms") else None,
+        copy_from=(
+            _copy_source_from_proto(message.copy_from) if message.HasField("copy_from") else None
+        ),
     )
+
+
+def _copy_source_to_proto(source: CopySource | None) -> pb.CopySource | None:
+    if source is None:
+        return None
+    return pb.CopySource(replica_id=source.replica_id, address=source.address, blocks=source.blocks)
+
+
+def _copy_source_from_proto(message: pb.CopySource) -> CopySource:
+    return CopySource(ReplicaId(message.replica_id), message.address, message.blocks)
 
 
 def claim_to_proto(claim: Claim) -> pb.Claim:
@@ -272,6 +287,8 @@ def snapshot_to_proto(snapshot: Snapshot) -> pb.Snapshot:
         blocks_unreclaimable=snapshot.blocks_unreclaimable,
         slots_unused=snapshot.slots_unused,
         registry_behind_ns=snapshot.registry_behind_ns,
+        copy_start_ns=snapshot.copy_start_ns,
+        copy_block_ns=snapshot.copy_block_ns,
         counters=counters_to_proto(snapshot.counters),
     )
 
@@ -298,6 +315,8 @@ def snapshot_from_proto(message: pb.Snapshot) -> Snapshot:
         blocks_unreclaimable=message.blocks_unreclaimable,
         slots_unused=message.slots_unused,
         registry_behind_ns=message.registry_behind_ns,
+        copy_start_ns=message.copy_start_ns,
+        copy_block_ns=message.copy_block_ns,
         counters=counters_from_proto(message.counters),
     )
 
@@ -314,6 +333,7 @@ def counters_to_proto(counters: EngineCounters) -> pb.EngineCounters:
         steps=counters.steps,
         sequences_imported=counters.sequences_imported,
         sequences_exported=counters.sequences_exported,
+        copied_tokens=counters.copied_tokens,
     )
 
 
@@ -329,6 +349,7 @@ def counters_from_proto(message: pb.EngineCounters) -> EngineCounters:
         steps=message.steps,
         sequences_imported=message.sequences_imported,
         sequences_exported=message.sequences_exported,
+        copied_tokens=message.copied_tokens,
     )
 
 

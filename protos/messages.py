@@ -91,6 +91,15 @@ class SamplingParams:
 
 
 @dataclass(frozen=True, slots=True)
+class CopySource:
+    """A replica that holds the first `blocks` blocks of a prompt, by the sender's belief."""
+
+    replica_id: ReplicaId
+    address: str
+    blocks: int
+
+
+@dataclass(frozen=True, slots=True)
 class Request:
     """One prompt to complete `choices` times. Token ids only: replicas know no text.
 
@@ -113,6 +122,9 @@ class Request:
     # How long its client still waits, from when the request was sent; None: as long as it takes.
     # A span and no moment: no two machines need to agree about the time.
     deadline_ms: int | None = None
+    # Where its first blocks may be had instead of being computed. Advice: what comes of it costs
+    # time at worst, so it is no part of what its tokens depend on.
+    copy_from: CopySource | None = None
 
     @property
     def given_tokens(self) -> int:
@@ -213,6 +225,7 @@ class EngineCounters:
     steps: int = 0
     sequences_imported: int = 0  # taken over from other replicas, with their KV
     sequences_exported: int = 0  # given to other replicas
+    copied_tokens: int = 0  # of hit_tokens, those that were there because they had been copied
 
 
 @dataclass(frozen=True, slots=True)
@@ -245,6 +258,10 @@ class Snapshot:
     slots_unused: int = 0
     # How long the registry has been owed the oldest of what it does not know of this cache.
     registry_behind_ns: int = 0
+    # What a copy of cached blocks to this replica costs: until the first one is here, and for
+    # each. Both 0: it takes no copies.
+    copy_start_ns: int = 0
+    copy_block_ns: int = 0
     counters: EngineCounters = field(default_factory=EngineCounters)
 
     @property

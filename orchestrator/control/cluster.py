@@ -202,6 +202,8 @@ class Cluster:
             residence_ns=residence_ns(snapshot),
             blocks_reserved=self._headroom(snapshot, now_ns),
             blocks_yielding=snapshot.blocks_yielding,
+            copy_start_ns=snapshot.copy_start_ns,
+            copy_block_ns=snapshot.copy_block_ns,
         )
 
 

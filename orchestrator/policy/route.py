@@ -54,6 +54,9 @@ class Placement:
     prefill_tokens: int
     sequences: int
     is_interactive: bool = True
+    # Who is asked for the first blocks of the prompt before it is computed, and for how many.
+    source: ReplicaId | None = None
+    source_blocks: int = 0
 
 
 @dataclass(frozen=True, slots=True)

@@ -38,6 +38,9 @@ class ReplicaView:
     residence_ns: int | None  # how long a sequence decodes; None before the first finished
     blocks_reserved: int = 0  # kept for interactive requests; of no use to others
     blocks_yielding: int = 0  # held or awaited by others, which give way to interactive ones
+    # What a copy of blocks to it costs, before the first and for each; both 0: it takes none.
+    copy_start_ns: int = 0
+    copy_block_ns: int = 0
 
     @property
     def accepts(self) -> bool:

@@ -14,6 +14,7 @@ from protos import control_pb2 as pb
 from protos import convert
 from protos.messages import (
     Account,
+    CopySource,
     Delta,
     EngineCounters,
     FinishReason,
@@ -68,6 +69,7 @@ requests = st.builds(
     tenant=words,
     traceparent=words,
     deadline_ms=st.none() | uint64,
+    copy_from=st.none() | st.builds(CopySource, words.map(ReplicaId), words, uint32),
 )
 accounts = st.none() | st.builds(Account, uint64, uint64, uint64, uint32, uint32)
 handoffs = st.builds(
@@ -108,7 +110,7 @@ refusals = st.builds(
     message=words,
     choice=uint32,
 )
-counters = st.builds(EngineCounters, *[uint64] * 10)
+counters = st.builds(EngineCounters, *[uint64] * 11)
 snapshots = st.builds(
     Snapshot,
     words.map(ReplicaId),
@@ -122,6 +124,8 @@ snapshots = st.builds(
     blocks_unreclaimable=uint64,
     slots_unused=uint64,
     registry_behind_ns=uint64,
+    copy_start_ns=uint64,
+    copy_block_ns=uint64,
     counters=counters,
 )
 step_events = st.builds(
