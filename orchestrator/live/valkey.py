@@ -81,14 +81,14 @@ class EmbeddedValkey:
         self._folder = tempfile.TemporaryDirectory(prefix="blockyard-valkey-")
         log_path = Path(self._folder.name) / "valkey.log"
         deadline = time.monotonic() + _START_S_MAX
-        port = self._port or _free_port()
+        port = self._port or free_port()
         while time.monotonic() < deadline:
             self._process = _launch(binary, port, log_path)
             if _answers(self._process, port, deadline):
                 self._port = port
                 return
             self._end_process()
-            port = _free_port()
+            port = free_port()
         log = log_path.read_text(errors="replace")[-2000:]
         self.stop()
         raise RuntimeError(f"the embedded Valkey did not start; its log ends:\n{log}")
@@ -124,7 +124,8 @@ def _binary() -> Path:
     return binary
 
 
-def _free_port() -> int:
+def free_port() -> int:
+    """A port of 127.0.0.1 that was free a moment ago."""
     with socket.socket() as probe:
         probe.bind((_HOST, 0))
         port: int = probe.getsockname()[1]

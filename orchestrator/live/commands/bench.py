@@ -1,8 +1,9 @@
-"""`blockyard bench`: what one engine does here next to what this machine could do, and moves.
+"""`blockyard bench`: what parts of the system do here next to what this machine could do.
 
-No cluster is started: engines and the model run in this process, each on one
+No cluster is started. Engines and the model run in this process, each on one
 thread, as in a replica on a CPU. Figures go to a table, and to a JSON file
-with the conditions under which they were measured.
+with the conditions under which they were measured. What routing and the
+gateway cost is measured by commands of their own (bench_route.py, bench_gateway.py).
 """
 
 from __future__ import annotations
@@ -15,6 +16,8 @@ from pathlib import Path
 import click
 from rich.table import Table
 
+from orchestrator.live.commands.bench_gateway import gateway
+from orchestrator.live.commands.bench_route import route
 from orchestrator.live.commands.terminal import progress, show_table, table
 from replicas.bench.engine_bench import FULL, QUICK, Report, measure_engine
 from replicas.bench.machine import Conditions
@@ -26,6 +29,10 @@ from replicas.model.errors import ModelError
 @click.group()
 def bench() -> None:
     """Measure parts of the system on this machine."""
+
+
+bench.add_command(route)
+bench.add_command(gateway)
 
 
 @bench.command()

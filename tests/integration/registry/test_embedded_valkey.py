@@ -51,9 +51,9 @@ def test_a_port_taken_in_between_costs_one_more_attempt(monkeypatch: pytest.Monk
     """The stranger on the first port is a Valkey too: to answer is not enough."""
     with EmbeddedValkey() as stranger:
         taken = int(stranger.url.rsplit(":", 1)[1].split("/")[0])
-        free_port = module._free_port
+        free_port = module.free_port
         offers = iter([taken])
-        monkeypatch.setattr(module, "_free_port", lambda: next(offers, None) or free_port())
+        monkeypatch.setattr(module, "free_port", lambda: next(offers, None) or free_port())
         with EmbeddedValkey() as valkey:
             assert valkey.url != stranger.url
             assert answers(valkey.url)

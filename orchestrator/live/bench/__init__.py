@@ -1,0 +1,1 @@
+"""What parts of the cluster cost on this machine; `blockyard bench` prints it."""
