@@ -64,14 +64,19 @@ class RedisServer:
 
 @contextmanager
 def _failing_as_unavailable() -> Iterator[None]:
+    task = asyncio.current_task()
+    cancelled = 0 if task is None else task.cancelling()
     try:
         yield
     except (RedisError, OSError) as error:
-        task = asyncio.current_task()
         if task is not None and task.cancelling():
             # The client has taken its caller's cancellation for its own timeout.
             raise asyncio.CancelledError from error
         raise RegistryUnavailable(f"the registry's server failed: {error}") from error
+    if task is not None and task.cancelling() > cancelled:
+        # The client waits by `asyncio.wait_for`, which in Python 3.11 answers a cancellation that
+        # comes with the result by the result: who is asked to end would go on for ever.
+        raise asyncio.CancelledError
 
 
 def connection_pool(url: str, config: RegistryConfig) -> BlockingConnectionPool:

@@ -49,3 +49,55 @@ async def test_a_callers_own_timeout_stays_one_too() -> None:
     with pytest.raises(TimeoutError):
         async with asyncio.timeout(0.01):
             await server(Hanging()).ask("PING")
+
+
+class Deaf:
+    """Answers a cancellation by its result: in Python 3.11 `asyncio.wait_for` may do that."""
+
+    def __init__(self) -> None:
+        self.calls = 0
+
+    async def execute_command(self, *_command: Any) -> object:
+        self.calls += 1
+        try:
+            return await asyncio.Event().wait()
+        except asyncio.CancelledError:
+            return b"PONG"
+
+
+async def test_who_asks_again_and_again_ends_when_cancelled_even_then() -> None:
+    client = Deaf()
+
+    async def keep_asking() -> None:
+        for _ in range(3):
+            await server(client).ask("PING")
+
+    asking = asyncio.create_task(keep_asking())
+    await asyncio.sleep(0)
+    asking.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        async with asyncio.timeout(10):
+            await asking
+    assert client.calls == 1
+
+
+class Answering:
+    async def execute_command(self, *_command: Any) -> object:
+        return b"PONG"
+
+
+async def test_who_was_cancelled_before_may_still_tidy_up() -> None:
+    answers: list[object] = []
+
+    async def work() -> None:
+        try:
+            await asyncio.Event().wait()
+        finally:
+            answers.append(await server(Answering()).ask("PING"))
+
+    working = asyncio.create_task(work())
+    await asyncio.sleep(0)
+    working.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await working
+    assert answers == [b"PONG"]
