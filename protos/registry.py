@@ -1,9 +1,10 @@
 """The contract of the prefix registry: which replicas hold the blocks of a prefix.
 
 Two halves, because two kinds of process use it: replicas write (`join`,
-`renew`, `publish`, `leave`), gateways read (`members`, `locate`). Beside them
-stands who leads the control plane. What every implementation promises, and one
-conformance suite checks:
+`renew`, `publish`, `leave`), gateways read (`members`, `locate`) and tell each
+other what they have placed (`Announcer`). Beside them stands who leads the
+control plane. What every implementation promises, and one conformance suite
+checks:
 
 - *Epoch.* `join` gives a replica an epoch greater than any it had before; a
   write under an older epoch changes nothing and answers False.
@@ -17,11 +18,18 @@ conformance suite checks:
   replica has sent a complete inventory.
 - *A hint, not a promise.* `locate` may be late in both directions; the engine
   looks again at admission. A stale entry costs a recompute, never a token.
+- *How late.* What `publish` has answered True to is in every later `locate`, at
+  every gateway. So a block is visible, or gone, one interval of the replica's
+  batches plus one round trip after it became full, or was evicted; another
+  round trip later where a call was under way, and as much later as the registry
+  is away. Replicas report for how long they owe it news (`registry_behind_ns`).
+- *Announcements are gossip.* Each reaches every other gateway that listens at
+  most once, or never; nobody waits for them and nothing breaks without them.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -97,6 +105,40 @@ class RegistryReader(Protocol):
 
     async def locate(self, hashes: Sequence[BlockHash]) -> Mapping[ReplicaId, int]:
         """Leading blocks of the chain that each live replica holds; absent means none."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Announcement:
+    """A gateway has sent a request to a replica: what that costs there, and what it leaves there.
+
+    `hashes` are consecutive blocks of the prompt that the replica does not hold
+    yet, from the first of these on; of a long prompt not all.
+    """
+
+    replica_id: ReplicaId
+    epoch: int
+    prefill_tokens: int
+    blocks: int
+    sequences: int
+    is_interactive: bool
+    settle_ms: int  # from now; by then the prompt is computed, or will not be
+    hashes: tuple[BlockHash, ...] = ()
+
+
+class Announcer(Protocol):
+    """What one gateway tells the others about its placements, and hears of theirs."""
+
+    def announce(self, announcement: Announcement) -> None:
+        """Tell the others soon. Never waits and never fails: what cannot be told is forgotten."""
+        ...
+
+    def listen(self, hear: Callable[[Announcement], None]) -> None:
+        """From now on `hear` what others announce, never what this one did. Once."""
+        ...
+
+    async def close(self) -> None:
+        """Neither tell nor hear any more."""
         ...
 
 

@@ -11,6 +11,8 @@ them into the frozen picture that policies decide on. Nothing here awaits.
   the refusal or the loss. It also ends when reports must contain it: two
   newer reports have come, and some time has passed. Counted twice for a
   moment it makes the replica look fuller than it is, never emptier.
+- What other gateways announce to have promised is a debit as well. Of its end
+  nobody tells, so it ends with the reports, or when it should have settled.
 - Headroom is what interactive requests took of late, up to a share of each
   pool. Others leave it free; what they have grown into, replicas take back.
 """
@@ -25,7 +27,9 @@ from orchestrator.control.prefill_rate import PrefillRate, fleet_rate
 from orchestrator.policy.route import Placement
 from orchestrator.policy.view import ClusterView, ReplicaView
 from protos.messages import ModelCard, ReplicaId, Snapshot
-from protos.registry import Member
+from protos.registry import Announcement, Member
+
+NS_PER_MS = 1_000_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,6 +53,7 @@ class Debit:
     sequences: int
     charged_ns: int
     shown_by: int  # the report number that must contain it
+    ends_ns: int | None = None  # at the latest; None: whoever charged it releases it
 
 
 @dataclass(slots=True)
@@ -112,19 +117,33 @@ class Cluster:
 
     def charge(self, placement: Placement, now_ns: int) -> Debit:
         """Promise the placement's blocks and tokens. Release it, whatever happens."""
-        state = self._replicas.get(placement.replica_id)
+        return self._charge(placement, now_ns, ends_ns=None)
+
+    def hear(self, announcement: Announcement, now_ns: int) -> bool:
+        """Another gateway has promised this. False: to a replica of which we know better."""
+        state = self._replicas.get(announcement.replica_id)
+        if state is None or announcement.epoch != state.member.epoch:
+            return False
+        self._charge(announcement, now_ns, ends_ns=now_ns + announcement.settle_ms * NS_PER_MS)
+        return True
+
+    def _charge(
+        self, promised: Placement | Announcement, now_ns: int, *, ends_ns: int | None
+    ) -> Debit:
+        state = self._replicas.get(promised.replica_id)
         reported = state.snapshot.number if state is not None and state.snapshot is not None else 0
         self._debits_charged += 1
-        if placement.is_interactive:
-            self._interactive.add(placement.blocks, now_ns)
+        if promised.is_interactive:
+            self._interactive.add(promised.blocks, now_ns)
         debit = Debit(
             number=self._debits_charged,
-            replica_id=placement.replica_id,
-            blocks=placement.blocks,
-            prefill_tokens=placement.prefill_tokens,
-            sequences=placement.sequences,
+            replica_id=promised.replica_id,
+            blocks=promised.blocks,
+            prefill_tokens=promised.prefill_tokens,
+            sequences=promised.sequences,
             charged_ns=now_ns,
             shown_by=reported + 2,
+            ends_ns=ends_ns,
         )
         if state is not None:
             state.debits[debit.number] = debit
@@ -138,8 +157,9 @@ class Cluster:
 
     @property
     def debits(self) -> tuple[Debit, ...]:
-        """Promises that no report shows yet."""
-        return tuple(debit for state in self._replicas.values() for debit in state.debits.values())
+        """Own promises that no report shows yet."""
+        debits = (debit for state in self._replicas.values() for debit in state.debits.values())
+        return tuple(debit for debit in debits if debit.ends_ns is None)
 
     # ---- the picture
 
@@ -151,6 +171,14 @@ class Cluster:
     def members(self) -> tuple[Member, ...]:
         """All known replicas, by replica id."""
         return tuple(self._replicas[replica_id].member for replica_id in sorted(self._replicas))
+
+    def epochs(self) -> dict[ReplicaId, int]:
+        """Of each replica that is heard."""
+        return {
+            replica_id: state.member.epoch
+            for replica_id, state in self._replicas.items()
+            if state.snapshot is not None
+        }
 
     def view(self, now_ns: int) -> ClusterView:
         """Everything known, as of `now_ns`, by replica id. Replicas never heard of are left out."""
@@ -181,7 +209,7 @@ class Cluster:
     def _replica_view(
         self, state: ReplicaState, snapshot: Snapshot, fleet_rate: float | None, now_ns: int
     ) -> ReplicaView:
-        promised = state.debits.values()
+        promised = [debit for debit in state.debits.values() if not is_over(debit, now_ns)]
         return ReplicaView(
             replica_id=snapshot.replica_id,
             epoch=snapshot.epoch,
@@ -216,9 +244,14 @@ def is_news(state: ReplicaState, snapshot: Snapshot) -> bool:
 
 
 def is_shown(debit: Debit, snapshot: Snapshot, now_ns: int, config: ClusterConfig) -> bool:
-    """Whether the report must contain what the debit stands for."""
+    """Whether the report must contain what the debit stands for, or the debit is over."""
     old_enough = now_ns - debit.charged_ns >= config.debit_settle_ns
-    return old_enough and snapshot.number >= debit.shown_by
+    return (old_enough and snapshot.number >= debit.shown_by) or is_over(debit, now_ns)
+
+
+def is_over(debit: Debit, now_ns: int) -> bool:
+    """Whether it has lived as long as it may."""
+    return debit.ends_ns is not None and now_ns >= debit.ends_ns
 
 
 def residence_ns(snapshot: Snapshot) -> int | None:

@@ -17,7 +17,7 @@ import logging
 from contextlib import suppress
 from itertools import islice
 
-from orchestrator.control.cluster import Cluster, Debit
+from orchestrator.control.cluster import Debit
 from orchestrator.control.seams import Clock
 from orchestrator.gateway.bill import Bill
 from orchestrator.gateway.dispatch_config import DispatchConfig
@@ -26,6 +26,7 @@ from orchestrator.gateway.fleet import Fleet
 from orchestrator.gateway.journey import Journey
 from orchestrator.gateway.line import Line, Ticket
 from orchestrator.gateway.locator import Locator
+from orchestrator.gateway.promises import Promises
 from orchestrator.gateway.record import Happening
 from orchestrator.gateway.stretches import Stage, Stretch
 from orchestrator.gateway.totals import Totals
@@ -51,8 +52,8 @@ class Admissions:
     def __init__(
         self,
         fleet: Fleet,
-        cluster: Cluster,
         locator: Locator,
+        promises: Promises,
         clock: Clock,
         config: DispatchConfig,
         choose: Route,
@@ -60,8 +61,8 @@ class Admissions:
     ) -> None:
         self.line = Line(clock.now_ns, config.queue)
         self._fleet = fleet
-        self._cluster = cluster
         self._locator = locator
+        self._promises = promises
         self._clock = clock
         self._config = config
         self._choose = choose
@@ -155,13 +156,16 @@ class Admissions:
         charged = predicted_block_ns(self._fleet.view(), placement, scores)
         self.line.serve(place, charged)
         now_ns = self._clock.now_ns()
-        journey.bill = Bill(charged, placement.hit_blocks, now_ns)
-        return self._cluster.charge(placement, now_ns)
+        journey.source, journey.source_blocks = placement.source, placement.source_blocks
+        registered = (journey.registered or {}).get(placement.replica_id, 0)
+        hit_blocks = placement.hit_blocks
+        journey.bill = Bill(charged, hit_blocks, min(hit_blocks, registered), now_ns)
+        return self._promises.make(placement, journey.hashes)
 
     def settle(self, journey: Journey, *, tokens: int) -> None:
         """The journey's replica is done with it, after so many tokens: charge what it used."""
         # Where its KV was moved to, nothing was predicted for it.
-        bill = journey.bill or Bill(charged=0, hit_blocks=0, began_ns=journey.arrived_ns)
+        bill = journey.bill or Bill(0, 0, 0, began_ns=journey.arrived_ns)
         journey.bill = None
         used = used_block_ns(
             journey.subject,
@@ -172,16 +176,17 @@ class Admissions:
         self.line.correct(self._place_of(journey), used - bill.charged)
 
     async def _locate(self, journey: Journey) -> None:
-        """Learn who holds the prefix, or learn it again after a long wait."""
+        """Learn who holds the prefix, again after a long wait, and who soon will, each time."""
         asked_ns = self._clock.now_ns()
         located_ns = journey.located_ns
         if located_ns is None or asked_ns - located_ns > self._config.hits_age_ns_max:
             locating = self._stretch(journey, Stage.LOCATE)
-            journey.hits = await self._locator.locate(journey.hashes)
+            journey.registered = await self._locator.locate(journey.hashes)
             journey.located_ns = locating.ended_ns = self._clock.now_ns()
-            held = max(journey.hits.values(), default=0)
+            held = max((journey.registered or {}).values(), default=0)
             locating.detail = f"{held} of {len(journey.hashes)} blocks"
             journey.locating_ns += journey.located_ns - asked_ns
+        journey.hits = self._locator.hits(journey.registered, journey.hashes)
 
     def _may_hope(self, journey: Journey) -> bool:
         """Whether to wait for a replica that is not there: half an answer is worth it."""

@@ -10,5 +10,6 @@ class Bill:
     """Open from the placement to the end of what was placed."""
 
     charged: int  # block-nanoseconds
-    hit_blocks: int  # found, and so not charged
+    hit_blocks: int  # believed to be there, and so not charged
+    registered_blocks: int  # of these, as many as the registry had
     began_ns: int

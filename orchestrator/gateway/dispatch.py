@@ -10,7 +10,7 @@ resumption: each choice that has not finished goes on from the tokens
 delivered, and the client gets the tokens it would have had. A choice that its
 replica moved is adopted where it went, and resumed like any other where that
 fails; its siblings stay where they are. Without the registry routing goes by
-load alone.
+load and by what went where before (locator.py).
 
 How a single choice travels is travel.py's; here is what a request is to its
 front door.
@@ -26,9 +26,11 @@ from orchestrator.gateway.admissions import Admissions
 from orchestrator.gateway.decisions import Decisions
 from orchestrator.gateway.dispatch_config import DispatchConfig
 from orchestrator.gateway.fleet import Fleet
+from orchestrator.gateway.intended import IntendedBlocks
 from orchestrator.gateway.journey import Course
 from orchestrator.gateway.locator import Locator
 from orchestrator.gateway.merge import merge
+from orchestrator.gateway.promises import Alone, Promises
 from orchestrator.gateway.record import Record
 from orchestrator.gateway.stream import Stream, Timing
 from orchestrator.gateway.told import choices_of
@@ -36,7 +38,7 @@ from orchestrator.gateway.totals import Totals
 from orchestrator.gateway.travel import Travel
 from orchestrator.policy.route import Route, route
 from protos.messages import Delta, ModelCard, Request, RequestClass
-from protos.registry import RegistryReader
+from protos.registry import Announcer, RegistryReader
 
 __all__ = ["Dispatch", "DispatchConfig", "Stream", "Timing"]
 
@@ -52,14 +54,18 @@ class Dispatch:
         clock: Clock,
         config: DispatchConfig,
         choose: Route = route,
+        announcer: Announcer | None = None,
     ) -> None:
+        """Without an `announcer` it knows of no other gateway."""
         self.totals = Totals()
         self.decisions = Decisions(clock)
         self._fleet = fleet
         self._config = config
-        locator = Locator(registry, clock, self.totals, config.locate)
+        intended = IntendedBlocks()
+        locator = Locator(registry, intended, cluster, clock, self.totals, config.locate)
+        promises = Promises(cluster, intended, announcer or Alone(), clock)
         self._admissions = Admissions(
-            fleet, cluster, locator, clock, config, self.decisions.watch(choose), self.totals
+            fleet, locator, promises, clock, config, self.decisions.watch(choose), self.totals
         )
         self._travel = Travel(
             fleet, cluster, clock, config, self._admissions, self.totals, self.decisions

@@ -34,6 +34,14 @@ COUNTERS: Mapping[str, tuple[str, Callable[[Totals], int]]] = {
         "Of those, what it did not have",
         lambda t: t.registry_false_hit_blocks,
     ),
+    "intended_hit_blocks": (
+        "Blocks that were to be there soon, because of a placement before",
+        lambda t: t.intended_hit_blocks,
+    ),
+    "intended_false_hit_blocks": (
+        "Of those, what had not come true",
+        lambda t: t.intended_false_hit_blocks,
+    ),
     "streams_lost": ("Streams cut by a lost replica", lambda t: t.streams_lost),
     "streams_taken_over": (
         "Streams begun by a gateway that their clients lost",

@@ -60,9 +60,12 @@ class Journey:
     is_sought: bool = False  # it may wait anywhere, for any gateway
     followers: tuple[Journey, ...] = ()  # begin once it has been answered
     sent_to: Member | None = None
-    hits: Mapping[ReplicaId, int] = field(default_factory=dict)
-    located_ns: int | None = None  # when the hits were learned
+    registered: Mapping[ReplicaId, int] | None = None  # by the registry; None: it did not say
+    hits: Mapping[ReplicaId, int] = field(default_factory=dict)  # those that are to come included
+    located_ns: int | None = None  # when the registry was asked
     locating_ns: int = 0  # time spent on learning them
+    source: ReplicaId | None = None  # of blocks to copy to where it was placed last
+    source_blocks: int = 0
     attempts: int = 0  # replicas asked
     setbacks: int = 0  # of these, in vain
     avoided: frozenset[ReplicaId] = frozenset()  # tried in vain, or given away by

@@ -45,9 +45,11 @@ class Totals:
     queued: Counter[tuple[RequestClass, AdmitReason]] = field(default_factory=Counter)
     turned_away: Counter[tuple[RequestClass, AdmitReason]] = field(default_factory=Counter)
     retried: Counter[RetryReason] = field(default_factory=Counter)
-    registry_missed: int = 0  # requests routed by load alone, for want of the registry
+    registry_missed: int = 0  # requests routed by memory and load, for want of the registry
     registry_hit_blocks: int = 0  # that it named where requests were placed
     registry_false_hit_blocks: int = 0  # of these, what the replica did not have
+    intended_hit_blocks: int = 0  # beyond those, that were to be there because of a placement
+    intended_false_hit_blocks: int = 0  # of these, what had not come true
     streams_resumed: Counter[LossReason] = field(default_factory=Counter)
     handoffs: Counter[HandoffKind] = field(default_factory=Counter)
     adoptions: Counter[AdoptionEnd] = field(default_factory=Counter)  # of moved choices

@@ -21,6 +21,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Sequence
 from contextlib import aclosing
+from dataclasses import replace
 
 from orchestrator.control.cluster import Cluster, Debit
 from orchestrator.control.seams import Clock, LossReason, ReplicaLost, ReplicaRefused
@@ -43,7 +44,16 @@ from orchestrator.gateway.record import Happening, Record
 from orchestrator.gateway.stretches import AttemptEnd, Stage
 from orchestrator.gateway.told import Told, choices_of
 from orchestrator.gateway.totals import HandoffKind, Totals
-from protos.messages import Delta, Handoff, ModelCard, RefusalReason, ReplicaId, Request
+from protos.messages import (
+    CopySource,
+    Delta,
+    Handoff,
+    ModelCard,
+    RefusalReason,
+    ReplicaId,
+    Request,
+)
+from protos.registry import Member
 
 log = logging.getLogger(__name__)
 
@@ -216,6 +226,7 @@ class Travel:
             client = self._fleet.client(debit.replica_id)
             if client is None or journey.sent_to is None:
                 raise ReplicaLost(LossReason.UNREACHABLE)
+            request = self._with_source(journey, journey.sent_to, request)
             source = client.submit(journey.in_time(request, sent_ns))
             first = await anext(source, None)
             if first is None:
@@ -227,12 +238,30 @@ class Travel:
         self._compare_hits(journey, first)
         return first, source
 
+    def _with_source(self, journey: Journey, target: Member, request: Request) -> Request:
+        """As it is sent: with whom to ask for its first blocks, if he is there and serves the same.
+
+        For this attempt only. What resumes may copy, too: blocks are named by all
+        its tokens, those that were delivered included.
+        """
+        source = None if journey.source is None else self._fleet.member(journey.source)
+        if source is None or source.record.card != target.record.card:
+            return request
+        record = source.record
+        copy_from = CopySource(record.replica_id, record.address, journey.source_blocks)
+        return replace(request, copy_from=copy_from)
+
     def _compare_hits(self, journey: Journey, first: Delta | Handoff) -> None:
-        """What the registry said that the replica had, and what it had."""
-        if isinstance(first, Delta) and journey.bill is not None:
-            told, found = journey.bill.hit_blocks, first.hit_tokens // journey.card.block_size
+        """What the replica was said to have, or to have soon, and what it had."""
+        bill = journey.bill
+        if isinstance(first, Delta) and bill is not None:
+            found = first.hit_tokens // journey.card.block_size
+            told, intended = bill.registered_blocks, bill.hit_blocks - bill.registered_blocks
+            missing = max(0, bill.hit_blocks - found)
             self._totals.registry_hit_blocks += told
-            self._totals.registry_false_hit_blocks += max(0, told - found)
+            self._totals.registry_false_hit_blocks += max(0, missing - intended)
+            self._totals.intended_hit_blocks += intended
+            self._totals.intended_false_hit_blocks += min(missing, intended)
 
     # ---- turns of the way
 

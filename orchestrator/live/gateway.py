@@ -26,9 +26,10 @@ from orchestrator.gateway.tokenizer import load_tokenizer
 from orchestrator.live.clock import OsClock
 from orchestrator.live.doorkeeper import Doorkeeper
 from orchestrator.live.open_files import allow_connections
-from orchestrator.live.registry_url import connect_registry
+from orchestrator.live.registry_url import connect_announcer, connect_registry
 from orchestrator.live.replica_client import GrpcReplicaClient
 from orchestrator.registry.redis import RedisRegistry
+from orchestrator.registry.redis_announcer import RedisAnnouncer
 from protos.address import host_port
 from protos.otlp import Telemetry
 from protos.transport import Transport
@@ -42,6 +43,7 @@ class LiveGateway:
     """Everything that one gateway process owns, started and stopped together."""
 
     registry: RedisRegistry
+    announcer: RedisAnnouncer
     fleet: Fleet
     dispatch: Dispatch
     doorkeeper: Doorkeeper
@@ -64,6 +66,7 @@ class LiveGateway:
         await self.server.stop(grace_s)
         await self.doorkeeper.stop()
         await self.fleet.stop()
+        await self.announcer.close()
         await self.registry.close()
         await self.telemetry.close()
 
@@ -71,7 +74,7 @@ class LiveGateway:
 def build_gateway(deployment: Deployment) -> LiveGateway:
     """Inside a running event loop. Raises ModelError, UnsupportedTokenizer or BadKeysFile."""
     clock = OsClock()
-    registry = connect_registry(deployment)
+    registry, announcer = connect_registry(deployment), connect_announcer(deployment)
     cluster = Cluster(ClusterConfig())
     transport = Transport(deployment.internal_tls)
     connect = partial(GrpcReplicaClient, config=LinkConfig(), transport=transport)
@@ -79,7 +82,7 @@ def build_gateway(deployment: Deployment) -> LiveGateway:
     tokenizer = load_tokenizer(source.path)
     own_model = OwnModel(source.name, tokenizer.vocab_size)
     fleet = Fleet(registry, connect, cluster, clock, FleetConfig(), own_model)
-    dispatch = Dispatch(fleet, cluster, registry, clock, DispatchConfig())
+    dispatch = Dispatch(fleet, cluster, registry, clock, DispatchConfig(), announcer=announcer)
     metrics = GatewayMetrics()
     metrics.registry.register(FleetCollector(cluster, clock))
     doorkeeper = Doorkeeper(deployment, clock, metrics)
@@ -95,4 +98,4 @@ def build_gateway(deployment: Deployment) -> LiveGateway:
     )
     if deployment.ui:
         add_page(server.app, PageState(fleet, dispatch, clock))
-    return LiveGateway(registry, fleet, dispatch, doorkeeper, telemetry, server)
+    return LiveGateway(registry, announcer, fleet, dispatch, doorkeeper, telemetry, server)

@@ -15,6 +15,7 @@ from urllib.parse import urlsplit
 from orchestrator.config import Deployment
 from orchestrator.registry.config import RegistryConfig
 from orchestrator.registry.redis import RedisRegistry
+from orchestrator.registry.redis_announcer import RedisAnnouncer
 from protos.messages import ReplicaId
 from protos.registry import Leader
 
@@ -25,6 +26,11 @@ FIRST_ANSWER_MS = 5_000  # of a registry that may be far away, or asleep
 def connect_registry(deployment: Deployment) -> RedisRegistry:
     """Does no I/O yet. ValueError when there is no URL, or when it is none."""
     return RedisRegistry.connect(registry_url(deployment, os.environ), RegistryConfig())
+
+
+def connect_announcer(deployment: Deployment) -> RedisAnnouncer:
+    """The gateways' channel on the same server, inside a running event loop."""
+    return RedisAnnouncer.connect(registry_url(deployment, os.environ), RegistryConfig())
 
 
 def registry_url(deployment: Deployment, environment: Mapping[str, str]) -> str:

@@ -11,6 +11,7 @@
     {prefix}{kv}:leader      "<term> <candidate> <address>", gone when its lease ends
     {prefix}{kv}:term        the newest term given to anyone
     {prefix}{kv}:policy      hash: knob -> its value, those that operators turned
+    {prefix}{kv}:placements  no key but a channel: what gateways have just placed
 
 `{kv}` is written with its braces: a Redis Cluster keeps all keys that share
 a hash tag on one node, so a script may touch several of them.
@@ -82,6 +83,7 @@ class Keys:
         self.leader = f"{self._root}leader"
         self.term = f"{self._root}term"
         self.policy = f"{self._root}policy"
+        self.placements = f"{self._root}placements"
 
     def block(self, block_hash: BlockHash) -> bytes:
         return self.block_root + block_hash

@@ -9,16 +9,15 @@ retry: the caller knows better what to do meanwhile.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterator, Sequence
+from collections.abc import AsyncGenerator, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any, Self
 
-from redis.asyncio import BlockingConnectionPool, Redis
-from redis.asyncio.retry import Retry
-from redis.backoff import NoBackoff
+from redis.asyncio import Redis
 from redis.exceptions import NoScriptError, RedisError
 
 from orchestrator.registry.config import RegistryConfig
+from orchestrator.registry.redis_pool import connection_pool
 from orchestrator.registry.scripts import Script
 from protos.registry import RegistryUnavailable
 
@@ -34,7 +33,7 @@ class RedisServer:
 
     @classmethod
     def at(cls, url: str, config: RegistryConfig) -> Self:
-        """The server at `redis://`, `rediss://` or `unix://`; ValueError if `url` is none.
+        """The server at a URL as redis_pool.py has them; ValueError if `url` is none.
 
         Does no I/O: a server that is away shows at the first call.
         """
@@ -58,6 +57,29 @@ class RedisServer:
             except NoScriptError:
                 return await self._execute("EVAL", script.source, len(keys), *keys, *args)
 
+    async def hear(self, channel: str, *, silence_s: float) -> AsyncGenerator[bytes | None, None]:
+        """What is published on the channel from now on; None first, when that has begun.
+
+        A server that says nothing for a time is asked whether it is there; one
+        that does not answer in that time is unavailable.
+        """
+        async with self._client.pubsub() as subscription:
+            with _failing_as_unavailable():
+                await subscription.subscribe(channel)
+            is_asked = False
+            while True:
+                with _failing_as_unavailable():
+                    said = await subscription.get_message(timeout=silence_s)
+                    if said is None and is_asked:
+                        raise RegistryUnavailable("the registry's server has fallen silent")
+                    is_asked = said is None
+                    if is_asked:
+                        await subscription.ping()
+                if said is not None and said["type"] == "subscribe":
+                    yield None
+                elif said is not None and said["type"] == "message":
+                    yield said["data"]
+
     async def _execute(self, *command: Argument) -> Any:
         return await self._client.execute_command(*command)  # type: ignore[no-untyped-call]
 
@@ -77,25 +99,3 @@ def _failing_as_unavailable() -> Iterator[None]:
         # The client waits by `asyncio.wait_for`, which in Python 3.11 answers a cancellation that
         # comes with the result by the result: who is asked to end would go on for ever.
         raise asyncio.CancelledError
-
-
-def connection_pool(url: str, config: RegistryConfig) -> BlockingConnectionPool:
-    """Connections to the server, within the config's bounds; ValueError if `url` is none."""
-    try:
-        pool = BlockingConnectionPool.from_url(
-            url,
-            max_connections=config.connections_max,
-            timeout=config.operation_ms / 1000,
-            socket_timeout=config.operation_ms / 1000,
-            socket_connect_timeout=config.connect_ms / 1000,
-            retry=Retry(NoBackoff(), 0),
-            protocol=2,  # RESP3 would ask for maintenance pushes that nothing here listens to
-        )
-        pool.connection_class(**pool.connection_kwargs)  # refuses options it does not know
-    except (ValueError, TypeError) as error:
-        # The URL is not repeated: it may carry a password.
-        raise ValueError(
-            "the registry's URL must read redis://[user:password@]host[:port][/database], "
-            "rediss://... or unix://..., with options of redis-py only"
-        ) from error
-    return pool

@@ -11,7 +11,7 @@ from __future__ import annotations
 from limits.aio.storage import RedisStorage
 
 from orchestrator.registry.config import RegistryConfig
-from orchestrator.registry.redis_server import connection_pool
+from orchestrator.registry.redis_pool import connection_pool
 
 # Requests wait for it: what takes longer is not there. Beyond that gateways count alone.
 ANSWER_MS = 250

@@ -3,6 +3,10 @@
 A call whose answer does not come within the registry's bound is unavailable to
 the caller, whether or not it took effect: that is left open, as with a real
 server. Calls that are under way when the way is parted come through.
+
+What a gateway announces goes the way of its own to the server and from there
+the way of each other gateway; on one that is parted it is lost, as it is where
+the server is down.
 """
 
 from __future__ import annotations
@@ -12,10 +16,13 @@ from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import TypeVar
 
 from orchestrator.registry.config import RegistryConfig
+from orchestrator.registry.memory_announcer import Bulletin, MemoryAnnouncer
 from orchestrator.sim.network import Network
+from orchestrator.sim.watched_registry import WatchedRegistry
 from protos.hashing import BlockHash
 from protos.messages import ReplicaId
 from protos.registry import (
+    Announcement,
     BlockBatch,
     Leader,
     Member,
@@ -87,3 +94,32 @@ class RegistryWay:
         if takes_s:
             await asyncio.sleep(takes_s)
         return spent_s + takes_s
+
+
+class AnnouncementWay:
+    """Announcer for one node."""
+
+    def __init__(
+        self, bulletin: Bulletin, registry: WatchedRegistry, network: Network, node: str
+    ) -> None:
+        self._announcer = MemoryAnnouncer(bulletin, node)
+        self._registry = registry
+        self._network = network
+        self._node = node
+
+    def announce(self, announcement: Announcement) -> None:
+        self._send(lambda: self._announcer.announce(announcement))
+
+    def listen(self, hear: Callable[[Announcement], None]) -> None:
+        self._announcer.listen(lambda announcement: self._send(lambda: hear(announcement)))
+
+    async def close(self) -> None:
+        await self._announcer.close()
+
+    def _send(self, arrive: Callable[[], None]) -> None:
+        """One way, to the server or from it."""
+        network, node = self._network, self._node
+        if self._registry.is_down or network.is_parted(node, REDIS):
+            return
+        takes_s = network.delay_s + network.lag_s(node, REDIS) + self._registry.delay_s
+        asyncio.get_running_loop().call_later(takes_s, arrive)

@@ -25,6 +25,7 @@ from orchestrator.gateway.fleet import Connect, Fleet, FleetConfig
 from orchestrator.policy.rebalance_config import RebalanceConfig
 from orchestrator.policy.route import RouteReason
 from orchestrator.registry.config import RegistryConfig
+from orchestrator.registry.memory_announcer import Bulletin
 from orchestrator.sim.baselines.ceiling import CeilingEngine, CeilingRegistry, Computed
 from orchestrator.sim.checkers import Checkers
 from orchestrator.sim.client import Outcome, PlainClients
@@ -38,12 +39,13 @@ from orchestrator.sim.link import DataExchange, SimLink
 from orchestrator.sim.loop import NS_PER_S, VirtualTimeLoop
 from orchestrator.sim.mortal_executor import MortalExecutor
 from orchestrator.sim.network import Exchange, Network
-from orchestrator.sim.peers import PeerExchange
+from orchestrator.sim.peers import CopyExchange, PeerExchange
 from orchestrator.sim.policies import CEILING, OURS, POLICIES
-from orchestrator.sim.registry_way import RegistryWay
+from orchestrator.sim.registry_way import AnnouncementWay, RegistryWay
 from orchestrator.sim.replica import SimReplica, Surroundings
 from orchestrator.sim.rest import Rest
 from orchestrator.sim.watched_registry import WatchedRegistry
+from orchestrator.sim.wires import Wires
 from orchestrator.workload.tokens import VOCAB_SIZE
 from orchestrator.workload.traffic import Arrival, Traffic
 from protos.messages import ModelCard, ReplicaId, Request, Snapshot
@@ -55,6 +57,8 @@ from replicas.engine.shipped import StepSize, shipped
 # Until nothing is under way, and nobody waits for who is gone.
 SETTLE_S = 1.0
 SETTLE_TRIES = 60
+# 128 KiB of KV a token (an 8B model with grouped KV heads) at 12.5 GB/s.
+TOKEN_WIRE_NS = 10_486
 # The checkers look at engines instead, as often as they are told.
 SHELL = ReplicaConfig(ReplicaId(""), check_interval_ms=10**9)
 
@@ -80,7 +84,9 @@ class WorldConfig:
     exact: bool = False  # tokens depend on what the blocks hold
     deadly: frozenset[int] = frozenset()  # seeds of requests of which exact replicas die
     revival_s: float = 1.0  # until one that died of a request is started again
-    block_ns: int = 1_000_000  # that a block is on the wire from replica to replica
+    # That a block is on the wire from replica to replica; None: as by 100 GbE.
+    block_ns: int | None = None
+    copying: bool = True  # whether replicas copy cached blocks from each other
     control_planes: int = 0
     rebalance: bool = False  # whether the control plane balances; it always drains
     rebalancing: RebalanceConfig = field(default_factory=RebalanceConfig)
@@ -90,6 +96,10 @@ class WorldConfig:
     repeats: float = 0.0  # chance that an order or a report comes twice
     # After the last arrival. A request that has no end by then never will have one.
     patience_s: float = 6 * 3600.0
+
+    @property
+    def wire_block_ns(self) -> int:
+        return self.block_size * TOKEN_WIRE_NS if self.block_ns is None else self.block_ns
 
 
 @dataclass(frozen=True, slots=True)
@@ -151,11 +161,15 @@ class World:
         self._links: list[SimLink] = []
         self._outcomes: list[Outcome] = []
         self.registry = self._build_registry()
+        self._bulletin = Bulletin()
         self.network = network = Network(config.link_delay_s)
         data: DataExchange = Exchange(network)
         peers: PeerExchange = Exchange(network)
         self._control: ControlExchange = Exchange(network)
-        self._around = Surroundings(self.registry, data, peers, self._control, {}, config.block_ns)
+        copies: CopyExchange = Exchange(network)
+        self._around = Surroundings(
+            self.registry, data, peers, self._control, {}, copies, Wires(config.wire_block_ns)
+        )
         self.clocks = {
             **{f"gateway-{n}": self._clock(config.skew_ns * n) for n in range(config.gateways)},
             **{f"control-{n}": self._clock(-config.skew_ns) for n in range(config.control_planes)},
@@ -313,7 +327,13 @@ class World:
     def _make_replica(self, name: str, life: int) -> tuple[SimReplica, CostExecutor]:
         record = ReplicaRecord(ReplicaId(name), f"{name}:{life}", self._card, self.config.blocks)
         executor = self._build_executor(name)
-        shell = replace(self.config.shell, replica_id=record.replica_id)
+        # However few bytes stand for a block here, they take a block's time.
+        bytes_per_s = -(-executor.block_bytes * NS_PER_S // self.config.wire_block_ns)
+        shell = replace(
+            self.config.shell,
+            replica_id=record.replica_id,
+            copy_bytes_per_s=bytes_per_s if self.config.copying else 0,
+        )
         around = replace(self._around, registry=self._way_to_registry(name))
         replica = SimReplica(shell, record, self._build_engine(), executor, around, self._checkers)
         return replica, executor
@@ -325,7 +345,8 @@ class World:
         cluster = Cluster(ClusterConfig())
         fleet = Fleet(registry, self._connect(name), cluster, clock, FleetConfig())
         choose = POLICIES[config.policy](config.seed * config.gateways + number)
-        dispatch = Dispatch(fleet, cluster, registry, clock, config.dispatch, choose)
+        announcer = AnnouncementWay(self._bulletin, self.registry, self.network, name)
+        dispatch = Dispatch(fleet, cluster, registry, clock, config.dispatch, choose, announcer)
         return fleet, dispatch, cluster
 
     def _make_control_plane(self, name: str, life: int) -> SimControlPlane:

@@ -72,6 +72,9 @@ RULES = {
     "orchestrator.registry.redis_server": Rule(
         (*PURE_PROTOS, "orchestrator.registry"), frozenset({"ray", "torch"})
     ),
+    "orchestrator.registry.redis_pool": Rule(
+        (*PURE_PROTOS, "orchestrator.registry"), frozenset({"ray", "torch"})
+    ),
     "orchestrator.gateway": Rule(
         ("protos", "orchestrator.policy", "orchestrator.control", "orchestrator.gateway"),
         IO_LIBRARIES,

@@ -58,9 +58,9 @@ def test_a_request_is_answered_and_says_by_whom() -> None:
 def test_a_request_goes_where_its_prefix_is() -> None:
     async def scenario() -> None:
         async with tidy(ScriptedReplica("a"), ScriptedReplica("b")) as made:
-            await made.hold("b", request().prompt)
+            await made.hold("b", request(token_first=0).prompt)
             for number in range(5):
-                await tokens(made, request(f"{number}"))
+                await tokens(made, request(f"{number}", token_first=0))
             assert len(made.links["b"].served) == 5
             assert made.dispatch.totals.placed == {RouteReason.PREFIX_HIT: 5}
 
@@ -73,8 +73,9 @@ def test_a_spike_of_identical_requests_spreads_before_any_report_shows_it() -> N
     async def scenario() -> None:
         replicas = [ScriptedReplica(name, blocks_total=1000) for name in "abcd"]
         async with tidy(*replicas) as made:
-            await made.hold("b", request().prompt)
-            await asyncio.gather(*(tokens(made, request(f"{n}")) for n in range(64)))
+            await made.hold("b", request(token_first=0).prompt)
+            spike = (request(f"{n}", token_first=0) for n in range(64))
+            await asyncio.gather(*(tokens(made, what) for what in spike))
             shares = Counter({name: len(r.served) for name, r in made.links.items()})
             assert sum(shares.values()) == 64
             assert max(shares.values()) <= 32
@@ -273,7 +274,7 @@ def test_a_request_sent_back_stands_before_those_who_came_later() -> None:
         a = ScriptedReplica("a")
         b = ScriptedReplica("b", Answer(refusal=RefusalReason.DRAINING, first_after_s=0.5))
         async with tidy(a, b) as made:
-            await made.hold("a", request(prompt_tokens=90 * 16).prompt)
+            await made.hold("a", request("large", prompt_tokens=90 * 16).prompt)
             first = busy(made, tokens_max=100)
             await asyncio.sleep(0.1)
             other = partial(request, prompt_tokens=64 * 16, token_first=500)

@@ -350,7 +350,7 @@ def test_only_so_many_events_of_a_request_are_remembered() -> None:
 def test_the_newest_request_is_told_first_with_what_came_of_it() -> None:
     async def scenario() -> None:
         async with tidy(ScriptedReplica("a"), ScriptedReplica("b")) as made:
-            await made.hold("a", request(tokens_max=TOKENS).prompt)
+            await made.hold("a", request("late", tokens_max=TOKENS).prompt)
             for name in ("early", "late"):
                 await answer(made, request(name, tokens_max=TOKENS))
             late, early = made.dispatch.decisions.recent()

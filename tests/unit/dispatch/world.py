@@ -12,6 +12,7 @@ import asyncio
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Mapping, Sequence
 from contextlib import aclosing, asynccontextmanager
 from dataclasses import dataclass, field, replace
+from zlib import crc32
 
 from orchestrator.control.cluster import Cluster, ClusterConfig
 from orchestrator.control.seams import LossReason, ReplicaLost, ReplicaRefused
@@ -240,10 +241,12 @@ def request(
     *,
     prompt_tokens: int = 64,
     tokens_max: int = 4,
-    token_first: int = 0,
+    token_first: int | None = None,
     choices: int = 1,
 ) -> Request:
-    prompt = tuple(range(token_first, token_first + prompt_tokens))
+    """Requests of two names have no beginning in common, unless they are given one."""
+    first = crc32(name.encode()) >> 4 if token_first is None else token_first
+    prompt = tuple(range(first, first + prompt_tokens))
     return Request(RequestId(name), prompt, SamplingParams(tokens_max=tokens_max), choices)
 
 
