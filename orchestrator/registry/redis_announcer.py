@@ -95,8 +95,9 @@ class RedisAnnouncer:
                 self._has_news.clear()
                 await asyncio.sleep(PAUSE_S)
             else:
-                if heard_by <= 1:
-                    self._alone_until = asyncio.get_running_loop().time() + ALONE_S
+                is_alone = heard_by <= 1
+                pause_s = ALONE_S if is_alone else 0.0
+                self._alone_until = asyncio.get_running_loop().time() + pause_s
 
     def _next_message(self) -> tuple[bytes, int]:
         """As much of the outbox as one message holds, and how many announcements that is."""
@@ -129,6 +130,7 @@ class RedisAnnouncer:
                 except UnknownMessage:
                     continue  # of a gateway of another version
                 if sender != self._me:
+                    self._alone_until = 0.0
                     for announcement in announcements:
                         hear(announcement)
 

@@ -93,7 +93,8 @@ class RegistryMachine(RuleBasedStateMachine):
         assert self.run(self.writer.publish(membership, batch)) is expected
 
     @rule(target=memberships, name=names)
-    def join(self, name: str) -> Membership:
+    def epoch_change(self, name: str) -> Membership:
+        """A replica joins, for the first time or again."""
         membership = self.run(self.writer.join(record(name)))
         if name in self.shadows:
             assert membership.epoch > self.shadows[name].membership.epoch
@@ -125,6 +126,40 @@ class RegistryMachine(RuleBasedStateMachine):
         number = max(0, shadow.expected + skew)
         self.publish(membership, BlockBatch(number, _blocks(wanted), complete=True))
 
+    @rule(membership=memberships, wanted=lengths, lost=st.integers(1, 3))
+    def gap(self, membership: Membership, wanted: tuple[int, ...], lost: int) -> None:
+        """Batches are lost on the way; the next one shows it."""
+        shadow = self.shadow_of(membership) or Shadow(membership)
+        self.publish(membership, BlockBatch(shadow.expected + lost, _blocks(wanted)))
+
+    @rule(membership=memberships, wanted=lengths)
+    def reorder(self, membership: Membership, wanted: tuple[int, ...]) -> None:
+        """Of two batches the second one comes first."""
+        shadow = self.shadow_of(membership) or Shadow(membership)
+        first = BlockBatch(shadow.expected, _blocks(wanted))
+        self.publish(membership, BlockBatch(first.number + 1, ()))
+        self.publish(membership, first)
+
+    @rule(membership=memberships, wanted=lengths, complete=st.booleans())
+    def duplicate(self, membership: Membership, wanted: tuple[int, ...], complete: bool) -> None:
+        """A batch comes again, after another one."""
+        shadow = self.shadow_of(membership) or Shadow(membership)
+        batch = BlockBatch(shadow.expected, _blocks(wanted), complete=complete)
+        nothing_new = BlockBatch(batch.number + 1, ())
+        for each in (batch, nothing_new, batch, nothing_new):
+            self.publish(membership, each)
+
+    @rule()
+    def late_joiner(self) -> None:
+        """A gateway that has just begun, and has seen nothing, is asked from now on."""
+        self.reader = self.world.registry()
+
+    @rule(membership=memberships)
+    def crash(self, membership: Membership) -> None:
+        """A replica dies without a word; once its lease has ended nothing is left of it."""
+        dying = self.shadow_of(membership)
+        self.end_all_but({n for n, s in self.shadows.items() if s.live and s is not dying})
+
     @rule(membership=memberships)
     def leave(self, membership: Membership) -> None:
         shadow = self.shadow_of(membership)
@@ -147,7 +182,10 @@ class RegistryMachine(RuleBasedStateMachine):
             self.leading = None
 
     @rule(kept=st.sets(names))
-    def end_leases(self, kept: set[str]) -> None:
+    def lease_expiry(self, kept: set[str]) -> None:
+        self.end_all_but(kept)
+
+    def end_all_but(self, kept: set[str]) -> None:
         self.leading = None
         for name, shadow in self.shadows.items():
             shadow.live = shadow.live and name in kept

@@ -16,10 +16,12 @@ from redis.asyncio import Redis
 from orchestrator.registry.config import RegistryConfig
 from orchestrator.registry.keys import Keys
 from orchestrator.registry.memory import MemoryRegistry
+from orchestrator.registry.memory_announcer import Bulletin, MemoryAnnouncer
 from orchestrator.registry.redis import RedisRegistry
+from orchestrator.registry.redis_announcer import RedisAnnouncer
 from protos.hashing import BlockHash, block_hashes, scope_hash
 from protos.messages import ModelCard, ReplicaId
-from protos.registry import Membership, PrefixRegistry, ReplicaRecord
+from protos.registry import Announcer, Membership, PrefixRegistry, ReplicaRecord
 
 SLOTS_MAX = 12
 CARD = ModelCard("tiny", "r1", "float32", block_size=4, context_tokens_max=4096, vocab_size=256)
@@ -30,6 +32,10 @@ class World(Protocol):
 
     def registry(self) -> PrefixRegistry:
         """The registry as one more process sees it."""
+        ...
+
+    def announcer(self) -> Announcer:
+        """The gateways' channel as one more gateway has it."""
         ...
 
     async def end_leases(self, *, keep: Sequence[Membership] = ()) -> None:
@@ -46,9 +52,15 @@ class MemoryWorld:
         self._now_ns = 0
         self._config = RegistryConfig(slots_max=SLOTS_MAX)
         self._registry = MemoryRegistry(lambda: self._now_ns, self._config)
+        self._bulletin = Bulletin()
+        self._gateways = 0
 
     def registry(self) -> PrefixRegistry:
         return self._registry
+
+    def announcer(self) -> Announcer:
+        self._gateways += 1
+        return MemoryAnnouncer(self._bulletin, f"gateway {self._gateways}")
 
     async def end_leases(self, *, keep: Sequence[Membership] = ()) -> None:
         await self._renew(keep)
@@ -80,12 +92,17 @@ class RedisWorld:
         self._url = url
         self._keys = Keys(prefix)
         self._client = Redis.from_url(url)
-        self._registries: list[RedisRegistry] = []
+        self._made: list[RedisRegistry | RedisAnnouncer] = []
 
     def registry(self) -> PrefixRegistry:
         registry = RedisRegistry.connect(self._url, self._config)
-        self._registries.append(registry)
+        self._made.append(registry)
         return registry
+
+    def announcer(self) -> Announcer:
+        announcer = RedisAnnouncer.connect(self._url, self._config)
+        self._made.append(announcer)
+        return announcer
 
     async def end_leases(self, *, keep: Sequence[Membership] = ()) -> None:
         kept = {membership.slot for membership in keep}
@@ -93,8 +110,8 @@ class RedisWorld:
         await self._client.delete(self._keys.leader, *ended)
 
     async def close(self) -> None:
-        for registry in self._registries:
-            await registry.close()
+        for made in self._made:
+            await made.close()
         await self._client.aclose()
 
 
