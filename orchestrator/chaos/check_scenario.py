@@ -7,7 +7,17 @@ from collections.abc import Iterator
 from dataclasses import fields
 
 from orchestrator.chaos.bad_scenario import BadScenario
-from orchestrator.chaos.faults import Break, Delay, Fault, Loss, Part, Restart, Scale, Skew
+from orchestrator.chaos.faults import (
+    CLIENTS,
+    Break,
+    Delay,
+    Fault,
+    Loss,
+    Part,
+    Restart,
+    Scale,
+    Skew,
+)
 from orchestrator.chaos.scenario import Load, Scenario
 
 CLASSES = ("interactive", "agent", "batch")
@@ -29,6 +39,8 @@ def complaints(scenario: Scenario) -> Iterator[str]:
             yield f"shape: {field.name}: too small"
     if scenario.seconds <= 0:
         yield "seconds: must be positive"
+    if scenario.patience_s is not None and scenario.patience_s <= 0:
+        yield "patience_s: must be positive"
     if not scenario.loads:
         yield "loads: at least one is needed"
     for number, load in enumerate(scenario.loads):
@@ -73,7 +85,8 @@ def _of_fault(fault: Fault, sizes: dict[str, int]) -> Iterator[str]:
         match field.name:
             case "who" | "one" | "other":
                 for name in (value,) if isinstance(value, str) else value:
-                    yield from _of_member(name, field.name, sizes)
+                    if name != CLIENTS or field.name == "who":
+                        yield from _of_member(name, field.name, sizes)
                     yield from _of_redis(name, fault)
             case "seconds" | "delay_s" if value < 0 and not isinstance(fault, Skew):
                 yield f"{field.name}: must not be negative"
@@ -101,6 +114,9 @@ def _of_pair(fault: Fault) -> Iterator[str]:
         case Delay(one, other) | Loss(one, other) | Part(one, other) | Break(one, other):
             if members(one) & members(other):
                 yield f"other: {other!r} has no way to itself, and is {one!r} or a part of it"
+            pair = {one, other}
+            if CLIENTS in pair and not any(name.startswith("gateway-") for name in pair):
+                yield f"one, other: {CLIENTS} have ways to gateways alone"
         case _:
             pass
 

@@ -9,6 +9,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+CLIENTS = "clients"  # all of them: one end of a way whose other end is a gateway
+
 
 @dataclass(frozen=True, slots=True)
 class Kill:
@@ -54,7 +56,7 @@ class FailOver:
 
 @dataclass(frozen=True, slots=True)
 class Delay:
-    """What the two say to each other takes so much longer. `redis` too has a way to each."""
+    """What the two say takes so much longer. `redis` has a way to each, `clients` to gateways."""
 
     one: str
     other: str

@@ -96,6 +96,8 @@ def felt_until(
     for began_s, next_s in reversed(list(pairwise(strikes))):
         between = [(due_s, good) for due_s, good in judged if began_s <= due_s < next_s]
         moments = list(windows(began_s, between, wanted)) if between else []
+        if not between and end == next_s:  # the next one was not felt, and so this one was not
+            end = began_s
         for moment, is_fine in reversed(moments):
             if not is_fine:
                 break

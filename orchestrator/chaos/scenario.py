@@ -4,7 +4,8 @@ Plain data, the same for the simulator, for processes on one machine and for a
 cluster of Kubernetes. Times are seconds from the first request on. Members are
 called `replica-N`, `gateway-N`, `control-N`, counted from 0, and `redis`;
 `leader` is whichever control plane leads when the fault strikes, `node-N` is
-replica N and gateway N.
+replica N and gateway N. `clients` are no member and cannot be harmed, but the
+ways between them and gateways can.
 """
 
 from __future__ import annotations
@@ -77,7 +78,7 @@ class Expectations:
 class Storm:
     """Faults of any kind, drawn by the seed (storm.py)."""
 
-    faults: tuple[int, int]  # how many: from, to
+    faults: tuple[int, int]  # how many: from, to; between clients and gateways, one more at most
     seconds: tuple[float, ...]  # one of these is how long each lasts
 
 
@@ -94,3 +95,6 @@ class Scenario:
     objectives: Objectives = Objectives()
     expect: Expectations = Expectations()
     storm: Storm | None = None  # what the seed draws, besides the faults above
+    # Of silence, until a client goes on at the next gateway; in its second round it waits twice
+    # as long, and so on. None: so long that only a broken connection sends it there.
+    patience_s: float | None = None

@@ -7,11 +7,12 @@ spike, some clients leave and some read slowly.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from random import Random
 
 from orchestrator.chaos.faults import (
+    CLIENTS,
     Break,
     Delay,
     FailOver,
@@ -26,7 +27,7 @@ from orchestrator.chaos.faults import (
     Slow,
     TimedFault,
 )
-from orchestrator.chaos.scenario import Load, Scenario, Shape, Spike
+from orchestrator.chaos.scenario import Load, Scenario, Shape, Spike, Storm
 
 
 def drawn(scenario: Scenario, seed: int) -> Scenario:
@@ -36,17 +37,19 @@ def drawn(scenario: Scenario, seed: int) -> Scenario:
         return scenario
     random = Random(f"storm {seed}")
     count = random.randint(*storm.faults)
-    faults = (
+    faults = [
         TimedFault(
             round(random.uniform(0.0, scenario.seconds), 3),
             _fault(random, scenario.shape, random.choice(storm.seconds)),
         )
         for _ in range(count)
-    )
+    ]
+    loads = tuple(_load(random, load, scenario.seconds) for load in scenario.loads)
+    faults += _before_gateways(Random(f"clients {seed}"), scenario, storm)
     return replace(
         scenario,
         faults=(*scenario.faults, *sorted(faults, key=lambda timed: timed.at_s)),
-        loads=tuple(_load(random, load, scenario.seconds) for load in scenario.loads),
+        loads=loads,
         storm=None,
     )
 
@@ -85,6 +88,21 @@ def _fault(random: Random, shape: Shape, seconds: float) -> Fault:
         lambda: Skew(random.choice([*gateways, *controls]), random.choice([-3.0, 0.5, 3.0])),
     ]
     return random.choice(kinds)()
+
+
+def _before_gateways(random: Random, scenario: Scenario, storm: Storm) -> Iterator[TimedFault]:
+    """At times, one way between clients and a gateway is bad as well."""
+    if random.random() < 0.5:
+        return
+    ends = CLIENTS, f"gateway-{random.randrange(scenario.shape.gateways)}"
+    seconds = random.choice(storm.seconds)
+    kinds: list[Fault] = [
+        Delay(*ends, random.choice([0.02, 0.2]), seconds),
+        Loss(*ends, random.choice([0.05, 0.4]), seconds),
+        Part(*ends, seconds),
+        Break(*ends),
+    ]
+    yield TimedFault(round(random.uniform(0.0, scenario.seconds), 3), random.choice(kinds))
 
 
 def _pair(

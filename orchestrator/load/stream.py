@@ -37,7 +37,11 @@ RESUMED = "x-blockyard-resumed"
 
 @dataclass(frozen=True, slots=True)
 class Patience:
-    """How long a client waits for what, before it tries the next url."""
+    """How long a client waits for what, before it tries the next url.
+
+    In its second round of all urls it bears twice as much silence, then four times as much: a
+    server that is only slow is not asked for the same again and again.
+    """
 
     connect_s: float = 5.0
     # Without a byte, for who may go on elsewhere; a request that waits in line is silent, too.
@@ -140,7 +144,8 @@ class Listener:
     async def _connect_until_told(self) -> Closing:
         """Connection after connection, until one brings an end."""
         while True:
-            closing = await self._one_connection(self._urls[self._connections % len(self._urls)])
+            rounds, turn = divmod(self._connections, len(self._urls))
+            closing = await self._one_connection(self._urls[turn], patience_times=2**rounds)
             if not self._may_go_on(closing):
                 return closing
             rounds = self._connections // len(self._urls)
@@ -153,12 +158,14 @@ class Listener:
         has_the_way = self._hearing.first_s is None or bool(self._hearing.last_event_id)
         return has_the_way and self._connections < self._patience.tries
 
-    async def _one_connection(self, url: str) -> Closing:
+    async def _one_connection(self, url: str, *, patience_times: int) -> Closing:
         self._connections += 1
         self._hearing.error_code = ""
+        first_s = self._patience.first_s * patience_times if self._may_hurry else None
+        silence_s = self._patience.silence_s * patience_times if self._may_hurry else None
         try:
             async with (
-                asyncio.timeout(self._patience.first_s if self._may_hurry else None) as silence,
+                asyncio.timeout(first_s) as silence,
                 self._session.post(
                     f"{url}{self._ask.path}",
                     data=BytesIO(self._content),
@@ -170,7 +177,7 @@ class Listener:
                     return self._refusal(response.status, await response.read())
                 if self._hearing.last_event_id and RESUMED not in response.headers:
                     return Closing(End.BROKEN, "not_resumed", response.status)
-                return await self._hear(response.content, silence)
+                return await self._hear(response.content, silence, silence_s)
         except (aiohttp.ClientError, TimeoutError, OSError) as error:
             return self._lost(failure_code(error))
 
@@ -195,7 +202,9 @@ class Listener:
             return Closing(End.REFUSED, code, status, code == STOPPING)
         return Closing(End.UNANSWERED, f"http_{status}", status, is_retried)
 
-    async def _hear(self, content: aiohttp.StreamReader, silence: asyncio.Timeout) -> Closing:
+    async def _hear(
+        self, content: aiohttp.StreamReader, silence: asyncio.Timeout, silence_s: float | None
+    ) -> Closing:
         """A stream of events, to its end."""
         reader, hearing = EventReader(self._hearing.last_event_id), self._hearing
         loop = asyncio.get_running_loop()
@@ -203,8 +212,8 @@ class Listener:
         try:
             async for chunk in content.iter_any():
                 now_s = self._clock()
-                if self._may_hurry:
-                    silence.reschedule(loop.time() + self._patience.silence_s)
+                if silence_s is not None:
+                    silence.reschedule(loop.time() + silence_s)
                 for event in reader.feed(chunk):
                     hearing.take(event, now_s)
                     if hearing.is_done or hearing.error_code:

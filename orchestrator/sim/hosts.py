@@ -102,9 +102,7 @@ class GatewayHost:
         self.name = name
         self.ended: list[GatewayLife] = []
         self.life: GatewayLife | None = None
-        self.awake = asyncio.Event()  # unset while the process is stopped and cannot serve
-        self.awake.set()
-        self._network = network
+        self.network = network
         self._make = make
 
     async def start(self) -> None:
@@ -116,7 +114,7 @@ class GatewayHost:
         """The process dies, and with it every handler: their clients see a broken connection."""
         life, self.life = self.life, None
         if life is not None:
-            self._network.kill(self.name)
+            self.network.kill(self.name)
             self.ended.append(life)
             for handler in life.handlers:
                 handler.cancel()

@@ -115,10 +115,13 @@ def median_wait_s(heard: tuple[Heard, ...]) -> float:
         (Delay("gateway-0", "replica-0", 0.1, 2.0), 0.2),  # there and back
         (Delay("gateway-0", "redis", 0.02, 2.0), 0.02),
         (Loss("gateway-0", "replica-0", 0.8, 2.0), RESENT_S),  # of nearly all, one is sent again
+        (Delay("clients", "gateway-0", 0.1, 2.0), 0.2),
+        (Loss("clients", "gateway-0", 0.8, 2.0), RESENT_S),
     ],
 )
 def test_a_bad_way_makes_clients_wait(fault: Delay | Loss, least_s: float) -> None:
-    assert median_wait_s(disturbed(fault)) > median_wait_s(disturbed(None)) + least_s
+    waited_longer_s = median_wait_s(disturbed(fault)) - median_wait_s(disturbed(None))
+    assert waited_longer_s >= 0.99 * least_s
 
 
 def test_a_clock_that_jumps_is_felt() -> None:

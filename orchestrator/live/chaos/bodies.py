@@ -20,6 +20,7 @@ from orchestrator.chaos.demand import Due, demand, words
 from orchestrator.chaos.scenario import Scenario
 from orchestrator.live.chaos import poison
 from orchestrator.load.ask import Ask
+from orchestrator.load.stream import Patience
 
 Body = dict[str, Any]
 
@@ -81,6 +82,12 @@ def plain(body: Body) -> Body:
 def is_poison(body: Body) -> bool:
     """Whether replicas are to die of it."""
     return str(body["prompt"]).startswith(poison.TEXT)
+
+
+def patience_of(scenario: Scenario) -> Patience:
+    """How long its clients bear silence."""
+    silence_s = scenario.patience_s
+    return Patience() if silence_s is None else Patience(first_s=silence_s, silence_s=silence_s)
 
 
 def asks_of(scenario: Scenario, seed: int, catalogue: Catalogue) -> tuple[Ask, ...]:

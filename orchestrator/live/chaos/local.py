@@ -3,7 +3,8 @@
 It is started for the first scenario and lives on: after each, what went wrong
 is healed, and when all is quiet, what is still held is a leak. Only a cluster
 that does not recover, or that leaks, is replaced. Clients ask every gateway in
-turn over HTTP, and go on at the next one when a connection breaks.
+turn over HTTP, and go on at the next one when a connection breaks or, in some
+scenarios, when it is silent for too long.
 
 Faults strike in the main thread, with which the processes live and die;
 clients have a thread and an event loop of their own, and so has the network.
@@ -16,15 +17,15 @@ import signal
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass, field
+from dataclasses import astuple, dataclass, field
 from pathlib import Path
 from typing import Self
 
-from orchestrator.chaos.faults import FailOver
+from orchestrator.chaos.faults import CLIENTS, FailOver
 from orchestrator.chaos.scenario import Scenario, Shape
 from orchestrator.chaos.world import CannotDo, Observed, Struck
 from orchestrator.live.chaos import told
-from orchestrator.live.chaos.bodies import BYTE_LEVEL, Catalogue, asks_of
+from orchestrator.live.chaos.bodies import BYTE_LEVEL, Catalogue, asks_of, patience_of
 from orchestrator.live.chaos.forks import DidNotStart
 from orchestrator.live.chaos.leaks import leaks
 from orchestrator.live.chaos.loop_thread import LoopThread
@@ -73,9 +74,16 @@ class Local:
         assert self._cluster is not None, "started by the first scenario"
         return self._cluster
 
-    def doors(self) -> list[str]:
-        """Where clients ask while things go wrong: at the gateways, by name."""
-        return [gateway.address for gateway in self.cluster.gateways]
+    def doors(self, scenario: Scenario) -> list[str]:
+        """Where clients ask while things go wrong: at the gateways, by name.
+
+        At the ends of their ways, where something may be wrong with those: what passes a way
+        takes time of the machine.
+        """
+        gateways = self.cluster.gateways
+        if any(CLIENTS in astuple(timed.fault) for timed in scenario.faults):
+            return [self.cluster.way_to(gateway) for gateway in gateways]
+        return [gateway.address for gateway in gateways]
 
     def play(self, scenario: Scenario, seed: int, tell: Tell) -> Observed:
         """Raises CannotDo before anything is asked or broken; the main thread's to call."""
@@ -154,7 +162,8 @@ class Local:
         tell: Tell,
     ) -> tuple[tuple[Heard, ...], tuple[Struck, ...]]:
         """Requests and faults, each at its time, until all is said and done."""
-        asking = self.clients.begin(open_loop(asks, self.doors(), clock, resume=True))
+        doors, patience = self.doors(scenario), patience_of(scenario)
+        asking = self.clients.begin(open_loop(asks, doors, clock, resume=True, patience=patience))
         try:
             struck = play(
                 scenario.faults,

@@ -2,8 +2,9 @@
 
 Valkey, replicas, gateways and control planes, as `blockyard replica`,
 `gateway` and `control-plane` start them. Everybody reaches everybody through
-the network's proxies, gateways excepted, which only clients call. A member
-keeps its ports for as long as the cluster lives; what it says is in a folder.
+the network's proxies. A gateway has two doors: one at the end of its way to
+`clients`, and its own, which nothing ever stands before. A member keeps its
+ports for as long as the cluster lives; what it says is in a folder.
 
 Nothing outlives the cluster: leaving it stops what it started and nothing
 else, and where it is not left, the kernel ends its processes with the thread
@@ -23,9 +24,11 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from types import TracebackType
 from typing import Self
+from urllib.parse import urlsplit
 
 import httpx
 
+from orchestrator.chaos.faults import CLIENTS
 from orchestrator.live.chaos.forks import Forks
 from orchestrator.live.chaos.network import Network
 from orchestrator.live.chaos.owners import owner
@@ -63,6 +66,7 @@ class Processes:
     # By name, also of those that are gone: who comes back is found where he was.
     _ports: dict[str, tuple[str, ...]] = field(default_factory=dict)
     _redis_ports: dict[str, int] = field(default_factory=dict)
+    _doors: dict[str, int] = field(default_factory=dict)  # of gateways: where their ways begin
     _undo: ExitStack = field(default_factory=ExitStack)
 
     def __enter__(self) -> Self:
@@ -139,9 +143,11 @@ class Processes:
         return self._add_behind_proxy(name, ("control-plane",), "--control-port")
 
     def add_gateway(self, name: str) -> str:
-        ports = self._ports.setdefault(
-            name, (f"--http-port={free_port()}", f"--grpc-port={free_port()}")
-        )
+        if name not in self._ports:
+            port = free_port()
+            self._ports[name] = (f"--http-port={port}", f"--grpc-port={free_port()}")
+            self._doors[name] = self.network.open(name, port, caller=CLIENTS)
+        ports = self._ports[name]
         drain = f"--drain-s={GATEWAY_DRAIN_S}"
         tls = () if self.certificates is None else (f"--tls={self.certificates / 'doors'}",)
         return self._add(name, ("gateway", f"--model={self.model}", *ports, drain, *tls))
@@ -183,6 +189,11 @@ class Processes:
         if self.certificates is None:
             return GatewayDoor(gateway.address)
         return GatewayDoor(gateway.address, trusting(self.certificates / "client"))
+
+    def way_to(self, gateway: Process) -> str:
+        """Where clients find it at the end of a way that may be disturbed."""
+        scheme = urlsplit(gateway.address).scheme
+        return f"{scheme}://{HOST}:{self._doors[gateway.name]}"
 
     def fleet(self) -> FleetState:
         """As the leader knows it, sequences included; empty while nobody leads."""

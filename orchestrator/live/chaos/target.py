@@ -30,7 +30,7 @@ from orchestrator.chaos.scenario import Scenario
 from orchestrator.chaos.world import CannotDo, Observed, Struck
 from orchestrator.client_key import client_key
 from orchestrator.live.chaos import told
-from orchestrator.live.chaos.bodies import Catalogue, asks_of
+from orchestrator.live.chaos.bodies import Catalogue, asks_of, patience_of
 from orchestrator.live.chaos.kubectl import Kubectl, KubectlOptions
 from orchestrator.live.chaos.kubernetes import Kubernetes
 from orchestrator.live.chaos.references import References, hearing_at
@@ -150,7 +150,14 @@ class Target:
         """Requests and faults, each at its time."""
         async with asyncio.TaskGroup() as tasks:
             asking = tasks.create_task(
-                open_loop(asks, [self.door.url], clock, resume=True, access=self._access)
+                open_loop(
+                    asks,
+                    [self.door.url],
+                    clock,
+                    resume=True,
+                    access=self._access,
+                    patience=patience_of(scenario),
+                )
             )
             striking = [
                 tasks.create_task(self._strike(timed, clock, tell)) for timed in scenario.faults

@@ -1,8 +1,9 @@
 """Clients that write down what they hear, and go on at another gateway when theirs dies.
 
 A client trusts what it is told: tokens are appended as they come, and judged
-later by whoever knows what they should be. When its gateway is lost it asks
-the next one: to take over, if it has heard something, else from the start.
+later by whoever knows what they should be. When its gateway is lost, or silent
+for longer than it bears, it asks the next one: to take over, if it has heard
+something, else from the start.
 What is said again then must be what it was. A token that was said in two ways
 is heard as none that there is: whichever was right, a difference shows.
 """
@@ -14,13 +15,13 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 from orchestrator.chaos.demand import Due
-from orchestrator.gateway.dispatch import Dispatch
+from orchestrator.chaos.faults import CLIENTS
 from orchestrator.gateway.errors import GatewayError
 from orchestrator.gateway.http_errors import STATUS
-from orchestrator.gateway.stream import Stream
+from orchestrator.sim.chaos.connection import Answering, Asked, Connection, Ended, Lost, Opened
 from orchestrator.sim.client import Outcome, Refused
 from orchestrator.sim.clock import VirtualClock
-from orchestrator.sim.hosts import GatewayHost, GatewayLife
+from orchestrator.sim.hosts import GatewayHost
 from orchestrator.sim.loop import NS_PER_S
 from orchestrator.workload.heard import End, Heard
 from orchestrator.workload.tokens import VOCAB_SIZE
@@ -80,10 +81,11 @@ class Hearing:
 class HearingClients:
     """What each heard is in `heard`, by number, when it is over."""
 
-    def __init__(self, dues: Sequence[Due], *, deadline_s: float) -> None:
+    def __init__(self, dues: Sequence[Due], *, deadline_s: float, patience_s: float | None) -> None:
         self.heard: dict[int, Heard] = {}
         self._dues: Mapping[int, Due] = {due.number: due for due in dues}
         self._deadline_s = deadline_s
+        self._patience_s = patience_s
 
     async def ask(
         self,
@@ -92,27 +94,27 @@ class HearingClients:
         arrival: Arrival,
         request: Request,
     ) -> Outcome:
+        """Returns when its gateways, too, have learned that it is over."""
         due = self._dues[arrival.number]
         asked_ns = clock.now_ns()
         began_ns = asked_ns - arrival.arrival_ns
         hearing = Hearing(request)
-        end, error = await self._listen(gateways, clock, due, hearing)
-        self.heard[due.number] = heard_of(due, hearing, end, error, began_ns, clock.now_ns())
+        async with asyncio.TaskGroup() as tasks:
+            client = Client(gateways, clock, tasks, due, hearing, self._patience_s)
+            end, error = await self._listen(client, due, hearing)
+            ended_ns = clock.now_ns()
+        self.heard[due.number] = heard_of(due, hearing, end, error, began_ns, ended_ns)
         code = end.value if error is None else error.code
-        return Refused(arrival.number, arrival.tag, asked_ns, clock.now_ns(), code)
+        return Refused(arrival.number, arrival.tag, asked_ns, ended_ns, code)
 
     async def _listen(
-        self,
-        gateways: Sequence[GatewayHost],
-        clock: VirtualClock,
-        due: Due,
-        hearing: Hearing,
+        self, client: Client, due: Due, hearing: Hearing
     ) -> tuple[End, GatewayError | None]:
         leaves_s = due.leaves_after_s
         leaves = leaves_s is not None and leaves_s < self._deadline_s
         try:
             async with asyncio.timeout(leaves_s if leaves else self._deadline_s):
-                await insist(gateways, clock, due, hearing)
+                await client.insist()
         except TimeoutError:
             return (End.LEFT if leaves else End.UNANSWERED), None
         except GatewayError as error:
@@ -121,45 +123,76 @@ class HearingClients:
         return (End.ANSWERED if is_whole else End.BROKEN), None
 
 
-async def insist(
-    gateways: Sequence[GatewayHost], clock: VirtualClock, due: Due, hearing: Hearing
-) -> None:
-    """Ask one gateway after another until one lives long enough to answer."""
-    while True:
-        host = gateways[(due.number + hearing.connections) % len(gateways)]
+@dataclass(slots=True)
+class Client:
+    """One request's; `patience_s` is the silence after which it asks the next gateway."""
+
+    gateways: Sequence[GatewayHost]
+    clock: VirtualClock
+    tasks: asyncio.TaskGroup
+    due: Due
+    hearing: Hearing
+    patience_s: float | None
+
+    async def insist(self) -> None:
+        """Ask one gateway after another until one lives long enough to answer."""
+        hearing = self.hearing
+        while True:
+            turn = self.due.number + hearing.connections
+            host = self.gateways[turn % len(self.gateways)]
+            if host.life is None:
+                host = next((other for other in self.gateways if other.life is not None), host)
+            is_resumption = hearing.first_ns is not None
+            if host.life is None or (is_resumption and host.life.dispatch.card() is None):
+                await self.clock.sleep(NO_GATEWAY_WAIT_S)
+                continue
+            hearing.connections += 1
+            try:
+                async with asyncio.timeout(self._bears_s()) as silence:
+                    if await self._follow(host, silence):
+                        return
+            except TimeoutError:
+                continue
+
+    def _bears_s(self) -> float | None:
+        """Of silence: twice as much in each further round of all gateways."""
+        if self.patience_s is None or self.due.reads_per_s is not None:
+            return None
+        return float(self.patience_s * 2 ** ((self.hearing.connections - 1) // len(self.gateways)))
+
+    async def _follow(self, host: GatewayHost, silence: asyncio.Timeout) -> bool:
+        """One connection with one gateway; False where it broke."""
+        while host.network.is_parted(CLIENTS, host.name):
+            await self.clock.sleep(NO_GATEWAY_WAIT_S)
         if host.life is None:
-            host = next((other for other in gateways if other.life is not None), host)
-        life = host.life
-        is_resumption = hearing.first_ns is not None
-        if life is None or (is_resumption and life.dispatch.card() is None):
-            await clock.sleep(NO_GATEWAY_WAIT_S)
-            continue
-        hearing.connections += 1
-        if await life.handle(follow(host, life, clock, due, hearing)):
-            return
+            return False
+        hearing = self.hearing
+        heard = None if hearing.first_ns is None else frozenset(hearing.finished)
+        answering = Answering(host.life, self.clock, self.tasks)
+        connection = Connection(host.network, host.name, answering)
+        connection.ask(Asked(hearing.request, heard, self.due.reads_per_s))
+        try:
+            return await self._hear(connection, silence)
+        finally:
+            connection.close()
 
-
-async def follow(
-    host: GatewayHost, life: GatewayLife, clock: VirtualClock, due: Due, hearing: Hearing
-) -> None:
-    """One stream at one gateway, to its end."""
-    await host.awake.wait()
-    brought = [0] * hearing.request.choices
-    async with await opened(life.dispatch, hearing) as stream:
-        hearing.hit_tokens = hearing.hit_tokens or stream.hit_tokens
-        async for delta in stream:
-            await host.awake.wait()
-            hearing.take(delta, brought, clock.now_ns())
-            if due.reads_per_s is not None:
-                await clock.sleep(len(delta.tokens) / due.reads_per_s)
-
-
-async def opened(dispatch: Dispatch, hearing: Hearing) -> Stream:
-    if hearing.first_ns is None:
-        return await dispatch.start(hearing.request)
-    card = dispatch.card()
-    assert card is not None, "it was there when the gateway was chosen"
-    return await dispatch.take_over(hearing.request, card, finished=frozenset(hearing.finished))
+    async def _hear(self, connection: Connection, silence: asyncio.Timeout) -> bool:
+        hearing, brought = self.hearing, [0] * self.hearing.request.choices
+        loop, bears_s = asyncio.get_running_loop(), self._bears_s()
+        while True:
+            match await connection.told():
+                case Opened(hit_tokens):
+                    hearing.hit_tokens = hearing.hit_tokens or hit_tokens
+                case Ended(error):
+                    if error is not None:
+                        raise error
+                    return True
+                case Lost():
+                    return False
+                case delta:
+                    hearing.take(delta, brought, self.clock.now_ns())
+            if bears_s is not None:
+                silence.reschedule(loop.time() + bears_s)
 
 
 def heard_of_none(due: Due) -> Heard:

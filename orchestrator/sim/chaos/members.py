@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from orchestrator.chaos.faults import CLIENTS
 from orchestrator.chaos.world import CannotDo
 from orchestrator.sim.hosts import ControlHost, GatewayHost, ReplicaHost
 from orchestrator.sim.registry_way import REDIS
@@ -35,14 +36,14 @@ class Members:
 
     def nodes(self, name: str) -> tuple[str, ...]:
         """What the network calls them."""
-        if name == REDIS:
-            return (REDIS,)
+        if name in (REDIS, CLIENTS):
+            return (name,)
         return tuple(host.name for host in self.hosts(name))
 
     def all_nodes(self) -> tuple[str, ...]:
         world = self._world
         hosts: list[Host] = [*world.replicas, *world.gateways, *world.control_planes]
-        return (*(host.name for host in hosts), REDIS)
+        return (*(host.name for host in hosts), REDIS, CLIENTS)
 
 
 def leads(host: ControlHost) -> bool:

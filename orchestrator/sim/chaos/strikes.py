@@ -182,19 +182,12 @@ class Strikes:
         for host in hosts:
             self._freeze(host, seconds)
         await self._part(pairs, seconds)
-        for host in hosts:
-            if isinstance(host, GatewayHost):
-                self._holds.end(("frozen", host.name), host.awake.set)
 
     def _freeze(self, host: Host, seconds: float) -> None:
         until_ns = self._world.clock.now_ns() + round(seconds * NS_PER_S)
-        match host:
-            case ReplicaHost(life=life) if life is not None:
-                life.executor.frozen_until_ns = max(life.executor.frozen_until_ns, until_ns)
-            case GatewayHost():
-                self._holds.begin(("frozen", host.name), host.awake.clear)
-            case _:
-                pass
+        if isinstance(host, ReplicaHost) and host.life is not None:
+            executor = host.life.executor
+            executor.frozen_until_ns = max(executor.frozen_until_ns, until_ns)
 
     async def _slow(self, who: str, times: float, seconds: float) -> None:
         if who == REDIS:

@@ -50,7 +50,9 @@ class SimulatedCluster:
     def play(self, scenario: Scenario, seed: int, tell: Callable[[str], None]) -> Observed:
         check_doable(scenario.faults)
         dues = demand(scenario, seed)
-        clients = HearingClients(dues, deadline_s=scenario.objectives.deadline_s)
+        clients = HearingClients(
+            dues, deadline_s=scenario.objectives.deadline_s, patience_s=scenario.patience_s
+        )
         checkers = RestCheckers(every_steps=CHECK_EVERY_STEPS)
         strikes = Strikes(scenario.faults, seed, tell)
         config = config_of(scenario, seed, dues)

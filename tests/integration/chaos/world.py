@@ -17,8 +17,8 @@ class World(Local):
 
     door: str | None = None
 
-    def doors(self) -> list[str]:
-        return super().doors() if self.door is None else [self.door]
+    def doors(self, scenario: Scenario) -> list[str]:
+        return super().doors(scenario) if self.door is None else [self.door]
 
 
 def played(world: World, scenario: Scenario) -> Run:

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+from dataclasses import astuple, replace
 
 import pytest
 
 from orchestrator.chaos.demand import BLOCK_SIZE, Due, demand, traffic, words
+from orchestrator.chaos.faults import CLIENTS
 from orchestrator.chaos.library import load, names
 from orchestrator.chaos.scenario import Spike
 from orchestrator.chaos.storm import drawn
@@ -71,7 +72,10 @@ def test_a_storm_is_drawn_by_its_seed(seed: int) -> None:
     whole = drawn(storm, seed)
     assert whole == drawn(storm, seed)
     assert storm.storm is not None
-    assert storm.storm.faults[0] <= len(whole.faults) <= storm.storm.faults[1]
+    before_gateways = [one for one in whole.faults if CLIENTS in astuple(one.fault)]
+    assert len(before_gateways) <= 1
+    others = len(whole.faults) - len(before_gateways)
+    assert storm.storm.faults[0] <= others <= storm.storm.faults[1]
     assert all(0 <= timed.at_s <= storm.seconds for timed in whole.faults)
 
 

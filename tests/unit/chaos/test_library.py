@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from orchestrator.chaos.bad_scenario import BadScenario
-from orchestrator.chaos.faults import FailOver, Kill, Part, Restart, Skew
+from orchestrator.chaos.faults import Delay, FailOver, Kill, Loss, Part, Restart, Skew
 from orchestrator.chaos.library import load, load_file, names
 from orchestrator.chaos.scenario import Scenario
 from orchestrator.chaos.stretch import lasting
@@ -34,9 +34,32 @@ def test_the_library_is_complete() -> None:
         spike-x10-both herd agents-fill-memory slow-clients mass-disconnect replica-kill
         replica-pause slow-replica node-loss gateway-kill leader-kill redis-kill redis-pause
         redis-flush redis-slow redis-failover network-delay network-loss clock-skew
+        connections-break network-redis network-members
         kv-exhaustion poison rolling-restart scale storm"""
     assert set(wanted.split()) <= set(names())
-    assert sum(name.startswith("partition-") for name in names()) >= 5
+
+
+def test_any_two_who_talk_are_parted_delayed_and_lose_what_they_say() -> None:
+    """Somewhere in the library. Gateways and control planes have no way to each other."""
+    disturbed: dict[str, set[frozenset[str]]] = {}
+    for scenario in map(load, names()):
+        for fault in (timed.fault for timed in scenario.faults):
+            if isinstance(fault, Part | Delay | Loss):
+                ends = (name.partition("-")[0] for name in (fault.one, fault.other))
+                disturbed.setdefault(kind_of(fault), set()).add(frozenset(ends))
+    ways = {
+        frozenset(way.split())
+        for way in (
+            "clients gateway",
+            "gateway replica",
+            "gateway redis",
+            "replica redis",
+            "replica",  # and another one
+            "leader replica",
+            "leader redis",
+        )
+    }
+    assert disturbed == {"part": ways, "delay": ways, "loss": ways}
 
 
 def test_a_file_of_one_s_own_is_named_by_the_file(tmp_path: Path) -> None:
@@ -68,6 +91,7 @@ def test_a_load_overrides_what_its_kind_says(tmp_path: Path) -> None:
         (HEAD.replace("chat", "chess"), "loads[0]: like: 'chess' is none of agents, batch, chat"),
         (HEAD.replace("10", '"10"'), "own.toml: seconds: expected a number, got '10'"),
         (HEAD.replace("10", "0"), "own.toml: seconds: must be positive"),
+        ("patience_s = 0\n" + HEAD, "own.toml: patience_s: must be positive"),
         (HEAD + "rate = true\n", "loads[0]: rate: expected a number, got True"),
         (HEAD + "prompt_tokens = [3]\n", "prompt_tokens: expected 2 values, got 1"),
         (HEAD + "prompt_tokens = 3\n", "prompt_tokens: expected a list, got 3"),
@@ -117,6 +141,9 @@ def test_what_is_wrong_is_named_with_file_and_key(tmp_path: Path, text: str, mes
             "other: 'leader' has no way to itself",
         ),
         ('kind = "break"\none = "gateway-0"\nother = "gateway-x"', "other: 'gateway-x' is not"),
+        ('kind = "kill"\nwho = "clients"\nseconds = 1', "who: 'clients' is not redis, leader, or"),
+        ('kind = "break"\none = "clients"\nother = "replica-0"', "clients have ways to gateways"),
+        ('kind = "break"\none = "clients"\nother = "clients"', "other: 'clients' has no way to"),
         ('kind = "scale"\nreplicas = 0', "replicas: must be at least 1"),
         (
             'kind = "loss"\none = "redis"\nother = "gateway-0"\nshare = 1\nseconds = 1',

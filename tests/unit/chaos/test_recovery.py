@@ -62,6 +62,13 @@ def test_the_order_in_which_faults_are_told_does_not_matter() -> None:
     assert recovered(records, one, other) == recovered(records, other, one)[::-1]
 
 
+def test_two_faults_between_which_nobody_asks_are_felt_together_or_not_at_all() -> None:
+    one, other = struck(4.1, 4.2), struck(4.3, 5.0)
+    assert [each.seconds for each in recovered(one_each_half_second(set()), one, other)] == [0, 0]
+    felt = recovered(one_each_half_second({5.0}), one, other)
+    assert [round(each.seconds or 0.0, 3) for each in felt] == [1.4, 1.2]
+
+
 def test_a_calm_in_which_most_was_bad_is_no_measure() -> None:
     bad = {number / 2 for number in range(20) if number % 4}
     (recovery,) = recovered(one_each_half_second(bad), struck(4.0, 5.0))
