@@ -285,7 +285,7 @@ class ModelCard(_message.Message):
     def __init__(self, name: _Optional[str] = ..., revision: _Optional[str] = ..., dtype: _Optional[str] = ..., block_size: _Optional[int] = ..., context_tokens_max: _Optional[int] = ..., vocab_size: _Optional[int] = ...) -> None: ...
 
 class Snapshot(_message.Message):
-    __slots__ = ("replica_id", "epoch", "number", "blocks_total", "blocks_free", "blocks_cached", "blocks_used", "sequences_running", "sequences_waiting", "prefill_tokens_waiting", "blocks_waiting", "draining", "step_ns", "counters", "full_ns", "full_prefill_tokens", "blocks_yielding", "blocks_shared", "blocks_unreclaimable", "slots_unused", "registry_behind_ns", "copy_start_ns", "copy_block_ns")
+    __slots__ = ("replica_id", "epoch", "number", "blocks_total", "blocks_free", "blocks_cached", "blocks_used", "sequences_running", "sequences_waiting", "prefill_tokens_waiting", "blocks_waiting", "draining", "step_ns", "counters", "full_ns", "full_prefill_tokens", "blocks_yielding", "blocks_shared", "blocks_unreclaimable", "slots_unused", "registry_behind_ns", "copy_start_ns", "copy_block_ns", "copies", "prefill_context_waiting", "full_prefill_context")
     REPLICA_ID_FIELD_NUMBER: _ClassVar[int]
     EPOCH_FIELD_NUMBER: _ClassVar[int]
     NUMBER_FIELD_NUMBER: _ClassVar[int]
@@ -309,6 +309,9 @@ class Snapshot(_message.Message):
     REGISTRY_BEHIND_NS_FIELD_NUMBER: _ClassVar[int]
     COPY_START_NS_FIELD_NUMBER: _ClassVar[int]
     COPY_BLOCK_NS_FIELD_NUMBER: _ClassVar[int]
+    COPIES_FIELD_NUMBER: _ClassVar[int]
+    PREFILL_CONTEXT_WAITING_FIELD_NUMBER: _ClassVar[int]
+    FULL_PREFILL_CONTEXT_FIELD_NUMBER: _ClassVar[int]
     replica_id: str
     epoch: int
     number: int
@@ -332,7 +335,27 @@ class Snapshot(_message.Message):
     registry_behind_ns: int
     copy_start_ns: int
     copy_block_ns: int
-    def __init__(self, replica_id: _Optional[str] = ..., epoch: _Optional[int] = ..., number: _Optional[int] = ..., blocks_total: _Optional[int] = ..., blocks_free: _Optional[int] = ..., blocks_cached: _Optional[int] = ..., blocks_used: _Optional[int] = ..., sequences_running: _Optional[int] = ..., sequences_waiting: _Optional[int] = ..., prefill_tokens_waiting: _Optional[int] = ..., blocks_waiting: _Optional[int] = ..., draining: _Optional[bool] = ..., step_ns: _Optional[int] = ..., counters: _Optional[_Union[EngineCounters, _Mapping]] = ..., full_ns: _Optional[int] = ..., full_prefill_tokens: _Optional[int] = ..., blocks_yielding: _Optional[int] = ..., blocks_shared: _Optional[int] = ..., blocks_unreclaimable: _Optional[int] = ..., slots_unused: _Optional[int] = ..., registry_behind_ns: _Optional[int] = ..., copy_start_ns: _Optional[int] = ..., copy_block_ns: _Optional[int] = ...) -> None: ...
+    copies: CopyTotals
+    prefill_context_waiting: int
+    full_prefill_context: int
+    def __init__(self, replica_id: _Optional[str] = ..., epoch: _Optional[int] = ..., number: _Optional[int] = ..., blocks_total: _Optional[int] = ..., blocks_free: _Optional[int] = ..., blocks_cached: _Optional[int] = ..., blocks_used: _Optional[int] = ..., sequences_running: _Optional[int] = ..., sequences_waiting: _Optional[int] = ..., prefill_tokens_waiting: _Optional[int] = ..., blocks_waiting: _Optional[int] = ..., draining: _Optional[bool] = ..., step_ns: _Optional[int] = ..., counters: _Optional[_Union[EngineCounters, _Mapping]] = ..., full_ns: _Optional[int] = ..., full_prefill_tokens: _Optional[int] = ..., blocks_yielding: _Optional[int] = ..., blocks_shared: _Optional[int] = ..., blocks_unreclaimable: _Optional[int] = ..., slots_unused: _Optional[int] = ..., registry_behind_ns: _Optional[int] = ..., copy_start_ns: _Optional[int] = ..., copy_block_ns: _Optional[int] = ..., copies: _Optional[_Union[CopyTotals, _Mapping]] = ..., prefill_context_waiting: _Optional[int] = ..., full_prefill_context: _Optional[int] = ...) -> None: ...
+
+class CopyTotals(_message.Message):
+    __slots__ = ("blocks", "held_ns", "ended")
+    class EndedEntry(_message.Message):
+        __slots__ = ("key", "value")
+        KEY_FIELD_NUMBER: _ClassVar[int]
+        VALUE_FIELD_NUMBER: _ClassVar[int]
+        key: str
+        value: int
+        def __init__(self, key: _Optional[str] = ..., value: _Optional[int] = ...) -> None: ...
+    BLOCKS_FIELD_NUMBER: _ClassVar[int]
+    HELD_NS_FIELD_NUMBER: _ClassVar[int]
+    ENDED_FIELD_NUMBER: _ClassVar[int]
+    blocks: int
+    held_ns: int
+    ended: _containers.ScalarMap[str, int]
+    def __init__(self, blocks: _Optional[int] = ..., held_ns: _Optional[int] = ..., ended: _Optional[_Mapping[str, int]] = ...) -> None: ...
 
 class EngineCounters(_message.Message):
     __slots__ = ("requests_finished", "prompt_tokens", "hit_tokens", "prefill_tokens", "recomputed_tokens", "decode_tokens", "preemptions", "steps", "sequences_imported", "sequences_exported", "copied_tokens")
@@ -487,6 +510,30 @@ class Declined(_message.Message):
     reason: str
     message: str
     def __init__(self, reason: _Optional[str] = ..., message: _Optional[str] = ...) -> None: ...
+
+class CopyAsk(_message.Message):
+    __slots__ = ("card", "root", "names", "tokens", "first")
+    CARD_FIELD_NUMBER: _ClassVar[int]
+    ROOT_FIELD_NUMBER: _ClassVar[int]
+    NAMES_FIELD_NUMBER: _ClassVar[int]
+    TOKENS_FIELD_NUMBER: _ClassVar[int]
+    FIRST_FIELD_NUMBER: _ClassVar[int]
+    card: ModelCard
+    root: bytes
+    names: bytes
+    tokens: _containers.RepeatedScalarFieldContainer[int]
+    first: int
+    def __init__(self, card: _Optional[_Union[ModelCard, _Mapping]] = ..., root: _Optional[bytes] = ..., names: _Optional[bytes] = ..., tokens: _Optional[_Iterable[int]] = ..., first: _Optional[int] = ...) -> None: ...
+
+class CopyChunk(_message.Message):
+    __slots__ = ("first", "payloads", "crc32")
+    FIRST_FIELD_NUMBER: _ClassVar[int]
+    PAYLOADS_FIELD_NUMBER: _ClassVar[int]
+    CRC32_FIELD_NUMBER: _ClassVar[int]
+    first: int
+    payloads: _containers.RepeatedScalarFieldContainer[bytes]
+    crc32: int
+    def __init__(self, first: _Optional[int] = ..., payloads: _Optional[_Iterable[bytes]] = ..., crc32: _Optional[int] = ...) -> None: ...
 
 class WarmRequest(_message.Message):
     __slots__ = ("card", "blocks_max")

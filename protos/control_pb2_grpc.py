@@ -113,6 +113,11 @@ class ReplicaPeerStub:
                 request_serializer=protos_dot_control__pb2.ToTarget.SerializeToString,
                 response_deserializer=protos_dot_control__pb2.ToSource.FromString,
                 _registered_method=True)
+        self.Copy = channel.unary_stream(
+                '/blockyard.control.v1.ReplicaPeer/Copy',
+                request_serializer=protos_dot_control__pb2.CopyAsk.SerializeToString,
+                response_deserializer=protos_dot_control__pb2.CopyChunk.FromString,
+                _registered_method=True)
         self.Warm = channel.unary_stream(
                 '/blockyard.control.v1.ReplicaPeer/Warm',
                 request_serializer=protos_dot_control__pb2.WarmRequest.SerializeToString,
@@ -125,6 +130,13 @@ class ReplicaPeerServicer:
 
     def Migrate(self, request_iterator, context):
         """One move of one sequence. The stream's end before `committed` aborts it.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def Copy(self, request, context):
+        """Cached blocks by name, in the order of their chain, until one is not there.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -144,6 +156,11 @@ def add_ReplicaPeerServicer_to_server(servicer, server):
                     servicer.Migrate,
                     request_deserializer=protos_dot_control__pb2.ToTarget.FromString,
                     response_serializer=protos_dot_control__pb2.ToSource.SerializeToString,
+            ),
+            'Copy': grpc.unary_stream_rpc_method_handler(
+                    servicer.Copy,
+                    request_deserializer=protos_dot_control__pb2.CopyAsk.FromString,
+                    response_serializer=protos_dot_control__pb2.CopyChunk.SerializeToString,
             ),
             'Warm': grpc.unary_stream_rpc_method_handler(
                     servicer.Warm,
@@ -178,6 +195,33 @@ class ReplicaPeer:
             '/blockyard.control.v1.ReplicaPeer/Migrate',
             protos_dot_control__pb2.ToTarget.SerializeToString,
             protos_dot_control__pb2.ToSource.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def Copy(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_stream(
+            request,
+            target,
+            '/blockyard.control.v1.ReplicaPeer/Copy',
+            protos_dot_control__pb2.CopyAsk.SerializeToString,
+            protos_dot_control__pb2.CopyChunk.FromString,
             options,
             channel_credentials,
             insecure,

@@ -17,12 +17,15 @@ from protos.convert import (
     sampled_token_from_proto,
     sampled_token_to_proto,
 )
+from protos.hashing import DIGEST_BYTES, BlockHash
 from protos.messages import ReplicaId, RequestClass, RequestId, SequenceId, SequenceReport
 from protos.moves import (
     Abort,
     Blocks,
     Commit,
     Committed,
+    CopyAsk,
+    CopyChunk,
     Declined,
     DeclineReason,
     MoveId,
@@ -116,6 +119,39 @@ def to_source_from_proto(message: pb.ToSource) -> ToSource:
             return Declined(move_id, reason, message.declined.message)
         case _:
             raise ValueError("ToSource: no message that is known")
+
+
+# ---- copies
+
+
+def copy_ask_to_proto(ask: CopyAsk) -> pb.CopyAsk:
+    return pb.CopyAsk(
+        card=card_to_proto(ask.card),
+        root=ask.root,
+        names=b"".join(ask.names),
+        tokens=ask.tokens,
+        first=ask.first,
+    )
+
+
+def copy_ask_from_proto(message: pb.CopyAsk) -> CopyAsk:
+    names = message.names
+    starts = range(0, len(names), DIGEST_BYTES)
+    return CopyAsk(
+        card=card_from_proto(message.card),
+        root=BlockHash(message.root),
+        names=tuple(BlockHash(names[at : at + DIGEST_BYTES]) for at in starts),
+        tokens=tuple(message.tokens),
+        first=message.first,
+    )
+
+
+def copy_chunk_to_proto(chunk: CopyChunk) -> pb.CopyChunk:
+    return pb.CopyChunk(first=chunk.first, payloads=chunk.payloads, crc32=chunk.crc32)
+
+
+def copy_chunk_from_proto(message: pb.CopyChunk) -> CopyChunk:
+    return CopyChunk(message.first, tuple(message.payloads), message.crc32)
 
 
 # ---- control plane and replica

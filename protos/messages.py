@@ -229,6 +229,18 @@ class EngineCounters:
 
 
 @dataclass(frozen=True, slots=True)
+class CopyTotals:
+    """Of a replica's copies of cached blocks from other ones, since it started. They only grow."""
+
+    blocks: int = 0  # that came and were put in place
+    held_ns: int = 0  # for which requests waited for them, together
+    ended: tuple[tuple[str, int], ...] = ()  # how copies ended (protos.moves.CopyOutcome), sorted
+
+
+NO_COPIES = CopyTotals()
+
+
+@dataclass(frozen=True, slots=True)
 class Snapshot:
     """A replica's report. blocks_free + blocks_cached + blocks_used == blocks_total."""
 
@@ -262,6 +274,11 @@ class Snapshot:
     # each. Both 0: it takes no copies.
     copy_start_ns: int = 0
     copy_block_ns: int = 0
+    copies: CopyTotals = NO_COPIES
+    # Of the prompt tokens to compute, and of those computed in full steps: what they attend to,
+    # the number of tokens before each, summed up.
+    prefill_context_waiting: int = 0
+    full_prefill_context: int = 0
     counters: EngineCounters = field(default_factory=EngineCounters)
 
     @property

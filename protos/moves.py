@@ -9,6 +9,9 @@ source's, afterwards the target's. The gateway is told by the source
 of them at any time, so whatever is lost on the way, no token comes twice.
 
 Messages are idempotent: one that was taken in already changes nothing.
+
+A copy brings cached blocks, and no sequence. Its asker names them; what comes is
+theirs as far as it goes, and whatever does not come is computed.
 """
 
 from __future__ import annotations
@@ -17,6 +20,7 @@ from dataclasses import dataclass
 from enum import Enum
 from typing import NewType
 
+from protos.hashing import BlockHash
 from protos.messages import ModelCard, ReplicaId, Request, RequestId, SampledToken, SequenceId
 
 MoveId = NewType("MoveId", str)  # unique for ever: whoever orders a move makes it up
@@ -176,3 +180,40 @@ class Claim:
     choice: int
     digest: bytes  # protos.identity.request_digest
     next_index: int  # tokens before it are known; later ones are delivered (again)
+
+
+# ---- copies of cached blocks
+
+
+class CopyOutcome(Enum):
+    """How the copy of a request's first blocks ended. Whatever is not here then is computed."""
+
+    COPIED = "copied"  # or came meanwhile in another way
+    PARTLY = "partly"  # the source did not have all of them (any more)
+    DECLINED = "declined"  # the source is busy, or serves another model
+    LOST = "lost"  # the source cannot be reached (any more)
+    BROKEN = "broken"  # what came was not what was asked for
+    LATE = "late"
+    BUSY = "busy"  # too many copies come here already
+    NO_ROOM = "no_room"  # sequences here need the memory
+    LEFT = "left"  # its request was cancelled, overdue or handed back
+
+
+@dataclass(frozen=True, slots=True)
+class CopyAsk:
+    """One replica to another: the blocks of this chain from `first` on, as far as you have them."""
+
+    card: ModelCard
+    root: BlockHash  # what the chain begins at: the card's scope and the tenant's salt
+    names: tuple[BlockHash, ...]  # of all blocks, also those before `first`
+    tokens: tuple[int, ...]  # of all of them
+    first: int
+
+
+@dataclass(frozen=True, slots=True)
+class CopyChunk:
+    """The KV of blocks `first, first + 1, ...` of the chain, all layers of each."""
+
+    first: int
+    payloads: tuple[bytes, ...]
+    crc32: int  # of all payloads in order

@@ -29,6 +29,10 @@ class ReplicaConfig:
     parked_max: int = 1024  # such choices at once; beyond, the longest parked is cancelled
     park_tokens_max: int = 4096  # said by one of them with nobody to hear; beyond, it is cancelled
     warm_ms: int = 0  # a new replica waits so long at most for its first blocks; 0: it opens cold
+    # What copies of cached blocks to here are assumed to cost until they were made: so long before
+    # the first block, and then at most so fast. 0: none are made, requests compute.
+    copy_start_ms: int = 10
+    copy_bytes_per_s: int = 1 << 30
     lease_ms: int = 3000  # the registry's lease; renewed three times as often
     publish_interval_ms: int = 5  # block events wait at most this long for company
     publish_hashes_max: int = 512  # in one batch; a fuller one goes out at once

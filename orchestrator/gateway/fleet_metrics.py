@@ -44,6 +44,14 @@ COUNTERS: Mapping[str, Reading] = {
         "Tokens computed again after a preemption",
         lambda r: r.counters.recomputed_tokens,
     ),
+    "kv_blocks_copied": (
+        "Cached KV blocks that came from other replicas for requests that had not begun",
+        lambda r: r.copies.blocks,
+    ),
+    "copy_wait_seconds": (
+        "For how long requests waited for such blocks, together",
+        lambda r: r.copies.held_ns / NS_PER_S,
+    ),
 }
 # They are disjoint, and together all blocks.
 STATES: Mapping[str, Callable[[Snapshot], int]] = {
@@ -80,12 +88,16 @@ class FleetCollector(Collector):
             yield counter
         blocks = _gauge("kv_blocks", "KV blocks by what they hold", "state")
         moved = _counter("sequences_moved", "Sequences that moved with their KV", "direction")
+        copies = _counter("copies", "Copies of blocks for a request, by how they ended", "outcome")
         for report in reports:
             for state, count in STATES.items():
                 blocks.add_metric([report.replica_id, state], count(report))
             for direction, count in MOVED.items():
                 moved.add_metric([report.replica_id, direction], count(report))
+            for outcome, ended in report.copies.ended:
+                copies.add_metric([report.replica_id, outcome], ended)
         yield blocks
+        yield copies
         yield moved
         yield GaugeMetricFamily(
             f"{PREFIX}registry_staleness_seconds",

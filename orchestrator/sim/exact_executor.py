@@ -31,9 +31,9 @@ class ExactExecutor(CostExecutor):
         self, clock: Clock, cost_model: CostModel, *, blocks_total: int, block_size: int
     ) -> None:
         super().__init__(clock, cost_model)
-        self._block_bytes = block_size * SLOT.size
+        self.block_bytes = block_size * SLOT.size
         self._block_size = block_size
-        self._memory = bytearray(b"\xa5" * (blocks_total * self._block_bytes))
+        self._memory = bytearray(b"\xa5" * (blocks_total * self.block_bytes))
 
     def compute(self, plan: StepPlan) -> StepOutcome:
         for copy in plan.copies:
@@ -41,15 +41,13 @@ class ExactExecutor(CostExecutor):
         return StepOutcome(tuple(self._compute(row) for row in plan.rows))
 
     async def read_blocks(self, blocks: Sequence[BlockId]) -> tuple[bytes, ...]:
-        return tuple(
-            bytes(self._memory[at : at + self._block_bytes]) for at in self._starts(blocks)
-        )
+        return tuple(bytes(self._memory[at : at + self.block_bytes]) for at in self._starts(blocks))
 
     async def write_blocks(self, blocks: Sequence[BlockId], payloads: Sequence[bytes]) -> None:
-        if any(len(payload) != self._block_bytes for payload in payloads):
-            raise ValueError(f"A block has {self._block_bytes} bytes.")
+        if any(len(payload) != self.block_bytes for payload in payloads):
+            raise ValueError(f"A block has {self.block_bytes} bytes.")
         for at, payload in zip(self._starts(blocks), payloads, strict=True):
-            self._memory[at : at + self._block_bytes] = payload
+            self._memory[at : at + self.block_bytes] = payload
 
     def _compute(self, row: Row) -> tuple[SampledToken, ...]:
         table = row.block_table
@@ -69,8 +67,8 @@ class ExactExecutor(CostExecutor):
         for at in self._starts(table):
             if left <= 0:
                 break
-            digest = crc32(self._memory[at : at + min(left, self._block_bytes)], digest)
-            left -= self._block_bytes
+            digest = crc32(self._memory[at : at + min(left, self.block_bytes)], digest)
+            left -= self.block_bytes
         return digest
 
     def _slot(self, table: Sequence[BlockId], position: int) -> int:
@@ -79,13 +77,13 @@ class ExactExecutor(CostExecutor):
 
     def _address(self, table: Sequence[BlockId], position: int) -> int:
         block, slot = divmod(position, self._block_size)
-        return table[block] * self._block_bytes + slot * SLOT.size
+        return table[block] * self.block_bytes + slot * SLOT.size
 
     def _starts(self, blocks: Iterable[BlockId]) -> Iterable[int]:
-        return (block * self._block_bytes for block in blocks)
+        return (block * self.block_bytes for block in blocks)
 
     def _copy(self, copy: BlockCopy) -> None:
-        source, target = (block * self._block_bytes for block in (copy.source, copy.target))
+        source, target = (block * self.block_bytes for block in (copy.source, copy.target))
         count = copy.slots * SLOT.size
         self._memory[target : target + count] = self._memory[source : source + count]
 

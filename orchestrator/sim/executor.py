@@ -21,6 +21,8 @@ NOTHING = b"\0"  # what a block of nothing is sent as
 class CostExecutor:
     """One simulated GPU. `slowness` stretches its steps; none ends before `frozen_until_ns`."""
 
+    block_bytes = len(NOTHING)
+
     def __init__(self, clock: Clock, cost_model: CostModel) -> None:
         self.busy_ns = 0
         self.copied_blocks = 0

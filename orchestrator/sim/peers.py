@@ -1,25 +1,46 @@
-"""The way between simulated replicas: channels for moves, and hot blocks for the taking.
+"""The way between simulated replicas: channels for moves, hot blocks and blocks by name.
 
 A message takes the network's delay, and a message of blocks the time that
-their bytes take on the wire besides. Ends of channels are orderly: what was
-sent before arrives first.
+their bytes take on the wire besides; copies by name share each replica's wires
+(wires.py). Ends of channels are orderly: what was sent before arrives first.
 """
 
 from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncGenerator
+from contextlib import aclosing
+from dataclasses import dataclass
+from enum import Enum
 from typing import Generic, TypeVar
 
 from orchestrator.sim.loop import NS_PER_S
 from orchestrator.sim.network import End, Exchange, Unreachable
-from protos.messages import ModelCard
-from protos.moves import Blocks, Peer, ToSource, ToTarget
-from replicas.shell.moves.channel import PeerLost, SourceEnd, WarmBlock
+from orchestrator.sim.wires import Wires
+from protos.messages import CopySource, ModelCard
+from protos.moves import Blocks, CopyAsk, CopyChunk, Peer, ToSource, ToTarget
+from replicas.shell.moves.channel import PeerDeclined, PeerLost, SourceEnd, WarmBlock
+from replicas.shell.moves.giving import Giving
 from replicas.shell.moves.spreading import Spreading
 
 # None: the sender ends the channel.
 PeerExchange = Exchange[ToTarget | None, ToSource | None]
+
+
+class CopyEnd(Enum):
+    """Nothing more comes of a copy."""
+
+    WHOLE = "whole"  # that was all
+    LOST = "lost"
+
+
+@dataclass(frozen=True, slots=True)
+class CopyDeclined:
+    reason: str
+
+
+CopyNews = CopyChunk | CopyDeclined | CopyEnd
+CopyExchange = Exchange[CopyAsk, CopyNews]
 In = TypeVar("In")
 Out = TypeVar("Out")
 
@@ -72,12 +93,19 @@ class SimPeers:
     """`Peers` of one node. `spreading`: who gives blocks, by address."""
 
     def __init__(
-        self, node: str, exchange: PeerExchange, spreading: dict[str, Spreading], *, block_ns: int
+        self,
+        node: str,
+        exchange: PeerExchange,
+        spreading: dict[str, Spreading],
+        copies: CopyExchange,
+        wires: Wires,
     ) -> None:
         self._node = node
         self._exchange = exchange
         self._spreading = spreading
-        self._block_ns = block_ns
+        self._copies = copies
+        self._wires = wires
+        self._block_ns = wires.block_ns
 
     def migrate(self, target: Peer) -> SourceEnd:
         try:
@@ -97,3 +125,39 @@ class SimPeers:
             if self._spreading.get(peer.address) is not giver:
                 raise PeerLost("the giver is gone")
             yield chunk
+
+    async def copy(self, source: CopySource, ask: CopyAsk) -> AsyncGenerator[CopyChunk, None]:
+        try:
+            end = self._copies.connect(self._node, source.address)
+        except Unreachable:
+            raise PeerLost("the source cannot be reached") from None
+        news: asyncio.Queue[CopyNews] = asyncio.Queue()
+        end.listen(news.put_nowait, lambda: news.put_nowait(CopyEnd.LOST))
+        end.send(ask)
+        try:
+            while True:
+                match await news.get():
+                    case CopyChunk() as chunk:
+                        await self._wires.carry(len(chunk.payloads), source.replica_id, self._node)
+                        yield chunk
+                    case CopyDeclined(reason):
+                        raise PeerDeclined(reason)
+                    case CopyEnd.WHOLE:
+                        return
+                    case CopyEnd.LOST:
+                        raise PeerLost("the source has broken off")
+        finally:
+            end.close()
+
+
+async def give(giving: Giving, ask: CopyAsk, end: End[CopyAsk, CopyNews]) -> None:
+    """The source's side of one copy."""
+    try:
+        async with aclosing(giving.give(ask)) as chunks:
+            async for chunk in chunks:
+                end.send(chunk)
+        end.send(CopyEnd.WHOLE)
+    except PeerDeclined as declined:
+        end.send(CopyDeclined(str(declined)))
+    except PeerLost:
+        end.close()

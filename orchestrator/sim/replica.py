@@ -16,9 +16,17 @@ from orchestrator.gateway.wire import Adopt, Cancel, GatewayMessage, Submit
 from orchestrator.sim.control_link import ControlExchange, Reported, SimControlLink
 from orchestrator.sim.link import DataExchange
 from orchestrator.sim.network import End
-from orchestrator.sim.peers import Channel, PeerExchange, SimPeers
-from protos.messages import Delta, Snapshot, Standing, StepEvents
-from protos.moves import ToSource, ToTarget
+from orchestrator.sim.peers import (
+    Channel,
+    CopyExchange,
+    CopyNews,
+    PeerExchange,
+    SimPeers,
+    give,
+)
+from orchestrator.sim.wires import Wires
+from protos.messages import CopySource, Delta, RequestId, Snapshot, Standing, StepEvents
+from protos.moves import CopyAsk, ToSource, ToTarget
 from protos.registry import PrefixRegistry, ReplicaRecord
 from replicas.config import ReplicaConfig
 from replicas.engine.engine import Engine
@@ -28,6 +36,8 @@ from replicas.shell.door import Door
 from replicas.shell.link import GatewayLink, LinkBroken
 from replicas.shell.links import Links
 from replicas.shell.membership import MembershipKeeper
+from replicas.shell.moves.copying import Copying
+from replicas.shell.moves.giving import Giving
 from replicas.shell.moves.home import Home
 from replicas.shell.moves.limits import MoveLimits
 from replicas.shell.moves.mover import Mover
@@ -41,6 +51,7 @@ from replicas.shell.warmup import Warmup
 
 GatewayEnd = End[GatewayMessage, StepEvents | None]
 PeerEnd = End[ToTarget | None, ToSource | None]
+CopyGiverEnd = End[CopyAsk, CopyNews]
 FLUSH_S = 2.0
 LAST_WORDS_S = 0.05  # until what was said before the end has arrived
 
@@ -60,7 +71,8 @@ class Surroundings:
     peers: PeerExchange
     control: ControlExchange
     spreading: dict[str, Spreading]
-    block_ns: int  # that a block is on the wire
+    copies: CopyExchange
+    wires: Wires
 
 
 class SimReplica:
@@ -83,7 +95,7 @@ class SimReplica:
         self._work = asyncio.Event()
         pace = Pace()
         self._reporter = Reporter(engine, record.replica_id, pace)
-        self._links = Links(engine, self._reporter, self._work, config)
+        self._links = Links(engine, self._reporter, self._work, config, fetch=self._fetch)
         self._keeper = self._build_keeper()
         self._stepper = Stepper(
             engine,
@@ -107,12 +119,14 @@ class SimReplica:
             async with asyncio.TaskGroup() as self._tasks:
                 around.data.answer(address, node, self._accept)
                 around.peers.answer(address, node, self._accept_peer)
+                around.copies.answer(address, node, self._accept_copy)
                 around.spreading[address] = self._spreading
                 self._serving = [
                     self._tasks.create_task(work)
                     for work in (
                         self._keeper.run(self.record),
                         self._mover.run(),
+                        self._copying.run(),
                         self._control.run(self.record),
                     )
                 ]
@@ -127,6 +141,7 @@ class SimReplica:
         around, address = self._around, self.record.address
         around.data.hang_up(address)
         around.peers.hang_up(address)
+        around.copies.hang_up(address)
         around.spreading.pop(address, None)
 
     async def stop(self, grace_s: float) -> None:
@@ -189,9 +204,12 @@ class SimReplica:
             self._work,
             lambda: self._reporter.epoch,
         )
-        peers = SimPeers(node, around.peers, around.spreading, block_ns=around.block_ns)
+        peers = SimPeers(node, around.peers, around.spreading, around.copies, around.wires)
         self._mover = Mover(home, peers, MoveLimits())
-        self._spreading = Spreading(home, peers, MoveLimits())
+        self._giving = Giving(home, MoveLimits())
+        tell = self._reporter.tell_copies
+        self._copying = Copying(home, peers, MoveLimits(), self._config, tell)
+        self._spreading = Spreading(home, peers, MoveLimits(), self._copying.learn)
         self._warmup = Warmup(self._door, self._spreading.pull, warm_ms=self._config.warm_ms)
         orders = Orders(self._door, self._mover, self._warmup, epoch=lambda: self._reporter.epoch)
         self._reported = Reported(self._reporter, self._door, self._links, self._mover)
@@ -262,6 +280,18 @@ class SimReplica:
         self._watcher.after_step(self.engine)
 
     # ---- other replicas
+
+    def _fetch(self, request_id: RequestId, source: CopySource) -> None:
+        self._copying.fetch(request_id, source)
+
+    def _accept_copy(self, end: CopyGiverEnd) -> None:
+        assert self._tasks is not None, "it answers while it runs"
+        tasks, lost = self._tasks, asyncio.Event()
+
+        def begin(ask: CopyAsk) -> None:
+            tasks.create_task(race(give(self._giving, ask, end), set_by(lost)))
+
+        end.listen(begin, lost.set)
 
     def _accept_peer(self, end: PeerEnd) -> None:
         assert self._tasks is not None, "it answers while it runs"

@@ -27,6 +27,7 @@ from replicas.serving.peer_client import GrpcPeers
 from replicas.serving.peer_service import PeerService
 from replicas.serving.server import SERVER_OPTIONS
 from replicas.shell.links import Links
+from replicas.shell.moves.giving import Giving
 from replicas.shell.moves.home import Home
 from replicas.shell.moves.limits import MoveLimits
 from replicas.shell.moves.mover import Mover
@@ -77,7 +78,9 @@ class MigrateEnd:
         )
         limits, peers = MoveLimits(), GrpcPeers(Transport())
         self._mover = Mover(home, peers, limits)
-        self._service = PeerService(self._mover, Spreading(home, peers, limits))
+        self._service = PeerService(
+            self._mover, Spreading(home, peers, limits), Giving(home, limits)
+        )
         self.peer = Peer(config.replica_id, "", reporter.epoch)
 
     @asynccontextmanager

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 
 from protos.hashing import BlockHash
 from replicas.engine.marks import Mark
-from replicas.engine.plan import BlockCopy, Row, StepPlan
+from replicas.engine.plan import BlockCopy, Row, StepPlan, context_of
 from replicas.engine.sequence import Sequence
 
 
@@ -31,6 +31,7 @@ class Draft:
     admitted: list[Sequence] = field(default_factory=list)
     marks: list[Mark] = field(default_factory=list)
     prefill_tokens: int = 0
+    prefill_context: int = 0
     names: set[BlockHash] = field(default_factory=set)  # of the blocks that this step fills
 
     def add(self, sequence: Sequence) -> None:
@@ -40,6 +41,7 @@ class Draft:
         self.budget -= stop - start
         if sequence.is_prefilling:
             self.prefill_tokens += stop - start
+            self.prefill_context += context_of(start, stop)
         row = Row(
             tokens=sequence.tokens(start, stop),
             start=start,
@@ -64,6 +66,7 @@ class Draft:
             copies=tuple(self.copies),
             rows=tuple(self.rows),
             prefill_tokens=self.prefill_tokens,
+            prefill_context=self.prefill_context,
             is_full=not self.budget,
         )
         return Step(plan, tuple(self.sequences), tuple(self.admitted), tuple(self.marks))

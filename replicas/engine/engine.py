@@ -18,17 +18,20 @@ flight. That is safe because others write to them only after that plan:
 replica is written between two steps.
 
 A sequence leaves for another replica by `export` or `withdraw`, and comes from
-one by `reserve`, with its KV, or by `submit`, without. The handles that move it
-never keep the engine from anything: it finishes, cancels and preempts as ever.
+one by `reserve`, with its KV, or by `submit`, without. Its first blocks alone come
+by `hold`. The handles that move it never keep the engine from anything: it
+finishes, cancels and preempts as ever.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence as ReadOnly
 
-from protos.hashing import BlockHash
+from protos.hashing import BlockHash, reusable_blocks
 from protos.messages import (
+    NO_COPIES,
     BlockEvent,
+    CopyTotals,
     Delta,
     Refusal,
     RefusalReason,
@@ -44,6 +47,7 @@ from replicas.engine.block_pool import BlockContent, BlockPool
 from replicas.engine.config import EngineConfig
 from replicas.engine.draft import Step
 from replicas.engine.export import Export
+from replicas.engine.hold import Hold
 from replicas.engine.invariants import check_names, check_sharing, check_writes
 from replicas.engine.line_sums import sums_of
 from replicas.engine.marks import Mark
@@ -83,7 +87,7 @@ class Engine:
     def is_idle(self) -> bool:
         """Whether nothing is left to do: no sequence, no plan in flight.
 
-        While it is not, `schedule` may still have nothing: for frozen sequences.
+        While it is not, `schedule` may still have nothing: for frozen or held sequences.
         """
         return not self._live and self._in_flight is None
 
@@ -112,7 +116,8 @@ class Engine:
 
         What has begun, here or elsewhere, is late at worst and goes on.
         """
-        overdue = [each for each in self._scheduler.waiting if each.is_overdue(now_ns)]
+        line = self._scheduler.line
+        overdue = [each for each in (*line.waiting, *line.held) if each.is_overdue(now_ns)]
         for sequence in overdue:
             self._leave(sequence)
         message = "Its deadline passed while it waited for its turn."
@@ -175,6 +180,29 @@ class Engine:
             return _refused(request, RefusalReason.QUEUE_FULL, message)
         return Arrival(sequence, self._scheduler, enter=self._enter)
 
+    def hold(self, request_id: RequestId, blocks: int) -> Hold | None:
+        """Let a request that waits stand aside while its first `blocks` blocks are copied here.
+
+        None if it does not wait for its first turn, or if they are all here.
+        """
+        for sequence in self._live.get(request_id, ()):
+            reusable = reusable_blocks(sequence.length, block_size=sequence.block_size)
+            wanted = min(blocks, reusable)
+            if sequence.state is SequenceState.WAITING and sequence.found < wanted:
+                self._scheduler.hold(sequence, wanted)
+                return Hold(sequence, self._scheduler)
+        return None
+
+    def find_blocks(self, contents: ReadOnly[BlockContent]) -> tuple[BlockId, ...]:
+        """The leading ones of a chain, from its root, that are here, to be read before a step."""
+        found: list[BlockId] = []
+        for content in contents:
+            block = self._pool.find(content.block_hash)
+            if block is None or self._pool.content(block) != content:
+                break
+            found.append(block)
+        return tuple(found)
+
     def hot_blocks(self, limit: int) -> tuple[tuple[BlockId, BlockContent], ...]:
         """The blocks that most requests found here, at most `limit`, parents before children."""
         return self._pool.hot(limit)
@@ -204,7 +232,8 @@ class Engine:
     def schedule(self) -> StepPlan | None:
         """The next step, whose outcome must be applied; None when there is nothing to do.
 
-        That is so without sequences, and also while all that have room are frozen.
+        That is so without sequences, and also while all that have room are frozen,
+        and all others held.
         """
         assert self._in_flight is None, "the outcome of the last plan has not been applied"
         self._warming.drop()
@@ -246,9 +275,9 @@ class Engine:
         return self._pool.names()
 
     def sequences(self) -> tuple[SequenceReport, ...]:
-        """All that run or wait, in the order in which they are served."""
+        """All that run or wait, in the order in which they are served; held ones come last."""
         scheduler = self._scheduler
-        line = (*scheduler.running, *scheduler.waiting)
+        line = (*scheduler.running, *scheduler.waiting, *scheduler.line.held)
         return tuple(report_of(sequence, self._pool) for sequence in line)
 
     def snapshot(
@@ -259,11 +288,14 @@ class Engine:
         number: int,
         times: StepTimes,
         registry_behind_ns: int = 0,
+        copy_start_ns: int = 0,
+        copy_block_ns: int = 0,
+        copies: CopyTotals = NO_COPIES,
     ) -> Snapshot:
         """A report of this moment; the caller knows who and when, and what time has told him."""
-        running, waiting = self._scheduler.running, self._scheduler.waiting
+        queues = self._scheduler.line
         block_size = self.config.card.block_size
-        line = sums_of(self._scheduler.line, self._pool, block_size=block_size)
+        line = sums_of(queues, self._pool, block_size=block_size)
         return Snapshot(
             replica_id=replica_id,
             epoch=epoch,
@@ -272,8 +304,8 @@ class Engine:
             blocks_free=self._pool.blocks_free,
             blocks_cached=self._pool.blocks_cached,
             blocks_used=self._pool.blocks_used,
-            sequences_running=len(running),
-            sequences_waiting=len(waiting),
+            sequences_running=len(queues.running),
+            sequences_waiting=len(queues.waiting) + len(queues.held),
             prefill_tokens_waiting=line.prefill_tokens_left,
             blocks_waiting=line.blocks_wanted,
             draining=self._draining,
@@ -285,19 +317,25 @@ class Engine:
             blocks_unreclaimable=line.blocks_unreclaimable,
             slots_unused=line.slots_unused,
             registry_behind_ns=registry_behind_ns,
+            copy_start_ns=copy_start_ns,
+            copy_block_ns=copy_block_ns,
+            copies=copies,
+            prefill_context_waiting=line.prefill_context_left,
+            full_prefill_context=times.full_prefill_context,
             counters=self._tally.counters(),
         )
 
     def check(self) -> None:
         """Assert every invariant. For tests after each step, and for a live engine when idle."""
         scheduler = self._scheduler
-        holders = (*scheduler.running, *scheduler.line.reserved)
+        holders = (*scheduler.running, *scheduler.line.reserved, *scheduler.line.held)
         tables = [sequence.block_table for sequence in holders]
         self._pool.check([*tables, *([block] for block in self._warming.blocks)])
         scheduler.check()
         check_names(holders, self._pool)
         check_sharing(holders, self._pool)
-        line = {id(sequence) for sequence in (*scheduler.running, *scheduler.waiting)}
+        queues = (*scheduler.running, *scheduler.waiting, *scheduler.line.held)
+        line = {id(sequence) for sequence in queues}
         live = {id(sequence) for sequences in self._live.values() for sequence in sequences}
         assert line == live, "the line and the live requests disagree"
         if self._in_flight is not None:

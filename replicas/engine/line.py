@@ -12,7 +12,9 @@ A sequence that was taken over from another replica runs at once and stands at
 the cut of its class: behind those that ran here, before those that wait.
 
 Beside the line stand reservations: sequences on their way here, which hold
-blocks and a place already. They are no part of the order until they run.
+blocks and a place already. They are no part of the order until they run. So do
+those whose first blocks are on their way here, until they take the place among
+those that wait which was theirs all the time: meanwhile they hold up nobody.
 
 The line knows the order. Blocks, and who may run, are the scheduler's matter.
 """
@@ -32,6 +34,7 @@ class Line:
         self.running: list[Sequence] = []
         self.waiting: list[Sequence] = []
         self.reserved: list[Sequence] = []  # the latest last
+        self.held: list[Sequence] = []  # the latest last
         self._arrivals = 0
 
     @property
@@ -62,6 +65,17 @@ class Line:
         self._arrivals += 2
         insort(self.running, sequence, key=_place)
 
+    def hold(self, sequence: Sequence) -> None:
+        """One that waits, and has not begun, steps aside."""
+        assert not sequence.has_begun, "held after it has begun"
+        self.waiting.remove(sequence)
+        self.held.append(sequence)
+
+    def let_go(self, sequence: Sequence) -> None:
+        """One that stepped aside takes its place."""
+        self.held.remove(sequence)
+        insort(self.waiting, sequence, key=_place)
+
     def start(self, sequence: Sequence) -> None:
         """The first of those waiting runs."""
         assert sequence is self.waiting[0], "only the head may start to run"
@@ -83,11 +97,16 @@ class Line:
 
     def leave(self, sequence: Sequence) -> None:
         """Finished, cancelled, or gone to another replica."""
-        (self.running if sequence.is_running else self.waiting).remove(sequence)
+        if sequence.is_running:
+            self.running.remove(sequence)
+        elif sequence.state is SequenceState.HELD:
+            self.held.remove(sequence)
+        else:
+            self.waiting.remove(sequence)
 
     def waits_before(self, rank: int) -> int:
-        """How many wait that a newcomer of this rank would stand behind."""
-        return sum(sequence.rank <= rank for sequence in self.waiting)
+        """How many wait that a newcomer of this rank would stand behind, held ones included."""
+        return sum(sequence.rank <= rank for sequence in (*self.waiting, *self.held))
 
     def _next(self) -> int:
         self._arrivals += 1
@@ -106,6 +125,9 @@ class Line:
             assert not sequence.block_table and not sequence.computed and not sequence.named
         for sequence in self.reserved:
             assert sequence.state is SequenceState.RESERVED and not sequence.computed
+        for sequence in self.held:
+            assert sequence.state is SequenceState.HELD and not sequence.has_begun
+            assert sequence.computed == sequence.named * sequence.block_size
         for sequence in self.running:
             assert sequence.is_running, f"{sequence.label} is not running"
             assert sequence.state is not SequenceState.FROZEN or sequence.mover is not None

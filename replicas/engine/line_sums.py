@@ -12,6 +12,7 @@ from itertools import takewhile
 
 from replicas.engine.block_pool import BlockPool
 from replicas.engine.line import Line
+from replicas.engine.plan import context_of
 from replicas.engine.sequence import Sequence
 
 
@@ -19,15 +20,17 @@ from replicas.engine.sequence import Sequence
 class LineSums:
     """As of one moment."""
 
-    # Known tokens still to be computed; of those that wait, less what was found for them.
+    # Known tokens still to be computed; of those that wait, less what was found for them, and of
+    # those that are held, less what is being copied for them.
     prefill_tokens_left: int
+    prefill_context_left: int  # what they attend to: the tokens before each, summed up
     # Available blocks that the waiting ones will take; what others hold, they share.
     blocks_wanted: int
     # Of those in use or wanted, what is not of the best class; shared ones count for each.
     blocks_yielding: int
-    # Of those in use, what no reservation and nobody of a worse class would give up: they come
-    # back only when somebody finishes, or moves away. What an interactive sequence shares with
-    # one that yields counts as yielding.
+    # Of those in use, what no reservation, nobody held and nobody of a worse class would give up:
+    # they come back only when somebody finishes, or moves away. What an interactive sequence
+    # shares with one that yields counts as yielding.
     blocks_unreclaimable: int
     # Token slots in tables that hold nothing, and that no prefill under way will fill.
     slots_unused: int
@@ -35,26 +38,41 @@ class LineSums:
 
 def sums_of(line: Line, pool: BlockPool, *, block_size: int) -> LineSums:
     """Of the line as it stands."""
-    tokens_left = slots_unused = 0
+    tokens_left = context_left = slots_unused = 0
     for sequence in line.running:
         filled, end = sequence.computed, sequence.prefill_end
         if filled < end:
             tokens_left += end - filled
+            context_left += context_of(filled, end)
             filled = end
         slots_unused += len(sequence.block_table) * block_size - filled
     wanted = wanted_yielding = 0
     for sequence in line.waiting:
-        tokens_left += sequence.length - sequence.found * block_size
+        found = sequence.found * block_size
+        tokens_left += sequence.length - found
+        context_left += context_of(found, sequence.length)
         blocks = -(-sequence.length // block_size) - sequence.found_in_use
         wanted += blocks
         wanted_yielding += blocks if sequence.rank else 0
     yielding = sum(len(each.block_table) for each in takewhile(_yields, reversed(line.running)))
+    kept = kept_yielding = 0
+    for sequence in line.held:
+        here = len(sequence.block_table)
+        found = max(sequence.wanted, sequence.named) * block_size
+        tokens_left += sequence.length - found
+        context_left += context_of(found, sequence.length)
+        blocks = -(-sequence.length // block_size) - (here or sequence.found_in_use)
+        wanted += blocks
+        wanted_yielding += blocks if sequence.rank else 0
+        kept += here
+        kept_yielding += here if sequence.rank else 0
     reserved = sum(len(each.block_table) for each in line.reserved)
     return LineSums(
         prefill_tokens_left=tokens_left,
+        prefill_context_left=context_left,
         blocks_wanted=wanted,
-        blocks_yielding=min(yielding, pool.blocks_used) + wanted_yielding,
-        blocks_unreclaimable=max(0, pool.blocks_used - yielding - reserved),
+        blocks_yielding=min(yielding + kept_yielding, pool.blocks_used) + wanted_yielding,
+        blocks_unreclaimable=max(0, pool.blocks_used - yielding - reserved - kept),
         slots_unused=slots_unused,
     )
 

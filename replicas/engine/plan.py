@@ -58,6 +58,11 @@ class Row:
     samples: tuple[Sample, ...]
 
 
+def context_of(start: int, stop: int) -> int:
+    """What the tokens at positions `start` to `stop - 1` attend to: those before each, summed."""
+    return (stop - start) * (start + stop - 1) // 2
+
+
 @dataclass(frozen=True, slots=True)
 class StepPlan:
     """The whole step. Never empty of rows."""
@@ -65,6 +70,7 @@ class StepPlan:
     copies: tuple[BlockCopy, ...]
     rows: tuple[Row, ...]
     prefill_tokens: int = 0  # of the rows' tokens, those that are no decodes
+    prefill_context: int = 0  # the tokens before each of these, summed up
     is_full: bool = False  # no more prompt tokens were let in: the budget for them is spent
 
 

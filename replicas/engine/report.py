@@ -14,6 +14,8 @@ from replicas.engine.sequence import Sequence
 def report_of(sequence: Sequence, pool: BlockPool) -> SequenceReport:
     """Its report, under the request id that the engine knows."""
     request = sequence.request
+    # What a held one keeps is not its own yet.
+    table = sequence.block_table if sequence.is_running else []
     return SequenceReport(
         sequence_id=SequenceId(sequence.label),
         request_id=request.request_id,
@@ -21,8 +23,8 @@ def report_of(sequence: Sequence, pool: BlockPool) -> SequenceReport:
         request_class=request.request_class,
         tenant=request.tenant,
         tokens=sequence.length,
-        blocks=len(sequence.block_table),
-        blocks_own=blocks_own(sequence.block_table, pool),
+        blocks=len(table),
+        blocks_own=blocks_own(table, pool),
         tokens_left_max=sequence.output_max - len(sequence.output),
         is_waiting=not sequence.is_running,
         is_movable=not sequence.unforked and sequence.mover is None,

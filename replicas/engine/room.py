@@ -7,7 +7,8 @@ headroom is lent to everybody once nobody interactive has been here for some
 steps. Alone a sequence may take everything.
 
 To a head of the line yield, in this order and no more of them than it needs:
-reservations of its class and worse ones, the latest first; then those running
+what held sequences keep from being evicted, the latest first, which costs them
+nothing yet; reservations of its class and worse ones, the latest first; then those running
 that are of a worse class, the last first. If nothing runs, every reservation
 yields, so that somebody always runs.
 """
@@ -22,7 +23,7 @@ from replicas.engine.block_pool import BlockPool
 from replicas.engine.config import EngineConfig
 from replicas.engine.line import Line
 from replicas.engine.plan import BlockId
-from replicas.engine.sequence import Sequence
+from replicas.engine.sequence import Sequence, SequenceState
 
 
 class Room:
@@ -51,16 +52,22 @@ class Room:
         """Whether a sequence, its prefix matched, could run now."""
         return self._suffices(sequence, (), 0)
 
+    def can_spare(self, blocks: int, sequence: Sequence) -> bool:
+        """Whether so many can be taken for a sequence that is held, and those that run can grow."""
+        spare = self._config.watermark_blocks * self._line.places_taken
+        return self._pool.blocks_available >= blocks + spare + self._headroom_before(sequence)
+
     def rivals(self, head: Sequence) -> list[Sequence]:
         """Who yields to this head, the first to do so first."""
         is_alone = not self._line.running
+        held = [sequence for sequence in reversed(self._line.held) if sequence.block_table]
         reserved = [
             sequence
             for sequence in reversed(self._line.reserved)
             if is_alone or sequence.rank >= head.rank
         ]
         worse = takewhile(lambda one: one.rank > head.rank, reversed(self._line.running))
-        return [*reserved, *worse]
+        return [*held, *reserved, *worse]
 
     def rivals_to_yield(self, head: Sequence, rivals: list[Sequence]) -> int:
         """The fewest that let the matched head in; 0 if none need, or if all are too few."""
@@ -81,14 +88,17 @@ class Room:
 
     def _suffices(self, sequence: Sequence, gone: ReadOnly[Sequence], blocks_yielded: int) -> bool:
         line = self._line
-        yielded = sum(1 + other.unforked for other in gone)
+        placed = [other for other in gone if other.state is not SequenceState.HELD]
+        yielded = sum(1 + other.unforked for other in placed)
         beside = line.places_taken - yielded + sequence.unforked
         if beside + 1 > self._config.sequences_max:
             return False
         spare = 0
-        if len(line.running) + len(line.reserved) > len(gone):
-            spare = self._config.watermark_blocks * beside
-            if sequence.rank and not self.is_lent:
-                spare += self._config.headroom_blocks
+        if len(line.running) + len(line.reserved) > len(placed):
+            spare = self._config.watermark_blocks * beside + self._headroom_before(sequence)
         wanted = self.blocks_of(sequence.length) - len(sequence.block_table)
         return self._pool.blocks_available + blocks_yielded >= wanted + spare
+
+    def _headroom_before(self, sequence: Sequence) -> int:
+        """Blocks that it leaves to the interactive class."""
+        return self._config.headroom_blocks if sequence.rank and not self.is_lent else 0

@@ -26,6 +26,10 @@ they hold a prefix that it can share. So sequences do not take turns in
 throwing each other out. What a worse class gets while better ones fill the
 engine is nothing: shares are decided before requests are sent here.
 
+A held sequence, whose first blocks are on their way here, stands beside the line
+and is in no step. What it has of them it keeps from being evicted, until
+somebody lacks a block: then it keeps nothing, and they are cached like any other.
+
 A frozen sequence keeps its place and its blocks and is in no step. It yields
 like any other, in its turn: its blocks are about to be free anyway, and to take
 them earlier would throw a whole transfer away. While nothing but frozen
@@ -106,6 +110,52 @@ class Scheduler:
         sequence.move_to(SequenceState.FINISHED)
         self._pool.release_table(sequence.block_table)
 
+    # ---- sequences whose first blocks are on their way here
+
+    def hold(self, sequence: Sequence, wanted: int) -> None:
+        """Let one that waits stand aside until its first `wanted` blocks are here."""
+        self.line.hold(sequence)
+        sequence.move_to(SequenceState.HELD)
+        sequence.wanted = wanted
+        self.keep(sequence)
+
+    def keep(self, sequence: Sequence) -> None:
+        """Let a held one keep what is here of its first blocks from being evicted."""
+        self._cache.put_back(sequence)
+        self._cache.match(sequence)
+        sequence.computed = sequence.named * sequence.block_size
+
+    def let_go(self, sequence: Sequence) -> None:
+        """Let a held one take its place among those that wait. What it kept is cached."""
+        self._unkeep(sequence)
+        self.line.let_go(sequence)
+        sequence.move_to(SequenceState.WAITING)
+
+    def add_blocks(self, sequence: Sequence, count: int) -> bool:
+        """Let a held table grow by so many, evicting if need be; False without room."""
+        if not self.room.can_spare(count, sequence):
+            return False
+        sequence.block_table.extend(self._pool.allocate() for _ in range(count))
+        return True
+
+    def name_blocks(self, sequence: Sequence) -> bool:
+        """All that was added to a held table is in place; False if it cannot all be named."""
+        first = sequence.named
+        sequence.computed = len(sequence.block_table) * sequence.block_size
+        self._cache.store(sequence)
+        sequence.computed = sequence.named * sequence.block_size
+        sequence.copied = range(sequence.copied.start if sequence.copied else first, sequence.named)
+        return sequence.named == len(sequence.block_table)
+
+    def settle(self, sequence: Sequence) -> None:
+        """Give back the blocks of a held table that have no name."""
+        while len(sequence.block_table) > sequence.named:
+            self._pool.release(sequence.block_table.pop())
+
+    def _unkeep(self, sequence: Sequence) -> None:
+        self._cache.put_back(sequence)
+        sequence.computed = 0
+
     # ---- sequences on their way here
 
     def reserve(self, sequence: Sequence) -> bool:
@@ -181,8 +231,10 @@ class Scheduler:
             self._yield(rival, draft)
 
     def _yield(self, sequence: Sequence, draft: Draft) -> None:
-        """Take the blocks of a reservation, or of the last one that runs."""
-        if sequence.state is SequenceState.RESERVED:
+        """Take what a held one keeps, the blocks of a reservation, or of the last one that runs."""
+        if sequence.state is SequenceState.HELD:
+            self._unkeep(sequence)
+        elif sequence.state is SequenceState.RESERVED:
             self.drop(sequence)
         else:
             draft.marks.append(mark(sequence, Work.PREEMPTED))
@@ -220,7 +272,7 @@ class Scheduler:
     def _make_room(self, sequence: Sequence, draft: Draft) -> bool:
         """Give a decode a slot that is its own; False when it had to be preempted itself."""
         while self._lacks_block(sequence) and not self._pool.blocks_available:
-            victim = self.line.reserved[-1] if self.line.reserved else self.running[-1]
+            victim = self._next_to_yield()
             self._yield(victim, draft)
             if victim is sequence:
                 return False
@@ -234,6 +286,12 @@ class Scheduler:
             self._pool.release(shared)
         sequence.block_table.append(block)
         return True
+
+    def _next_to_yield(self) -> Sequence:
+        keeping = next((held for held in reversed(self.line.held) if held.block_table), None)
+        if keeping is not None:
+            return keeping
+        return self.line.reserved[-1] if self.line.reserved else self.running[-1]
 
     def _lacks_block(self, sequence: Sequence) -> bool:
         """Whether its next slot is in no block yet, or in one that others read."""

@@ -10,7 +10,8 @@ A request with several choices begins as one sequence that owes `unforked`
 siblings. When its prompt is computed, they fork: each starts with the same
 blocks and its own first token, and from then on is a sequence like any other.
 A choice that began on another replica begins here with the output it has; one
-that moves here with its KV is *reserved* until all of it is in place.
+that moves here with its KV is *reserved* until all of it is in place. One whose
+first blocks are copied here before it begins is *held* until they are.
 
 A sequence moves no block: it holds the table, others fill and empty it.
 """
@@ -32,6 +33,7 @@ class SequenceState(Enum):
     """Where a sequence is in its life."""
 
     WAITING = "waiting"  # for its first admission
+    HELD = "held"  # as waiting, but beside the line: its first blocks are on their way
     RESERVED = "reserved"  # has blocks, runs elsewhere: its KV is on the way
     RUNNING = "running"  # has blocks, may be in a step; a forked sibling is born so
     FROZEN = "frozen"  # as running, but in no step: it is about to leave with its KV
@@ -40,7 +42,10 @@ class SequenceState(Enum):
 
 
 LEGAL_TRANSITIONS: Final[Mapping[SequenceState, frozenset[SequenceState]]] = {
-    SequenceState.WAITING: frozenset({SequenceState.RUNNING, SequenceState.FINISHED}),
+    SequenceState.WAITING: frozenset(
+        {SequenceState.HELD, SequenceState.RUNNING, SequenceState.FINISHED}
+    ),
+    SequenceState.HELD: frozenset({SequenceState.WAITING, SequenceState.FINISHED}),
     SequenceState.RESERVED: frozenset({SequenceState.RUNNING, SequenceState.FINISHED}),
     SequenceState.RUNNING: frozenset(
         {SequenceState.FROZEN, SequenceState.PREEMPTED, SequenceState.FINISHED}
@@ -74,10 +79,13 @@ class Sequence:
     named: int = 0  # leading blocks of the table that are findable
     found: int = 0  # while it waits: leading blocks in the cache when it was last looked up
     found_in_use: int = 0  # of those, the ones that others held already
+    wanted: int = 0  # while it is held: leading blocks that shall be here when it is let go
+    copied: range = range(0)  # of its blocks, those that came from another replica for it
     is_private: bool = False  # a collision of digests: no further block can be named
     prefill_end: int = 0  # tokens known at its last admission: below this it prefills
     recomputed_end: int = 0  # tokens computed once before a preemption
     hit_tokens: int = 0  # found at the first admission
+    copied_tokens: int = 0  # of these, the ones that had been copied for it
     mover: object | None = None  # the handle of its open export, if there is one
     _chain: list[BlockHash] = field(default_factory=list)
 
@@ -184,6 +192,8 @@ class Sequence:
         self.prefill_end = self.length
         if first:
             self.hit_tokens = self.computed
+            found = range(self.copied.start, min(self.copied.stop, self.named))
+            self.copied_tokens = len(found) * self.block_size
 
     def take_over(self, output: ReadOnly[int], computed: int) -> None:
         """Run on from where it was elsewhere: the KV of `computed` tokens is in the table."""

@@ -23,6 +23,7 @@ class StepTimes:
         self.mean_ns = 0  # recent, 0 before the first step
         self.full_ns = 0  # total of the full steps that computed prompts
         self.full_prefill_tokens = 0  # what they computed of prompts
+        self.full_prefill_context = 0  # and what these tokens attended to
 
     def add(self, plan: StepPlan, took_ns: int) -> None:
         """One more step."""
@@ -33,3 +34,4 @@ class StepTimes:
         if plan.is_full and plan.prefill_tokens:
             self.full_ns += took_ns
             self.full_prefill_tokens += plan.prefill_tokens
+            self.full_prefill_context += plan.prefill_context

@@ -22,11 +22,13 @@ class Tally:
     steps: int = 0
     sequences_imported: int = 0
     sequences_exported: int = 0
+    copied_tokens: int = 0
 
     def add_admission(self, sequence: Sequence) -> None:
         """A first admission. Its choices share one prompt, which counts once."""
         self.prompt_tokens += sequence.request.given_tokens
         self.hit_tokens += sequence.hit_tokens
+        self.copied_tokens += sequence.copied_tokens
 
     def add_computed(self, sequence: Sequence, tokens: int) -> None:
         """The sequence is about to advance by so many tokens."""
@@ -53,4 +55,5 @@ class Tally:
             steps=self.steps,
             sequences_imported=self.sequences_imported,
             sequences_exported=self.sequences_exported,
+            copied_tokens=self.copied_tokens,
         )

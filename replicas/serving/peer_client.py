@@ -16,13 +16,18 @@ from grpc import aio
 
 from protos import control_pb2, control_pb2_grpc
 from protos.convert import card_to_proto
-from protos.convert_moves import to_source_from_proto, to_target_to_proto
+from protos.convert_moves import (
+    copy_ask_to_proto,
+    copy_chunk_from_proto,
+    to_source_from_proto,
+    to_target_to_proto,
+)
 from protos.hashing import BlockHash
-from protos.messages import ModelCard
-from protos.moves import Peer, ToSource, ToTarget
+from protos.messages import CopySource, ModelCard
+from protos.moves import CopyAsk, CopyChunk, Peer, ToSource, ToTarget
 from protos.transport import Transport
 from replicas.serving.server import CHANNEL_OPTIONS
-from replicas.shell.moves.channel import PeerLost, SourceEnd, WarmBlock
+from replicas.shell.moves.channel import PeerDeclined, PeerLost, SourceEnd, WarmBlock
 
 # For a target to read what was sent last. One that hangs is left to itself.
 CLOSE_S = 0.5
@@ -48,6 +53,17 @@ class GrpcPeers:
                 async for message in stub.Warm(asked):
                     yield tuple(map(_warm_block, message.blocks))
             except aio.AioRpcError as error:
+                raise PeerLost(_describe(error)) from None
+
+    async def copy(self, source: CopySource, ask: CopyAsk) -> AsyncGenerator[CopyChunk, None]:
+        async with self._transport.channel(source.address, CHANNEL_OPTIONS) as channel:
+            stub = control_pb2_grpc.ReplicaPeerStub(channel)  # type: ignore[no-untyped-call]
+            try:
+                async for message in stub.Copy(copy_ask_to_proto(ask)):
+                    yield copy_chunk_from_proto(message)
+            except aio.AioRpcError as error:
+                if error.code() is grpc.StatusCode.FAILED_PRECONDITION:
+                    raise PeerDeclined(_describe(error)) from None
                 raise PeerLost(_describe(error)) from None
 
 

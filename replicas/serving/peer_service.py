@@ -1,4 +1,4 @@
-"""ReplicaPeer over gRPC: moves that arrive, and hot blocks for who has none.
+"""ReplicaPeer over gRPC: moves that arrive, hot blocks for who has none, and blocks by name.
 
 One stream is one move; its end, or its source's death, is the move's end. A
 source that is not read fast enough is held up by gRPC's own flow control.
@@ -14,27 +14,49 @@ from grpc import aio
 
 from protos import control_pb2, control_pb2_grpc
 from protos.convert import card_from_proto
-from protos.convert_moves import to_source_to_proto, to_target_from_proto
+from protos.convert_moves import (
+    copy_ask_from_proto,
+    copy_chunk_to_proto,
+    to_source_to_proto,
+    to_target_from_proto,
+)
 from protos.moves import ToSource, ToTarget
-from replicas.shell.moves.channel import PeerLost
+from replicas.shell.moves.channel import PeerDeclined, PeerLost
+from replicas.shell.moves.giving import Giving
 from replicas.shell.moves.mover import Mover
 from replicas.shell.moves.spreading import OtherCard, Spreading
 
 MigrateContext: TypeAlias = "aio.ServicerContext[control_pb2.ToTarget, control_pb2.ToSource]"
+CopyContext: TypeAlias = "aio.ServicerContext[control_pb2.CopyAsk, control_pb2.CopyChunk]"
 WarmContext: TypeAlias = "aio.ServicerContext[control_pb2.WarmRequest, control_pb2.WarmBlocks]"
 
 
 class PeerService(control_pb2_grpc.ReplicaPeerServicer):
     """What one replica does for others."""
 
-    def __init__(self, mover: Mover, spreading: Spreading) -> None:
+    def __init__(self, mover: Mover, spreading: Spreading, giving: Giving) -> None:
         self._mover = mover
         self._spreading = spreading
+        self._giving = giving
 
     async def Migrate(
         self, request_iterator: AsyncIterator[control_pb2.ToTarget], context: MigrateContext
     ) -> None:
         await self._mover.receive(MigrateArrival(context))
+
+    async def Copy(
+        self, request: control_pb2.CopyAsk, context: CopyContext
+    ) -> AsyncIterator[control_pb2.CopyChunk]:
+        chunks = self._giving.give(copy_ask_from_proto(request))
+        try:
+            async for chunk in chunks:
+                yield copy_chunk_to_proto(chunk)
+        except PeerDeclined as declined:
+            await context.abort(grpc.StatusCode.FAILED_PRECONDITION, str(declined))
+        except PeerLost as lost:
+            await context.abort(grpc.StatusCode.UNAVAILABLE, str(lost))
+        finally:
+            await chunks.aclose()
 
     async def Warm(
         self, request: control_pb2.WarmRequest, context: WarmContext

@@ -20,7 +20,7 @@ from collections.abc import Coroutine, Iterable
 from typing import Any
 
 from protos.address import host_port
-from protos.messages import BlockEvent, ModelCard, Snapshot, Standing
+from protos.messages import BlockEvent, CopySource, ModelCard, RequestId, Snapshot, Standing
 from protos.otlp import Telemetry
 from protos.registry import ControlDirectory, RegistryWriter, ReplicaRecord
 from protos.transport import Transport
@@ -36,6 +36,8 @@ from replicas.shell.block_feed import BlockFeed
 from replicas.shell.door import Door
 from replicas.shell.links import Links
 from replicas.shell.membership import MembershipKeeper
+from replicas.shell.moves.copying import Copying
+from replicas.shell.moves.giving import Giving
 from replicas.shell.moves.home import Home
 from replicas.shell.moves.limits import MoveLimits
 from replicas.shell.moves.mover import Mover
@@ -78,7 +80,7 @@ class Replica:
         self._reporter = Reporter(engine, config.replica_id, self._pace)
         self._telemetry = Telemetry("replica", config.replica_id)
         export = self._telemetry.tracing.export
-        self._links = Links(engine, self._reporter, self._work, config, export)
+        self._links = Links(engine, self._reporter, self._work, config, export, self._fetch)
         self._keeper = self._build_keeper(registry) if registry is not None else None
         self._stepper = Stepper(
             engine,
@@ -96,7 +98,9 @@ class Replica:
         home, limits = self._build_home(executor), MoveLimits()
         peers = GrpcPeers(self._transport)
         self._mover = Mover(home, peers, limits)
-        self._spreading = Spreading(home, peers, limits)
+        self._giving = Giving(home, limits)
+        self._copying = Copying(home, peers, limits, config, self._reporter.tell_copies)
+        self._spreading = Spreading(home, peers, limits, self._copying.learn)
         self._warmup = Warmup(self._door, self._spreading.pull, warm_ms=config.warm_ms)
         self._control = self._build_control(directory) if directory is not None else None
         self._server: ReplicaServer | None = None
@@ -112,7 +116,7 @@ class Replica:
         assert self._server is None, "a replica starts once"
         config = self._config
         service = DataService(self._links, report_interval_ms=config.report_interval_ms)
-        peer_service = PeerService(self._mover, self._spreading)
+        peer_service = PeerService(self._mover, self._spreading, self._giving)
         server = ReplicaServer(service, peer_service, self._transport)
         port = await server.start(config.host, config.port, config.health_port)
         self._server = server
@@ -169,6 +173,9 @@ class Replica:
         )
         return MembershipKeeper(registry, feed, self._reporter, self._config)
 
+    def _fetch(self, request_id: RequestId, source: CopySource) -> None:
+        self._copying.fetch(request_id, source)
+
     def _build_home(self, executor: Executor) -> Home:
         return Home(
             replica_id=self._config.replica_id,
@@ -190,6 +197,7 @@ class Replica:
         self._stepping = self._supervise("stepping", self._stepper.run())
         self._tasks.append(self._stepping)
         self._tasks.append(self._supervise("moves", self._mover.run()))
+        self._tasks.append(self._supervise("copies", self._copying.run()))
         if not self._door.is_open:
             self._tasks.append(self._supervise("warming", self._warmup.run()))
         if self._keeper is not None:

@@ -16,12 +16,13 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
 from heapq import nsmallest
 from itertools import groupby
 
 from protos.messages import (
+    CopySource,
     Delta,
     Handoff,
     Refusal,
@@ -54,6 +55,13 @@ MOVED = "moved"
 HANDED_BACK = "handed_back"
 OVERDUE = "overdue"
 
+# Called with what was just submitted, by its name in the engine, and who has its first blocks.
+Fetch = Callable[[RequestId, CopySource], None]
+
+
+def fetch_nothing(_request_id: RequestId, _source: CopySource) -> None:
+    """Where copies are not made, requests compute."""
+
 
 class Links:
     """All links of a replica, and the choices that wait for one."""
@@ -65,8 +73,10 @@ class Links:
         work: asyncio.Event,
         config: ReplicaConfig,
         export: Export = no_export,
+        fetch: Fetch = fetch_nothing,
     ) -> None:
         self.export = export  # the spans of what has ended here
+        self._fetch = fetch
         self._engine = engine
         self._reporter = reporter
         self._work = work
@@ -126,6 +136,7 @@ class Links:
             return
         inner = self.name(request.request_id)
         came_ns = now_ns()
+        source, request = request.copy_from, replace(request, copy_from=None)
         refusal = self._engine.submit(replace(request, request_id=inner), now_ns=came_ns)
         if refusal is not None:
             outer = replace(refusal, request_id=request.request_id, choice=request.first_choice)
@@ -136,6 +147,8 @@ class Links:
             ticket = Ticket(inner, request, choice, choices, list(resumed), Stint(came_ns))
             self._admit(ticket)
             link.follow(ticket)
+        if source is not None:
+            self._fetch(inner, source)
         self._work.set()
 
     def adopt(self, link: GatewayLink, claim: Claim) -> None:

@@ -7,7 +7,7 @@ newer is the one with the greater (epoch, number), whichever way they came.
 
 from __future__ import annotations
 
-from protos.messages import ReplicaId, Snapshot
+from protos.messages import NO_COPIES, CopyTotals, ReplicaId, Snapshot
 from replicas.engine.engine import Engine
 from replicas.shell.clock import now_ns
 from replicas.shell.pace import Pace
@@ -23,6 +23,8 @@ class Reporter:
         self._epoch = 0
         self._number = 0
         self._owing_since_ns: int | None = None
+        self._copy_start_ns = self._copy_block_ns = 0
+        self._copies = NO_COPIES
 
     @property
     def epoch(self) -> int:
@@ -38,6 +40,11 @@ class Reporter:
         """What the registry has yet to be told began to be so then; None: it knows all."""
         self._owing_since_ns = since_ns
 
+    def tell_copies(self, start_ns: int, block_ns: int, totals: CopyTotals) -> None:
+        """What a copy to here costs from now on, and what became of those so far."""
+        self._copy_start_ns, self._copy_block_ns = start_ns, block_ns
+        self._copies = totals
+
     def snapshot(self) -> Snapshot:
         since_ns = self._owing_since_ns
         snapshot = self._engine.snapshot(
@@ -46,6 +53,9 @@ class Reporter:
             number=self._number,
             times=self._pace.times,
             registry_behind_ns=0 if since_ns is None else now_ns() - since_ns,
+            copy_start_ns=self._copy_start_ns,
+            copy_block_ns=self._copy_block_ns,
+            copies=self._copies,
         )
         self._number += 1
         return snapshot

@@ -50,7 +50,7 @@ RULES = {
     "protos.hashing": Rule((), OUTSIDE_WORLD),
     "protos.registry": Rule(("protos.messages", "protos.hashing"), OUTSIDE_WORLD),
     "protos.identity": Rule(("protos.messages", "protos.hashing"), OUTSIDE_WORLD),
-    "protos.moves": Rule(("protos.messages",), OUTSIDE_WORLD),
+    "protos.moves": Rule(("protos.messages", "protos.hashing"), OUTSIDE_WORLD),
     "replicas": Rule(("protos", "replicas"), frozenset({"redis"})),
     "replicas.engine": Rule((*PURE_PROTOS, "replicas.engine"), OUTSIDE_WORLD),
     "replicas.model": Rule(

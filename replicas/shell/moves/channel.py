@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from typing import Protocol, TypeVar
 
 from protos.hashing import BlockHash
-from protos.messages import ModelCard
-from protos.moves import Peer, ToSource, ToTarget
+from protos.messages import CopySource, ModelCard
+from protos.moves import CopyAsk, CopyChunk, Peer, ToSource, ToTarget
 
 Outgoing = TypeVar("Outgoing", contravariant=True)
 Incoming = TypeVar("Incoming", covariant=True)
@@ -16,6 +16,10 @@ Incoming = TypeVar("Incoming", covariant=True)
 
 class PeerLost(Exception):
     """The other side has ended the channel, or cannot be reached (any more)."""
+
+
+class PeerDeclined(Exception):
+    """The other side will not, now or ever; it says why."""
 
 
 class PeerChannel(Protocol[Outgoing, Incoming]):
@@ -62,4 +66,8 @@ class Peers(Protocol):
         self, peer: Peer, card: ModelCard, blocks_max: int
     ) -> AsyncGenerator[tuple[WarmBlock, ...], None]:
         """What most requests at the peer begin with. Raises PeerLost."""
+        ...
+
+    def copy(self, source: CopySource, ask: CopyAsk) -> AsyncGenerator[CopyChunk, None]:
+        """What the source has of it, from the first block on. Raises PeerLost or PeerDeclined."""
         ...

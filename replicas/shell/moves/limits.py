@@ -44,3 +44,17 @@ class MoveLimits:
     ended_max: int = 1024
     # What a replica that has just started may ask of another one.
     warm_blocks_max: int = 1024
+    # ---- copies of cached blocks to requests that have not begun
+    copies_in_max: int = 8  # at once; a request that would need one more computes
+    holds_max: int = 64  # requests that wait for copies, their own or another one's; as above
+    copies_out_max: int = 8  # at once; a further asker is declined, and computes
+    # Read between two steps of the source, and one message: some milliseconds of copying.
+    copy_chunk_bytes_max: int = 8 << 20
+    # Of all copies out, at most this fast: most of a 10 Gbit/s link, a sixth of a GPU's bus.
+    copy_bytes_per_s: int = 1 << 30
+    # Read ahead of what is written; at the bound the wire waits. A step of the taker can be long.
+    copy_chunks_max: int = 8
+    # A copy is late after so many times what it was expected to take, within these bounds.
+    copy_patience: int = 4
+    copy_ms_min: int = 100
+    copy_ms_max: int = 2000

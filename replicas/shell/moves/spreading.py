@@ -17,10 +17,17 @@ from protos.messages import ModelCard
 from protos.moves import Peer
 from replicas.engine.block_pool import BlockContent
 from replicas.engine.plan import BlockId
+from replicas.shell.clock import now_ns
 from replicas.shell.moves.channel import PeerLost, Peers, WarmBlock
 from replicas.shell.moves.home import Answer, Home
 from replicas.shell.moves.limits import MoveLimits
 from replicas.shell.stepper import SteppingEnded
+
+Learn = Callable[[int, int], None]
+
+
+def learn_nothing(_blocks: int, _took_ns: int) -> None:
+    """Nobody asks what it costs."""
 
 
 class OtherCard(Exception):
@@ -30,7 +37,11 @@ class OtherCard(Exception):
 class Spreading:
     """Gives hot blocks of `home` to other replicas, and takes theirs."""
 
-    def __init__(self, home: Home, peers: Peers, limits: MoveLimits) -> None:
+    def __init__(
+        self, home: Home, peers: Peers, limits: MoveLimits, learn: Learn = learn_nothing
+    ) -> None:
+        """`learn` is told how many blocks came in how many nanoseconds."""
+        self._learn = learn
         self._home = home
         self._peers = peers
         self._limits = limits
@@ -55,6 +66,7 @@ class Spreading:
     async def pull(self, peer: Peer) -> bool:
         """Take what the peer gives, as far as there is room; False if it could not be had."""
         known: dict[BlockHash, int] = {}
+        began_ns = now_ns()
         blocks = self._peers.warm(peer, self._home.card, self._limits.warm_blocks_max)
         try:
             async for chunk in blocks:
@@ -63,6 +75,7 @@ class Spreading:
             return False
         finally:
             await blocks.aclose()
+        self._learn(len(known), now_ns() - began_ns)
         return True
 
     async def _read(

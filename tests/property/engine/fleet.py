@@ -1,10 +1,13 @@
-"""Two engines, between which sequences move while they decode.
+"""Two engines, between which sequences move while they decode, and blocks are copied.
 
 A `Transfer` does by hand what two replicas do over a wire: reserve, copy what
 is full, freeze, copy the rest, commit; it can be broken off at every stage. It
 copies the shadow's slots from block to block, so that a block too few, a wrong
 one, or one that somebody else holds changes what a client is told: each choice
 must say exactly what it would have said undisturbed, wherever it runs.
+
+A `Fetch` brings the first blocks of a request that waits, some at a time, and
+stops anywhere: what it has brought must be a hit or nothing.
 """
 
 from __future__ import annotations
@@ -12,10 +15,11 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
-from protos.messages import Refusal, RequestId
+from protos.messages import Refusal, Request, RequestId
 from replicas.engine.arrival import Arrival, ArrivalState
 from replicas.engine.config import EngineConfig
 from replicas.engine.export import Export, ExportState
+from replicas.engine.hold import Hold, HoldState
 from tests.property.engine.shadow import World
 
 
@@ -96,14 +100,45 @@ class Transfer:
         self.export.abandon()
 
 
+@dataclass(slots=True)
+class Fetch:
+    """The first blocks of a request, on their way to it."""
+
+    source: World
+    target: World
+    hold: Hold
+
+    @property
+    def is_between_steps(self) -> bool:
+        return not self.source.is_mid_step and not self.target.is_mid_step
+
+    def bring(self, count: int) -> int:
+        """Copy the next blocks, at most so many; lets go when there are none to come."""
+        if self.hold.state is not HoldState.HELD:
+            return 0
+        coming = self.hold.look()
+        contents = self.hold.contents(coming[:count].stop)
+        found = self.source.engine.find_blocks(contents)[coming.start :]
+        blocks = self.hold.take(coming.start, len(found)) if found else None
+        if blocks is None:
+            self.hold.let_go()
+            return 0
+        self.target.kv.write_blocks(blocks, self.source.kv.read_blocks(found))
+        if not self.hold.put() or len(found) == len(coming):
+            self.hold.let_go()
+        return len(found)
+
+
 class Fleet:
-    """Worlds of one model, and the transfers between them."""
+    """Worlds of one model, and the transfers and fetches between them."""
 
     def __init__(
         self, configs: Sequence[EngineConfig], make: Callable[[EngineConfig], World] = World
     ) -> None:
         self.worlds = [make(config) for config in configs]
         self.transfers: list[Transfer] = []
+        self.fetches: list[Fetch] = []
+        self.copied = 0  # blocks
         self.begun = self.moved = self.kept = self.warmed = 0
 
     def begin(self, source: World, target: World, request_id: RequestId, choice: int) -> None:
@@ -155,6 +190,27 @@ class Fleet:
             self.begun += 1
             target.submit(replace(rest, request_id=RequestId(f"{request_id}~{self.begun}")))
 
+    def submit(self, source: World, target: World, request: Request, blocks: int) -> Refusal | None:
+        """Offer a request, whose first blocks are to come from another engine, if any."""
+        refused = target.submit(request)
+        hold = target.engine.hold(request.request_id, blocks) if refused is None else None
+        if hold is not None:
+            # Who is held is passed by, by right.
+            target.clients[request.request_id].is_moved = True
+            self.fetches.append(Fetch(source, target, hold))
+            target.verify()
+        return refused
+
+    def fetch(self, fetch: Fetch, count: int) -> None:
+        """Copy some more blocks if that can be done now; none: give it up, at any time."""
+        if not count:
+            fetch.hold.let_go()
+        elif fetch.is_between_steps:
+            self.copied += fetch.bring(count)
+        if fetch.hold.state is not HoldState.HELD:
+            self.fetches.remove(fetch)
+        fetch.target.verify()
+
     def warm(self, source: World, target: World, limit: int) -> None:
         """Copy what most requests began with."""
         if source.is_mid_step or target.is_mid_step:
@@ -173,6 +229,7 @@ class Fleet:
         for transfer in [each for each in self.transfers if world in (each.source, each.target)]:
             transfer.abort()
             self.transfers.remove(transfer)
+        self.fetches = [fetch for fetch in self.fetches if fetch.target is not world]
         world.crash()
 
     def finish(self) -> None:
@@ -180,6 +237,9 @@ class Fleet:
         for transfer in self.transfers:
             transfer.abort()
         self.transfers.clear()
+        for fetch in self.fetches:
+            fetch.hold.let_go()
+        self.fetches.clear()
         for world in self.worlds:
             world.finish()
 

@@ -268,7 +268,8 @@ class World:
         self.clients[request.request_id] = client
 
     def _not_begun(self) -> list[RequestId]:
-        waiting = self.engine._scheduler.waiting
+        line = self.engine._scheduler.line
+        waiting = (*line.waiting, *line.held)
         return [each.request.request_id for each in waiting if not each.has_begun]
 
     def give_up(self) -> None:
@@ -350,9 +351,10 @@ class World:
         self.give_up()
         plan = self.engine.schedule()
         if plan is None:
-            running = self.engine._scheduler.running
-            is_still = all(sequence.state is SequenceState.FROZEN for sequence in running)
-            assert not self.clients or (running and is_still), "work and no plan"
+            line = self.engine._scheduler.line
+            is_still = all(sequence.state is SequenceState.FROZEN for sequence in line.running)
+            is_stuck = is_still and (line.running or (line.held and not line.waiting))
+            assert not self.clients or is_stuck, "work and no plan"
             self.verify()
             return False
         assert self.clients, "a plan and no work"

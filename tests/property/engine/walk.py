@@ -13,6 +13,8 @@ from tests.property.engine.shadow import VOCAB_SIZE, World, card
 SALTS = (b"", b"", b"", b"tenant")
 MOVES = {
     "submit": 3.0,
+    "submit held": 1.0,
+    "fetch": 3.0,
     "cancel": 0.4,
     "resume": 0.4,
     "crash": 0.1,
@@ -78,6 +80,10 @@ def walk(seed: int, moves: int = 110, make: Callable[[EngineConfig], World] = Wo
         match rng.choices(list(MOVES), list(MOVES.values()))[0]:
             case "submit":
                 source.submit(request(rng, number))
+            case "submit held":
+                fleet.submit(source, target, request(rng, number), rng.choice((1, 3, 99)))
+            case "fetch" if fleet.fetches:
+                fleet.fetch(rng.choice(fleet.fetches), rng.choice((0, 1, 2, 99)))
             case "cancel" if client:
                 source.cancel(client.request.request_id)
             case "resume" if client:

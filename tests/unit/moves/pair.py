@@ -3,16 +3,36 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator, AsyncIterator, Iterable
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterable
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
-from protos.messages import BlockEvent, ModelCard, ReplicaId, Request, SequenceId
-from protos.moves import MoveId, MoveOrder, MoveReport, Peer, ToSource, ToTarget
+from protos.messages import (
+    BlockEvent,
+    CopySource,
+    ModelCard,
+    ReplicaId,
+    Request,
+    RequestId,
+    SequenceId,
+    Snapshot,
+)
+from protos.moves import (
+    CopyAsk,
+    CopyChunk,
+    MoveId,
+    MoveOrder,
+    MoveReport,
+    Peer,
+    ToSource,
+    ToTarget,
+)
 from replicas.engine.engine import Engine
 from replicas.shell.link import GatewayLink
 from replicas.shell.links import Links
 from replicas.shell.moves.channel import PeerLost, SourceEnd, WarmBlock
+from replicas.shell.moves.copying import Copying
+from replicas.shell.moves.giving import Giving
 from replicas.shell.moves.home import Home
 from replicas.shell.moves.limits import MoveLimits
 from replicas.shell.moves.mover import Mover
@@ -25,7 +45,9 @@ from tests.unit.shell.counting import CARD, CONFIG, CountingExecutor, engine
 from tests.unit.shell.eventually import eventually
 
 # A block of the counting executor is a chunk, so that a short sequence has many.
-LIMITS = MoveLimits(chunk_bytes_max=1)
+LIMITS = MoveLimits(
+    chunk_bytes_max=1, copy_chunk_bytes_max=1, copy_ms_min=60_000, copy_ms_max=60_000
+)
 
 
 @dataclass(eq=False)
@@ -76,6 +98,11 @@ class Town:
         self.ends: dict[ReplicaId, End] = {}
         self.loses: type[ToSource] | None = None
         self._arrivals: set[asyncio.Task[None]] = set()
+        self.copies = 0  # that were asked for
+        self.chunks_max: int | None = None  # that get through; then the source is lost
+        self.may_pass = asyncio.Event()  # chunks on their way
+        self.may_pass.set()
+        self.change: Callable[[CopyChunk], CopyChunk] = lambda chunk: chunk
 
     def migrate(self, target: Peer) -> SourceEnd:
         wire = Wire(loses=self.loses)
@@ -89,6 +116,18 @@ class Town:
     ) -> AsyncGenerator[tuple[WarmBlock, ...], None]:
         async for chunk in self.ends[peer.replica_id].spreading.give(card, blocks_max):
             yield chunk
+
+    async def copy(self, source: CopySource, ask: CopyAsk) -> AsyncGenerator[CopyChunk, None]:
+        self.copies += 1
+        if source.replica_id not in self.ends:
+            raise PeerLost("nobody is there")
+        passed = 0
+        async for chunk in self.ends[source.replica_id].giving.give(ask):
+            if passed == self.chunks_max:
+                raise PeerLost("it has broken off")
+            await self.may_pass.wait()
+            yield self.change(chunk)
+            passed += 1
 
     async def _bring(self, wire: Wire, to: End) -> None:
         far = FarEnd(wire)
@@ -108,7 +147,8 @@ class End:
         self.executor = CountingExecutor()
         work, pace = asyncio.Event(), Pace()
         reporter = Reporter(self.engine, self.peer.replica_id, pace)
-        self.links = Links(self.engine, reporter, work, CONFIG)
+        self.reporter = reporter
+        self.links = Links(self.engine, reporter, work, CONFIG, fetch=self._fetch)
         self.stepper = Stepper(
             self.engine,
             self.executor,
@@ -133,18 +173,28 @@ class End:
         self.mover = Mover(home, town, limits)
         self._told = 0
         self.spreading = Spreading(home, town, limits)
+        self.giving = Giving(home, limits)
+        config = replace(CONFIG, replica_id=self.peer.replica_id)
+        self.copying = Copying(home, town, limits, config, reporter.tell_copies)
         self.link: GatewayLink = self.links.attach()
         town.ends[self.peer.replica_id] = self
+
+    @property
+    def snapshot(self) -> Snapshot:
+        return self.reporter.snapshot()
 
     @property
     def blocks_used(self) -> int:
         return self.links.news().snapshot.blocks_used
 
     async def run(self) -> None:
-        await race(self.stepper.run(), self.mover.run())
+        await race(self.stepper.run(), self.mover.run(), self.copying.run())
 
     def submit(self, asked: Request) -> None:
         self.links.submit(self.link, asked)
+
+    def _fetch(self, request_id: RequestId, source: CopySource) -> None:
+        self.copying.fetch(request_id, source)
 
     async def sequence(self) -> SequenceId:
         """The one that runs here, once it has blocks."""

@@ -15,6 +15,7 @@ from protos import convert
 from protos.messages import (
     Account,
     CopySource,
+    CopyTotals,
     Delta,
     EngineCounters,
     FinishReason,
@@ -126,6 +127,12 @@ snapshots = st.builds(
     registry_behind_ns=uint64,
     copy_start_ns=uint64,
     copy_block_ns=uint64,
+    copies=st.builds(
+        CopyTotals,
+        uint64,
+        uint64,
+        st.dictionaries(words, uint64, max_size=3).map(lambda ended: tuple(sorted(ended.items()))),
+    ),
     counters=counters,
 )
 step_events = st.builds(

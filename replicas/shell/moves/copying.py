@@ -1,0 +1,256 @@
+"""Copying the first blocks of a request from a replica that holds them, before it begins.
+
+A request that names a source is in the engine from its submission on, and is
+held there (replicas.engine.hold) while its blocks come. They come in the order
+of the chain; what arrives between two steps is written at the next boundary,
+all at once, and findable from then on. Blocks that somebody is fetching
+already are waited for and not fetched twice.
+
+Nothing here can fail a request. A source that is gone, late, busy, of another
+model or has evicted meanwhile, a chunk that does not fit, no room, too many
+copies: the request takes its place in the line, finds what has come, and
+computes the rest. How each ended is counted. Time is bounded by a multiple of
+what the copy was expected to take, since a late one is worth nothing.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import AsyncGenerator, Callable
+from contextlib import aclosing
+from dataclasses import dataclass
+
+from protos.hashing import BlockHash
+from protos.messages import CopySource, CopyTotals, RequestId
+from protos.moves import CopyAsk, CopyChunk, CopyOutcome
+from replicas.config import ReplicaConfig
+from replicas.engine.hold import Hold, HoldState
+from replicas.engine.plan import BlockId
+from replicas.shell.clock import NS_PER_S, now_ns
+from replicas.shell.moves.channel import PeerDeclined, PeerLost, Peers
+from replicas.shell.moves.checksum import checksum
+from replicas.shell.moves.copy_cost import CopyCost
+from replicas.shell.moves.home import Home
+from replicas.shell.moves.limits import MoveLimits
+from replicas.shell.moves.read_ahead import ReadAhead
+from replicas.shell.stepper import SteppingEnded
+
+logger = logging.getLogger(__name__)
+NS_PER_MS = 1_000_000
+
+# Called with what a copy costs, before the first block and for each, and what became of all.
+Tell = Callable[[int, int, CopyTotals], None]
+
+
+class Misfit(Exception):
+    """What came is not what was asked for."""
+
+
+@dataclass(frozen=True, slots=True)
+class Wish:
+    """A held request, and who has its blocks."""
+
+    hold: Hold
+    source: CopySource
+    since_ns: int
+
+
+class Copying:
+    """Fetches blocks for requests of `home`. `run` is to be supervised like every other task."""
+
+    def __init__(
+        self, home: Home, peers: Peers, limits: MoveLimits, config: ReplicaConfig, tell: Tell
+    ) -> None:
+        self._home = home
+        self._peers = peers
+        self._limits = limits
+        self._config = config
+        self._tell = tell
+        self._cost = CopyCost()
+        self._wishes: asyncio.Queue[Wish] = asyncio.Queue(limits.holds_max)
+        self._held = 0  # requests
+        self._under_way = 0  # copies
+        self._coming: dict[BlockHash, asyncio.Event] = {}  # set when their copy has ended
+        self._ended = dict.fromkeys(CopyOutcome, 0)
+        self._blocks = 0
+        self._held_ns = 0
+
+    @property
+    def totals(self) -> CopyTotals:
+        """Since the start."""
+        ended = ((outcome.value, count) for outcome, count in self._ended.items() if count)
+        return CopyTotals(self._blocks, self._held_ns, tuple(sorted(ended)))
+
+    def fetch(self, request_id: RequestId, source: CopySource) -> None:
+        """A request has just been submitted: hold it until its blocks are here, if any are not."""
+        if source.replica_id == self._home.replica_id or not self._cost.block_ns:
+            return
+        hold = self._home.engine.hold(request_id, source.blocks)
+        if hold is None:
+            return
+        if self._held >= self._limits.holds_max:
+            hold.let_go()
+            self._end(CopyOutcome.BUSY)
+            return
+        self._held += 1
+        self._wishes.put_nowait(Wish(hold, source, now_ns()))
+
+    async def run(self) -> None:
+        """Carry out what was wished for, until there are no steps any more."""
+        if self._config.copy_bytes_per_s:
+            await self._probe()
+        async with asyncio.TaskGroup() as copies:
+            while True:
+                copies.create_task(self._carry_out(await self._wishes.get()))
+
+    def learn(self, blocks: int, took_ns: int) -> None:
+        """So many blocks came here in this time, for whatever reason."""
+        self._cost.learn(blocks, took_ns)
+        self._tell_all()
+
+    async def _probe(self) -> None:
+        """Learn how large a block is, and with it what a copy will cost, by assumption."""
+        try:
+            payloads = await self._home.at_boundary(
+                lambda: self._home.executor.read_blocks([BlockId(0)])
+            )
+        except SteppingEnded:
+            return
+        self._cost.assume(
+            start_ns=self._config.copy_start_ms * NS_PER_MS,
+            block_bytes=len(payloads[0]),
+            bytes_per_s=self._config.copy_bytes_per_s,
+        )
+        self._tell_all()
+
+    def _end(self, outcome: CopyOutcome) -> None:
+        self._ended[outcome] += 1
+        self._tell_all()
+
+    def _tell_all(self) -> None:
+        self._tell(self._cost.start_ns, self._cost.block_ns, self.totals)
+
+    async def _carry_out(self, wish: Wish) -> None:
+        """Whatever happens, the request is let go."""
+        outcome = CopyOutcome.LEFT
+        try:
+            outcome = await self._copy_in_time(wish)
+        finally:
+            wish.hold.let_go()
+            self._home.work.set()
+            self._held -= 1
+            self._held_ns += now_ns() - wish.since_ns
+            self._end(outcome)
+
+    async def _copy_in_time(self, wish: Wish) -> CopyOutcome:
+        try:
+            async with asyncio.timeout(self._patience_ns(wish) / NS_PER_S):
+                return await self._copy(wish)
+        except TimeoutError:
+            return CopyOutcome.LATE
+        except PeerDeclined as declined:
+            logger.info("no copy from %s: %s", wish.source.replica_id, declined)
+            return CopyOutcome.DECLINED
+        except PeerLost as lost:
+            logger.info("lost a copy from %s: %s", wish.source.replica_id, lost)
+            return CopyOutcome.LOST
+        except Misfit as misfit:
+            logger.warning("what %s sent is no copy: %s", wish.source.replica_id, misfit)
+            return CopyOutcome.BROKEN
+        except SteppingEnded:
+            return CopyOutcome.LEFT
+
+    def _patience_ns(self, wish: Wish) -> int:
+        expected_ns = self._cost.expected_ns(wish.source.blocks)
+        least_ns = self._limits.copy_ms_min * NS_PER_MS
+        most_ns = self._limits.copy_ms_max * NS_PER_MS
+        return min(max(self._limits.copy_patience * expected_ns, least_ns), most_ns)
+
+    async def _copy(self, wish: Wish) -> CopyOutcome:
+        """Until all that is wanted is here, or will not come."""
+        hold = wish.hold
+        while hold.state is HoldState.HELD:
+            missing = hold.look()
+            if not missing:
+                return CopyOutcome.COPIED
+            first = hold.contents(missing.start + 1)[missing.start].block_hash
+            before = self._coming.get(first)
+            if before is None and self._under_way >= self._limits.copies_in_max:
+                return CopyOutcome.BUSY
+            if before is None:
+                return await self._pull(wish, missing)
+            await before.wait()
+        return CopyOutcome.LEFT
+
+    async def _pull(self, wish: Wish, missing: range) -> CopyOutcome:
+        contents = wish.hold.contents(missing.stop)
+        ask = CopyAsk(
+            card=self._home.card,
+            root=contents[0].parent,
+            names=tuple(content.block_hash for content in contents),
+            tokens=tuple(token for content in contents for token in content.tokens),
+            first=missing.start,
+        )
+        ended = asyncio.Event()
+        for name in ask.names[missing.start :]:
+            self._coming.setdefault(name, ended)
+        self._under_way += 1
+        arriving = ReadAhead(self._receive(wish.source, ask), self._limits.copy_chunks_max)
+        try:
+            return await self._write_all(wish.hold, arriving, missing)
+        finally:
+            self._under_way -= 1
+            for name in ask.names[missing.start :]:
+                if self._coming.get(name) is ended:
+                    del self._coming[name]
+            ended.set()
+            await arriving.close()
+
+    async def _receive(self, source: CopySource, ask: CopyAsk) -> AsyncGenerator[CopyChunk, None]:
+        """The chunks as they come, each looked at; how long all took is the price of a copy."""
+        began_ns, first = now_ns(), ask.first
+        async with aclosing(self._peers.copy(source, ask)) as chunks:
+            try:
+                async for chunk in chunks:
+                    if chunk.first != first or checksum(chunk.payloads) != chunk.crc32:
+                        raise Misfit(f"block {chunk.first} for {first}, or changed on the way")
+                    first += len(chunk.payloads)
+                    if first > len(ask.names):
+                        raise Misfit("more blocks than were asked for")
+                    yield chunk
+            except (GeneratorExit, asyncio.CancelledError):
+                # Given up as late: it would have taken longer, not less.
+                self._cost.learn(len(ask.names) - ask.first, now_ns() - began_ns)
+                raise
+        self._cost.learn(first - ask.first, now_ns() - began_ns)
+
+    async def _write_all(
+        self, hold: Hold, arriving: ReadAhead[CopyChunk], missing: range
+    ) -> CopyOutcome:
+        first = missing.start
+        while chunks := await arriving.take():
+            payloads = [payload for chunk in chunks for payload in chunk.payloads]
+            if not await self._write(hold, first, payloads):
+                is_here = hold.state is HoldState.HELD
+                return CopyOutcome.NO_ROOM if is_here else CopyOutcome.LEFT
+            first += len(payloads)
+            self._blocks += len(payloads)
+        return CopyOutcome.COPIED if first == missing.stop else CopyOutcome.PARTLY
+
+    async def _write(self, hold: Hold, first: int, payloads: list[bytes]) -> bool:
+        """Put blocks in place between two steps; False where they are not wanted, or no room is."""
+
+        async def write() -> bool:
+            blocks = hold.take(first, len(payloads))
+            if blocks is None:
+                return False
+            try:
+                await self._home.executor.write_blocks(blocks, payloads)
+                return hold.put()
+            except ValueError as error:
+                raise Misfit(str(error)) from error
+            finally:
+                hold.settle()
+
+        return await self._home.at_boundary(write)
