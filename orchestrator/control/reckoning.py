@@ -1,0 +1,58 @@
+"""How many prompt tokens wait at a replica now, where its reports are known to be old.
+
+Dead reckoning: from the last moment at which the queue was known it grew by
+every placement since, this gateway's and those that others announced, and
+shrank by what the replica computes in the time; never below nothing. Two
+things tell the queue of a moment:
+
+- a report, of the moment at which it was made;
+- the first token of a request of ours, of the moment at which it came: who
+  was placed there before it has been served, so what waits was placed after.
+
+The second one is news at once, however late reports are.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+
+NS_PER_S = 1_000_000_000
+
+
+class Reckoning:
+    """Of one replica. Times are of one clock, and never go back."""
+
+    def __init__(self, lag_ns: int) -> None:
+        self._lag_ns = lag_ns
+        self._placed: deque[tuple[int, int]] = deque()  # when, tokens; back to the last report
+        self._known_ns = 0
+        self._known_tokens = 0
+
+    def place(self, tokens: int, now_ns: int) -> None:
+        """A prompt with so much to compute was sent there."""
+        self._placed.append((now_ns, tokens))
+
+    def begin(self, placed_ns: int, now_ns: int) -> None:
+        """What was placed then has its first token now."""
+        self._know(sum(tokens for at_ns, tokens in self._placed if at_ns > placed_ns), now_ns)
+
+    def report(self, tokens: int, now_ns: int) -> None:
+        """A report has arrived that says how much waited when it was made."""
+        made_ns = now_ns - self._lag_ns
+        if made_ns > self._known_ns:
+            self._know(tokens, made_ns)
+        while self._placed and self._placed[0][0] < made_ns:
+            self._placed.popleft()
+
+    def tokens_ahead(self, tokens_per_s: float | None, now_ns: int) -> int:
+        """By all that is known, at this rate; nothing is taken off while that is not known."""
+        tokens_per_s = tokens_per_s or 0.0
+        ahead, at_ns = float(self._known_tokens), self._known_ns
+        for placed_ns, tokens in self._placed:
+            if placed_ns > self._known_ns:
+                ahead = max(0.0, ahead - (placed_ns - at_ns) / NS_PER_S * tokens_per_s) + tokens
+                at_ns = placed_ns
+        return round(max(0.0, ahead - (now_ns - at_ns) / NS_PER_S * tokens_per_s))
+
+    def _know(self, tokens: int, at_ns: int) -> None:
+        self._known_tokens, self._known_ns = tokens, at_ns
