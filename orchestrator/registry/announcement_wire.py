@@ -50,13 +50,13 @@ def encode(sender: bytes, announcements: Iterable[Announcement]) -> bytes:
     return b"".join(parts)
 
 
-def decode(message: bytes) -> tuple[bytes, tuple[Announcement, ...]]:
-    """The sender and what it announces. Raises UnknownMessage, and nothing else."""
+def decode(message: bytes, *, me: bytes) -> tuple[Announcement, ...] | None:
+    """What is announced; None where this is what `me` has sent. Raises UnknownMessage only."""
     try:
         version, sender = _OPENING.unpack_from(message)
         if version != VERSION:
             raise UnknownMessage(f"version {version}")
-        return sender, tuple(_announcements(message))
+        return None if sender == me else tuple(_announcements(message))
     except (error, UnicodeDecodeError) as cause:
         raise UnknownMessage("cut short, or garbage") from cause
 

@@ -126,10 +126,10 @@ class RedisAnnouncer:
                 if message is None:
                     continue
                 try:
-                    sender, announcements = decode(message)
+                    announcements = decode(message, me=self._me)
                 except UnknownMessage:
                     continue  # of a gateway of another version
-                if sender != self._me:
+                if announcements is not None:
                     self._alone_until = 0.0
                     for announcement in announcements:
                         hear(announcement)
