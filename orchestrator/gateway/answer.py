@@ -63,7 +63,7 @@ class Answer(Response):
         self._created = int(time.time()) if last_event is None else last_event.origin.created
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        client = Client(receive, send)
+        client = Client(receive, send, scope["state"]["send_body"])
         await client.attend(self._stream(client) if self._call.stream else self._whole(client))
 
     def _run(self) -> AbstractAsyncContextManager[Generation | Batch]:

@@ -11,7 +11,6 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
-from dataclasses import replace
 
 from orchestrator.gateway.ask import Ask
 from orchestrator.gateway.choice import Piece
@@ -93,7 +92,7 @@ class Batch:
                 self._started.set()
             async for piece in generation:
                 choice = place * self._choices_each + piece.choice
-                await self._pieces.put(replace(piece, choice=choice))
+                await self._pieces.put(piece._replace(choice=choice))
 
     async def __aiter__(self) -> AsyncIterator[Piece]:
         """Pieces of all choices of all prompts, as they come."""

@@ -9,7 +9,7 @@ generated, those after it never existed.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from orchestrator.gateway.detokenizer import Detokenizer
 from orchestrator.gateway.stop_strings import StopStrings
@@ -17,9 +17,11 @@ from orchestrator.gateway.tokenizer import Tokenizer
 from protos.messages import Delta, FinishReason, SampledToken
 
 
-@dataclass(frozen=True, slots=True)
-class Piece:
-    """What one delta added to one choice. The text may lag behind the tokens, never lead."""
+class Piece(NamedTuple):
+    """What one delta added to one choice. The text may lag behind the tokens, never lead.
+
+    A tuple, as one is made for every token: a frozen dataclass takes three times as long.
+    """
 
     choice: int
     first_index: int
@@ -49,9 +51,11 @@ class ChoiceText:
     def feed(self, delta: Delta) -> Piece:
         """The piece of a delta; the choice's last one carries its finish."""
         assert not self.finished, "a delta after the choice's finish"
+        finish, tokens = delta.finish, delta.tokens
+        if finish is None and len(tokens) == 1 and not self._stop_strings.is_looking:
+            text = self._detokenizer.feed(tokens[0].token)  # as for nearly every token
+            return Piece(delta.choice, delta.first_index, tokens, text, None)
         texts: list[str] = []
-        finish = delta.finish
-        tokens = delta.tokens
         for place, sampled in enumerate(delta.tokens, start=1):
             if self._ends_choice(sampled.token, delta, place):
                 continue

@@ -13,7 +13,6 @@ out.
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Sequence
-from dataclasses import replace
 
 from orchestrator.control.seams import Clock
 from orchestrator.gateway.choice import ChoiceText, Piece
@@ -133,15 +132,16 @@ class Generation:
     async def __aiter__(self) -> AsyncIterator[Piece]:
         """Pieces of all choices as they come. Raises ReplicaFailed."""
         async for delta in self._stream:
-            choice = self._choices[delta.choice]
-            for part in parted(delta, self._known[delta.choice]):
+            choice, known = self._choices[delta.choice], self._known[delta.choice]
+            parts = (delta,) if delta.first_index >= known else parted(delta, known)
+            for part in parts:
                 if choice.text.finished:
                     break  # at a stop string; the replica still runs it
                 piece = choice.text.feed(part)
                 if piece.finish is FinishReason.CANCELLED:
                     raise ReplicaFailed("the replica gave up the request", code="replica_cancelled")
                 self._count(piece, choice)
-                yield self._marked(piece)
+                yield piece if piece.first_index >= known else self._marked(piece)
             if self._unfinished == 0:
                 return
 
@@ -149,7 +149,7 @@ class Generation:
         """The piece, known or not: `parted` left none that is both."""
         stop = piece.first_index + len(piece.tokens)
         is_known = bool(piece.tokens) and stop <= self._known[piece.choice]
-        return replace(piece, is_known=True) if is_known else piece
+        return piece._replace(is_known=True) if is_known else piece
 
     def _count(self, piece: Piece, choice: _Choice) -> None:
         now_ns = self._clock.now_ns()

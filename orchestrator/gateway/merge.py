@@ -34,8 +34,11 @@ async def merge(*sources: Source) -> AsyncGenerator[Delta, None]:
     try:
         while open_sources:
             if len(open_sources) == 1 and idle:
-                source = idle.pop()
-                arrived = [(source, await _next(source))]
+                (source,) = idle
+                while isinstance(item := await anext(source, None), Delta):
+                    yield item
+                idle.clear()
+                arrived: list[tuple[Source, Delta | Branch | None]] = [(source, item)]
             else:
                 reading |= {asyncio.create_task(_next(source)): source for source in idle}
                 idle.clear()

@@ -61,7 +61,8 @@ class NameRequests:
             return
         given = Headers(scope=scope).get(HEADER, "")
         name = given if is_name(given) else new_request_id()
-        scope.setdefault("state", {})["request_name"] = name
+        # What follows a head concerns no middleware, and of a stream that is a great deal.
+        scope.setdefault("state", {}).update(request_name=name, send_body=send)
 
         async def send_named(message: Message) -> None:
             if message["type"] == "http.response.start":

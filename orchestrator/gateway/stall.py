@@ -10,12 +10,13 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
-from typing import Generic, TypeVar
+from typing import Generic, TypeAlias, TypeVar
 
 # A client that reads nothing for so long has gone, whatever its connection says.
 STALL_S = 60.0
 
 Message = TypeVar("Message")
+Write: TypeAlias = Callable[[Message], Awaitable[None]]
 
 
 class ClientStalled(Exception):
@@ -25,15 +26,15 @@ class ClientStalled(Exception):
 class Writer(Generic[Message]):
     """Passes messages on, one at a time."""
 
-    def __init__(self, write: Callable[[Message], Awaitable[None]]) -> None:
+    def __init__(self, write: Write[Message]) -> None:
         self._write = write
         self._begun = 0
         self._done = 0
 
-    async def write(self, message: Message) -> None:
-        """Returns when there is room for more."""
+    async def write(self, message: Message, *, by: Write[Message] | None = None) -> None:
+        """Returns when there is room for more. `by`: another way than usual, for this one."""
         self._begun += 1
-        await self._write(message)
+        await (by or self._write)(message)
         self._done += 1
 
     @asynccontextmanager

@@ -21,6 +21,11 @@ class StopStrings:
         self._held = ""
         self.met = False
 
+    @property
+    def is_looking(self) -> bool:
+        """Whether there is any string to stop at."""
+        return bool(self._automata)
+
     def feed(self, text: str) -> str:
         """Text that is now certain to be shown. Sets `met` when a stop string is complete."""
         assert not self.met, "text after a stop string"

@@ -103,7 +103,11 @@ class Stream:
             await self.close()
             raise StopAsyncIteration
         try:
-            delta = await self._next_from_source()
+            delta, self._first = self._first, None
+            if delta is None:
+                delta = await anext(self._source, None)
+            if delta is None:
+                raise BrokenStream("the stream ended before its choices did")
             self._continuity.take(delta)
         except GatewayError:
             self._totals.streams_lost += 1
@@ -115,15 +119,6 @@ class Stream:
                 "the replica's answer is incomplete", code="stream_broken"
             ) from error
         return delta
-
-    async def _next_from_source(self) -> Delta:
-        if self._first is not None:
-            first, self._first = self._first, None
-            return first
-        try:
-            return await anext(self._source)
-        except StopAsyncIteration:
-            raise BrokenStream("the stream ended before its choices did") from None
 
     async def close(self) -> None:
         """End the request; cancels it at the replica if it is unfinished. Safe to repeat."""

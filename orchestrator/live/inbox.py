@@ -21,7 +21,7 @@ class Inbox:
         self._arrivals: deque[Delta | Handoff] = deque()
         self._deltas_max = deltas_max
         self._end: Exception | None = None
-        self._has_news = asyncio.Event()
+        self._reader: asyncio.Future[None] | None = None  # it waits for news
 
     def put(self, event: Delta | Handoff) -> None:
         """Add what came; nothing is added after the end."""
@@ -31,18 +31,24 @@ class Inbox:
             self.end(ReplicaLost(LossReason.SLOW_READER))
             return
         self._arrivals.append(event)
-        self._has_news.set()
+        self._wake()
 
     def end(self, reason: Exception) -> None:
         """Nothing follows, because of `reason`. The first reason stands."""
         self._end = self._end or reason
-        self._has_news.set()
+        self._wake()
 
     async def take(self) -> Delta | Handoff:
-        """The next one; raises the end's reason once all are taken."""
+        """The next one; raises the end's reason once all are taken. One reader at a time."""
         while not self._arrivals:
             if self._end is not None:
                 raise self._end
-            self._has_news.clear()
-            await self._has_news.wait()
+            # An Event would do, at three times the cost; this waits for every token.
+            self._reader = asyncio.get_running_loop().create_future()
+            await self._reader
         return self._arrivals.popleft()
+
+    def _wake(self) -> None:
+        reader, self._reader = self._reader, None
+        if reader is not None and not reader.done():
+            reader.set_result(None)
