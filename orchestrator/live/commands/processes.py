@@ -16,6 +16,7 @@ from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from typing import Any
 
 import click
+import uvloop
 from pydantic import ValidationError
 
 from orchestrator.config import Deployment
@@ -125,7 +126,7 @@ def run(
         raise click.UsageError(str(error)) from error
     log_to_stderr(deployment.log_level, deployment.log_format)
     try:
-        asyncio.run(serve(deployment, process(deployment)))
+        uvloop.run(serve(deployment, process(deployment)))  # the loop that Ray's actors have
     except FAILURES + failures as error:
         raise click.ClickException(str(error)) from error
 
