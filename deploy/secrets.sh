@@ -64,7 +64,7 @@ stringData:
 $(indented "${work}/ca.crt")
 ---
 # Ray's own keys (DUMMY is one it asks for at its start); the registry's writers; gateways, which
-# only read, and count for rate limits; the probe, which may ask whether anybody is there.
+# only read, tell each other of placements, and count for rate limits; the probe, which may ask whether anybody is there.
 apiVersion: v1
 kind: Secret
 metadata:
@@ -75,7 +75,7 @@ stringData:
     user default off
     user gcs on #$(hash "${gcs}") ~RAY* ~DUMMY &RAY* +@all -@admin
     user registry on #$(hash "${registry}") ~orch:* +@read +@write +@connection +@scripting -@dangerous
-    user reader on #$(hash "${reader}") %R~orch:* ~orch:limits:* +@connection +mget +hgetall +get +evalsha +script|load +set +exists +pttl +rename +incrby
+    user reader on #$(hash "${reader}") %R~orch:* ~orch:limits:* &orch:* +@connection +mget +hgetall +get +publish +subscribe +unsubscribe +evalsha +script|load +set +exists +pttl +rename +incrby
     user probe on nopass resetkeys -@all +ping
 ---
 apiVersion: v1

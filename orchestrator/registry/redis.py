@@ -13,8 +13,9 @@ taught again, leases answer False, and the wall clock keeps epochs growing.
 Who leads the control plane is kept on the same server (redis_directory.py).
 
 The server's user needs `~<prefix>* +@read +@write +@connection +@scripting
--@dangerous`; a gateway, which only reads, `%R~<prefix>* +@connection +mget
-+hgetall +get`. The server must not evict keys (`maxmemory-policy noeviction`).
+-@dangerous`; a gateway, which only reads and announces (redis_announcer.py),
+`%R~<prefix>* &<prefix>* +@connection +mget +hgetall +get +publish +subscribe
++unsubscribe`. The server must not evict keys (`maxmemory-policy noeviction`).
 """
 
 from __future__ import annotations

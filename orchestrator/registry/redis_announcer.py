@@ -11,8 +11,8 @@ message, and where that was only the sender it is silent for a moment.
 Bounds: the outbox (the oldest are forgotten), the hashes of one announcement
 and of one message, the pause, the wait for the server.
 
-The server's user needs `&<prefix>* +publish +subscribe +unsubscribe +ping`
-beside what reading takes.
+The server's user needs `&<prefix>* +@connection +publish +subscribe
++unsubscribe`, for a channel under the registry's prefix.
 """
 
 from __future__ import annotations

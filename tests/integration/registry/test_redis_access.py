@@ -2,20 +2,42 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import replace
 
 import pytest
 from redis.asyncio import Redis
+from redis.exceptions import NoPermissionError
 
 from orchestrator.live.valkey import EmbeddedValkey
+from orchestrator.registry import redis
 from orchestrator.registry.config import RegistryConfig
+from orchestrator.registry.keys import Keys
 from orchestrator.registry.redis import RedisRegistry
-from protos.registry import BlockBatch, Leader, RegistryUnavailable
+from orchestrator.registry.redis_announcer import RedisAnnouncer
+from protos.registry import Announcement, BlockBatch, Leader, RegistryUnavailable
+from tests.conformance.registry.test_announcements import PLACED
 from tests.conformance.registry.world import chain, record
+from tests.integration.control.until import until
 
 pytestmark = pytest.mark.redis
 
 PROMPT = chain("prompt", 40)
+BOUND_S = 20.0
+
+
+def documented() -> list[str]:
+    """The rules that the registry's own words give to its two users."""
+    words = " ".join((redis.__doc__ or "").split())
+    return [rules.replace("<prefix>", "orch:") for rules in re.findall(r"`(%?R?~[^`]*)`", words)]
+
+
+def documented_for_replicas() -> str:
+    return documented()[0]
+
+
+def documented_for_gateways() -> str:
+    return documented()[1]
 
 
 async def add_user(admin: Redis, name: str, grants: str) -> None:
@@ -30,8 +52,7 @@ def as_user(valkey: EmbeddedValkey, name: str, config: RegistryConfig) -> RedisR
 async def test_a_user_limited_to_the_prefix_can_do_everything_there(
     valkey: EmbeddedValkey, admin: Redis, config: RegistryConfig
 ) -> None:
-    grants = "~orch:* &orch:* +@read +@write +@connection +@scripting -@dangerous"
-    await add_user(admin, "yard", grants)
+    await add_user(admin, "yard", documented_for_replicas())
     registry = as_user(valkey, "yard", config)
     membership = await registry.join(record("a"))
     assert await registry.publish(membership, BlockBatch(0, PROMPT))
@@ -56,8 +77,7 @@ async def test_a_user_limited_to_the_prefix_can_do_everything_there(
 async def test_a_reader_needs_three_commands_and_can_write_nothing(
     valkey: EmbeddedValkey, admin: Redis, registry: RedisRegistry, config: RegistryConfig
 ) -> None:
-    grants = "%R~orch:* +@connection +mget +hgetall +get"
-    await add_user(admin, "gateway", grants)
+    await add_user(admin, "gateway", documented_for_gateways())
     membership = await registry.join(record("a"))
     assert await registry.publish(membership, BlockBatch(0, PROMPT))
     reader = as_user(valkey, "gateway", config)
@@ -69,6 +89,71 @@ async def test_a_reader_needs_three_commands_and_can_write_nothing(
     with pytest.raises(RegistryUnavailable):
         await reader.lead("one", "here:7000")
     await reader.close()
+
+
+@pytest.mark.parametrize(
+    "command", ["set", "del", "evalsha", "keys", "flushall", "psubscribe", "config", "incr"]
+)
+async def test_a_gateway_may_do_no_command_more(
+    valkey: EmbeddedValkey, admin: Redis, command: str
+) -> None:
+    await add_user(admin, "gateway", documented_for_gateways())
+    arguments = {"set": ["orch:a", "b"], "evalsha": ["0" * 40, "0"], "config": ["get", "*"]}
+    words = [command, *arguments.get(command, ["orch:a"] if command != "flushall" else [])]
+    gateway = Redis.from_url(valkey.url.replace("//", "//gateway:secret@"), protocol=2)
+    with pytest.raises(NoPermissionError):
+        await gateway.execute_command(*words)  # type: ignore[no-untyped-call]
+    await gateway.aclose()
+
+
+@pytest.mark.parametrize("grant", documented_for_gateways().split())
+async def test_a_gateway_needs_every_grant_that_is_documented(
+    valkey: EmbeddedValkey, admin: Redis, registry: RedisRegistry, grant: str
+) -> None:
+    """Each on its own is taken away; something of what a gateway does is refused then."""
+    grants = [each for each in documented_for_gateways().split() if each != grant]
+    await add_user(admin, "gateway", " ".join(grants))
+    await registry.join(record("a"))
+    gateway = Redis.from_url(valkey.url.replace("//", "//gateway:secret@"), protocol=2)
+    keys = Keys("orch:")
+    with pytest.raises(NoPermissionError):
+        await gateway.mget(keys.slots, keys.lease(0))
+        await gateway.hgetall(keys.records)
+        await gateway.get(keys.leader)
+        await gateway.publish(keys.placements, b"")
+        subscription = gateway.pubsub()
+        await subscription.subscribe(keys.placements)
+        await subscription.ping()
+        for _ in range(2):
+            await subscription.get_message(timeout=BOUND_S)
+        await subscription.unsubscribe(keys.placements)
+        await subscription.get_message(timeout=BOUND_S)
+        await gateway.execute_command("CLIENT", "GETNAME")  # type: ignore[no-untyped-call]
+    await gateway.aclose()
+
+
+async def test_gateways_with_the_documented_user_hear_each_other_and_nobody_else(
+    valkey: EmbeddedValkey, admin: Redis, config: RegistryConfig
+) -> None:
+    await add_user(admin, "gateway", documented_for_gateways())
+    url = valkey.url.replace("//", "//gateway:secret@")
+    speaker = RedisAnnouncer.connect(url, config)
+    heard: list[Announcement] = []
+    listener = RedisAnnouncer.connect(url, config)
+    listener.listen(heard.append)
+    speaker.listen(lambda _: None)
+
+    def is_heard() -> bool:
+        speaker.announce(PLACED)
+        return PLACED in heard
+
+    await until(is_heard, "the other one hears")
+    await speaker.close()
+    await listener.close()
+    elsewhere = Redis.from_url(url, protocol=2)
+    with pytest.raises(NoPermissionError):
+        await elsewhere.publish("other:placements", b"")
+    await elsewhere.aclose()
 
 
 async def test_a_wrong_password_is_unavailable(
@@ -90,6 +175,12 @@ async def test_a_wrong_password_is_unavailable(
         "redis://:hunter2@localhost:99999",
         "redis://:hunter2@localhost?no_such_option=1",
         "redis://:hunter2@localhost?db=first",
+        "redis+sentinel://:hunter2@localhost:26379",
+        "redis+sentinel://:hunter2@localhost:26379/master/first",
+        "redis+sentinel://:hunter2@localhost:port/master",
+        "redis+sentinel://:hunter2@localhost,:26379/master",
+        "redis+sentinel://:hunter2@localhost/master?no_such_option=1",
+        "rediss+sentinel://:hunter2@localhost/master?no_such_option=1",
     ],
 )
 def test_a_url_that_is_none_is_refused_in_a_sentence(url: str, config: RegistryConfig) -> None:
