@@ -22,6 +22,8 @@ from orchestrator.registry.scripts import Script
 from protos.registry import RegistryUnavailable
 
 Argument = str | bytes | int
+# What uvloop says, as a RuntimeError, where asyncio's own loop has a ConnectionError.
+CLOSED = "the handler is closed"
 
 
 class RedisServer:
@@ -90,7 +92,9 @@ def _failing_as_unavailable() -> Iterator[None]:
     cancelled = 0 if task is None else task.cancelling()
     try:
         yield
-    except (RedisError, OSError) as error:
+    except (RedisError, OSError, RuntimeError) as error:
+        if isinstance(error, RuntimeError) and CLOSED not in str(error):
+            raise
         if task is not None and task.cancelling():
             # The client has taken its caller's cancellation for its own timeout.
             raise asyncio.CancelledError from error

@@ -179,8 +179,10 @@ class Processes:
 
     @property
     def control(self) -> ControlDoor:
-        """Of any control plane that lives: it names the leader."""
-        address = next(plane.address for plane in self.control_planes if plane.is_alive)
+        """Of any control plane that lives: it names the leader. Raises ConnectionError."""
+        address = next((plane.address for plane in self.control_planes if plane.is_alive), None)
+        if address is None:
+            raise ConnectionError("no control plane lives")
         own = None if self.certificates is None else self.certificates / "internal"
         return ControlDoor(address, Transport(own))
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from dataclasses import dataclass, field
 from typing import Any, cast
 
 import pytest
@@ -23,9 +24,12 @@ class Hanging:
             raise RedisTimeout("Timeout reading from server") from None
 
 
+@dataclass(frozen=True)
 class Failing:
+    error: Exception = field(default_factory=lambda: RedisTimeout("Timeout reading from server"))
+
     async def execute_command(self, *_command: Any) -> object:
-        raise RedisTimeout("Timeout reading from server")
+        raise self.error
 
 
 def server(client: object) -> RedisServer:
@@ -35,6 +39,15 @@ def server(client: object) -> RedisServer:
 async def test_a_timeout_means_that_the_registry_is_unavailable() -> None:
     with pytest.raises(RegistryUnavailable):
         await server(Failing()).ask("PING")
+
+
+async def test_a_connection_that_was_closed_under_uvloop_means_it_too() -> None:
+    """As a RuntimeError: no other one is a failure of the server."""
+    closed = RuntimeError("unable to perform operation on <TCPTransport>; the handler is closed")
+    with pytest.raises(RegistryUnavailable):
+        await server(Failing(closed)).ask("PING")
+    with pytest.raises(RuntimeError):
+        await server(Failing(RuntimeError("a bug"))).ask("PING")
 
 
 async def test_a_cancellation_stays_one_whatever_the_client_takes_it_for() -> None:
