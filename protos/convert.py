@@ -9,6 +9,8 @@ not judged here; the engine refuses it with a reason.
 
 from __future__ import annotations
 
+from functools import lru_cache
+
 from protos import control_pb2 as pb
 from protos.messages import (
     NO_COPIES,
@@ -33,6 +35,8 @@ from protos.messages import (
 )
 from protos.moves import Claim
 from protos.registry import ReplicaRecord
+
+PLAIN_TOKENS_MAX = 1 << 16  # remembered, of a vocabulary that may be larger
 
 # ---- gateway to replica
 
@@ -234,6 +238,8 @@ def sampled_token_to_proto(token: SampledToken) -> pb.SampledToken:
 
 
 def sampled_token_from_proto(message: pb.SampledToken) -> SampledToken:
+    if not (message.HasField("logprob") or message.top_tokens or message.top_logprobs):
+        return _plain_token(message.token)
     if len(message.top_tokens) != len(message.top_logprobs):
         raise ValueError(
             f"SampledToken: {len(message.top_tokens)} top_tokens"
@@ -244,6 +250,12 @@ def sampled_token_from_proto(message: pb.SampledToken) -> SampledToken:
         logprob=message.logprob if message.HasField("logprob") else None,
         top=tuple(zip(message.top_tokens, message.top_logprobs, strict=True)),
     )
+
+
+@lru_cache(PLAIN_TOKENS_MAX)
+def _plain_token(token: int) -> SampledToken:
+    """Made once: nearly every token of every stream is one, and making it takes microseconds."""
+    return SampledToken(token)
 
 
 def refusal_to_proto(refusal: Refusal) -> pb.Refusal:
