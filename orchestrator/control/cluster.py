@@ -13,6 +13,8 @@ them into the frozen picture that policies decide on. Nothing here awaits.
   moment it makes the replica look fuller than it is, never emptier.
 - What other gateways announce to have promised is a debit as well. Of its end
   nobody tells, so it ends with the reports, or when it should have settled.
+- Reports that are known to be old (`report_lag_ns`) show no debit for as long,
+  and the queue that they tell of is gone: it is reckoned (reckoning.py).
 - Headroom is what interactive requests took of late, up to a share of each
   pool. Others leave it free; what they have grown into, replicas take back.
 """
@@ -23,7 +25,8 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 
 from orchestrator.control.demand import Demand
-from orchestrator.control.prefill_rate import PrefillRate, fleet_rate
+from orchestrator.control.prefill_rate import FleetRate, PrefillRate, fleet_rate
+from orchestrator.control.reckoning import Reckoning
 from orchestrator.policy.route import Placement
 from orchestrator.policy.view import ClusterView, ReplicaView
 from protos.messages import ModelCard, ReplicaId, Snapshot
@@ -38,6 +41,8 @@ class ClusterConfig:
     report_age_ns_max: int = 3_000_000_000
     # Two hops and a step: within this time a sent request is in the reports.
     debit_settle_ns: int = 100_000_000
+    # By how much reports are known to come late. Those that ride with tokens do not.
+    report_lag_ns: int = 0
     # Of each pool: as much is kept for interactive requests, if they asked for it of late.
     headroom_share: float = 0.2
 
@@ -64,6 +69,7 @@ class ReplicaState:
     snapshot: Snapshot | None = None
     reported_ns: int = 0
     prefill_rate: PrefillRate = field(default_factory=PrefillRate)
+    reckoning: Reckoning | None = None  # None: reports are news
     debits: dict[int, Debit] = field(default_factory=dict)
 
 
@@ -84,7 +90,7 @@ class Cluster:
         self._replicas = {}
         for member in members:
             replica_id = member.record.replica_id
-            state = known.get(replica_id) or ReplicaState(member)
+            state = known.get(replica_id) or self._new_state(member)
             renewed = state.member.epoch != member.epoch
             state.member = member
             if renewed and state.snapshot is not None and state.snapshot.epoch != member.epoch:
@@ -100,6 +106,8 @@ class Cluster:
             state.prefill_rate.observe(state.snapshot, snapshot)
         state.snapshot = snapshot
         state.reported_ns = now_ns
+        if state.reckoning is not None:
+            state.reckoning.report(snapshot.prefill_tokens_waiting, now_ns)
         state.debits = {
             debit.number: debit
             for debit in state.debits.values()
@@ -147,7 +155,15 @@ class Cluster:
         )
         if state is not None:
             state.debits[debit.number] = debit
+            if state.reckoning is not None:
+                state.reckoning.place(debit.prefill_tokens, now_ns)
         return debit
+
+    def observe_first_token(self, debit: Debit, now_ns: int) -> None:
+        """What was promised is being kept: the prompt is computed."""
+        state = self._replicas.get(debit.replica_id)
+        if state is not None and state.reckoning is not None:
+            state.reckoning.begin(debit.charged_ns, now_ns)
 
     def release(self, debit: Debit) -> None:
         """End a promise. Safe to repeat, and after its replica was forgotten."""
@@ -194,12 +210,16 @@ class Cluster:
             ),
         )
 
+    def _new_state(self, member: Member) -> ReplicaState:
+        lag_ns = self._config.report_lag_ns
+        return ReplicaState(member, reckoning=Reckoning(lag_ns) if lag_ns else None)
+
     def _headroom(self, snapshot: Snapshot, now_ns: int) -> int:
         """Blocks to keep for interactive requests: their demand of late, spread evenly."""
         demand = self._interactive.at(now_ns) / len(self._replicas)
         return round(min(demand, snapshot.blocks_total * self._config.headroom_share))
 
-    def _fleet_rates(self) -> dict[ModelCard, float | None]:
+    def _fleet_rates(self) -> dict[ModelCard, FleetRate | None]:
         """How fast the replicas of each card are together."""
         fleets: dict[ModelCard, list[PrefillRate]] = {}
         for state in self._replicas.values():
@@ -207,9 +227,18 @@ class Cluster:
         return {card: fleet_rate(rates) for card, rates in fleets.items()}
 
     def _replica_view(
-        self, state: ReplicaState, snapshot: Snapshot, fleet_rate: float | None, now_ns: int
+        self, state: ReplicaState, snapshot: Snapshot, fleet: FleetRate | None, now_ns: int
     ) -> ReplicaView:
+        weight = 0.0 if fleet is None else fleet.context_weight
         promised = [debit for debit in state.debits.values() if not is_over(debit, now_ns)]
+        rate = None if fleet is None else state.prefill_rate.among(fleet)
+        sequences_waiting = snapshot.sequences_waiting
+        tokens_waiting = snapshot.prefill_tokens_waiting
+        tokens_waiting += round(weight * snapshot.prefill_context_waiting)
+        tokens_promised = sum(debit.prefill_tokens for debit in promised)
+        if state.reckoning is not None:
+            sequences_waiting = 0
+            tokens_waiting, tokens_promised = state.reckoning.tokens_ahead(rate, now_ns), 0
         return ReplicaView(
             replica_id=snapshot.replica_id,
             epoch=snapshot.epoch,
@@ -222,16 +251,17 @@ class Cluster:
             blocks_waiting=snapshot.blocks_waiting,
             blocks_promised=sum(debit.blocks for debit in promised),
             sequences_running=snapshot.sequences_running,
-            sequences_waiting=snapshot.sequences_waiting,
+            sequences_waiting=sequences_waiting,
             sequences_promised=sum(debit.sequences for debit in promised),
-            prefill_tokens_waiting=snapshot.prefill_tokens_waiting,
-            prefill_tokens_promised=sum(debit.prefill_tokens for debit in promised),
-            prefill_tokens_per_s=state.prefill_rate.among(fleet_rate),
+            prefill_tokens_waiting=tokens_waiting,
+            prefill_tokens_promised=tokens_promised,
+            prefill_tokens_per_s=rate,
             residence_ns=residence_ns(snapshot),
             blocks_reserved=self._headroom(snapshot, now_ns),
             blocks_yielding=snapshot.blocks_yielding,
             copy_start_ns=snapshot.copy_start_ns,
             copy_block_ns=snapshot.copy_block_ns,
+            context_weight=weight,
         )
 
 
@@ -245,7 +275,7 @@ def is_news(state: ReplicaState, snapshot: Snapshot) -> bool:
 
 def is_shown(debit: Debit, snapshot: Snapshot, now_ns: int, config: ClusterConfig) -> bool:
     """Whether the report must contain what the debit stands for, or the debit is over."""
-    old_enough = now_ns - debit.charged_ns >= config.debit_settle_ns
+    old_enough = now_ns - debit.charged_ns >= config.debit_settle_ns + config.report_lag_ns
     return (old_enough and snapshot.number >= debit.shown_by) or is_over(debit, now_ns)
 
 

@@ -10,7 +10,8 @@ A `Subject` is what policies know of a request. They see sizes, never tokens.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
 
 from protos.messages import ReplicaId, RequestClass, RequestId
 
@@ -32,6 +33,7 @@ class ReplicaView:
     sequences_running: int
     sequences_waiting: int
     sequences_promised: int
+    # Tokens without context, as `work` counts them.
     prefill_tokens_waiting: int
     prefill_tokens_promised: int
     prefill_tokens_per_s: float | None  # measured; None before the first measurement
@@ -41,6 +43,7 @@ class ReplicaView:
     # What a copy of blocks to it costs, before the first and for each; both 0: it takes none.
     copy_start_ns: int = 0
     copy_block_ns: int = 0
+    context_weight: float = 0.0  # what attending to one token costs, in tokens; measured
 
     @property
     def accepts(self) -> bool:
@@ -61,6 +64,15 @@ class ReplicaView:
     def blocks_committed(self) -> int:
         """Blocks that are in use or spoken for."""
         return self.blocks_used + self.blocks_waiting + self.blocks_promised
+
+    @property
+    def takes_copies(self) -> bool:
+        """Whether blocks can be copied to it."""
+        return self.copy_start_ns > 0 or self.copy_block_ns > 0
+
+    def work(self, start: int, stop: int) -> float:
+        """Of computing the tokens from `start` to before `stop` here: as many without context."""
+        return (stop - start) * (1 + self.context_weight * (start + stop - 1) / 2)
 
     def blocks_room(self, *, hit_blocks: int) -> int:
         """Blocks that a request may still take here; negative when overcommitted.
@@ -98,7 +110,11 @@ class ClusterView:
 
 @dataclass(frozen=True, slots=True)
 class Subject:
-    """A request as policies see it."""
+    """A request as policies see it.
+
+    `held` are leading blocks of its prompt that replicas have by now, and could
+    send to another one. Hits may count on more: on blocks that are to come.
+    """
 
     request_id: RequestId
     prompt_tokens: int
@@ -106,6 +122,7 @@ class Subject:
     choices: int
     block_size: int
     request_class: RequestClass = RequestClass.INTERACTIVE
+    held: Mapping[ReplicaId, int] = field(default_factory=dict)
 
     @property
     def is_interactive(self) -> bool:

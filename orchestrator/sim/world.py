@@ -26,6 +26,7 @@ from orchestrator.policy.rebalance_config import RebalanceConfig
 from orchestrator.policy.route import RouteReason
 from orchestrator.registry.config import RegistryConfig
 from orchestrator.registry.memory_announcer import Bulletin
+from orchestrator.replay.recording import Recording
 from orchestrator.sim.baselines.ceiling import CeilingEngine, CeilingRegistry, Computed
 from orchestrator.sim.checkers import Checkers
 from orchestrator.sim.client import Outcome, PlainClients
@@ -145,8 +146,15 @@ class Calm:
 class World:
     """Built inside the loop that it runs in."""
 
-    def __init__(self, config: WorldConfig, clock: VirtualClock, checkers: Checkers) -> None:
+    def __init__(
+        self,
+        config: WorldConfig,
+        clock: VirtualClock,
+        checkers: Checkers,
+        recording: Recording | None = None,
+    ) -> None:
         self.config = config
+        self._recording = recording
         self.clock = clock
         self._checkers = checkers
         self._card = ModelCard(
@@ -293,7 +301,12 @@ class World:
         return WatchedRegistry(self.clock.now_ns, RegistryConfig())
 
     def _build_engine(self) -> Engine:
-        step = StepSize(self.config.cost_model.step_tokens_max, self.config.sequences_max)
+        cost_model = self.config.cost_model
+        step = StepSize(
+            cost_model.step_tokens_max,
+            self.config.sequences_max,
+            prompt_token_ns=2 * cost_model.prefill_token_ns,  # with its context
+        )
         config = replace(
             shipped(self._card, self.config.blocks, step), waiting_max=self.config.waiting_max
         )
@@ -342,9 +355,11 @@ class World:
         config = self.config
         number = int(name.rpartition("-")[2])
         clock, registry = self.clocks[name], self._way_to_registry(name)
-        cluster = Cluster(ClusterConfig())
+        cluster = Cluster(ClusterConfig(report_lag_ns=round(config.stale_s * NS_PER_S)))
         fleet = Fleet(registry, self._connect(name), cluster, clock, FleetConfig())
         choose = POLICIES[config.policy](config.seed * config.gateways + number)
+        if self._recording is not None:
+            choose = self._recording.watch(choose)
         announcer = AnnouncementWay(self._bulletin, self.registry, self.network, name)
         dispatch = Dispatch(fleet, cluster, registry, clock, config.dispatch, choose, announcer)
         return fleet, dispatch, cluster
@@ -386,12 +401,13 @@ def simulate(
     *,
     clients: Clients | None = None,
     faults: Faults | None = None,
+    recording: Recording | None = None,
 ) -> History:
-    """Run a world from its beginning to its end."""
+    """Run a world from its beginning to its end; all gateways' placements go on the recording."""
 
     async def live() -> History:
         clock = VirtualClock(cast(VirtualTimeLoop, asyncio.get_running_loop()))
-        world = World(config, clock, checkers)
+        world = World(config, clock, checkers, recording)
         return await world.run(traffic, clients or PlainClients(), faults or Calm())
 
     with asyncio.Runner(loop_factory=VirtualTimeLoop) as runner:

@@ -380,7 +380,7 @@ class Engine:
     def _set_due(self, sequence: Sequence, now_ns: int) -> None:
         left_ms, patience_ms = sequence.request.deadline_ms, self.config.patience_ms
         due_ms = patience_ms if left_ms is None else min(left_ms, patience_ms)
-        sequence.due_ns = now_ns + due_ms * NS_PER_MS
+        sequence.begin_by_ns = now_ns + due_ms * NS_PER_MS
         if left_ms is not None and not sequence.output:
             sequence.deadline_ns = now_ns + left_ms * NS_PER_MS
 

@@ -2,11 +2,12 @@
 
 Everyone of a better class stands before everyone of a worse one. Inside a class
 those who have begun stand in the order in which they began, and behind them
-those who have not: who is due first stands first (EDF), then who came first. A
-cut divides each class: before it they run, behind it they wait, so that nobody
-overtakes who has begun, and a sequence that stops running is in its old place
-without being put there. Across classes there is no cut: a worse one may run beside a better one
-that waits for more room than all the worse ones could give it.
+those who have not: who is due first stands first (EDF; a longer prompt is due
+later), then who came first. A cut divides each class: before it they run,
+behind it they wait, so that nobody takes the place of who has begun, and a
+sequence that stops running is in its old place without being put there. Across
+classes there is no cut: a worse one may run beside a better one that waits for
+more room than all the worse ones could give it.
 
 A sequence that was taken over from another replica runs at once and stands at
 the cut of its class: behind those that ran here, before those that wait.

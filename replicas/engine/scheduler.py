@@ -6,18 +6,25 @@ is ever preempted, so inside a class nobody overtakes who has begun, and of the
 others only those pass who are due before.
 
 A step spends one token budget: first one token for each decode, then class by
-class the prefills begun and admissions, so that a long prompt of a worse class
-holds up no better one for more than a step; and while the interactive class is
-about, worse ones fill only a part of it. An admission takes the blocks of all tokens
-known, so a prefill once begun lacks nothing, and only a decode can find the
-pool empty. Then the last running sequence gives its blocks back (the named
-ones stay cached) and later computes again what was evicted meanwhile. So does,
-before a step, who is of a worse class than a head that lacks room. A
-reservation, made for a sequence that is still on its way, yields before both.
+class the prompts, so that a long one of a worse class holds up no better one
+for more than a step; and while the interactive class is about, worse ones fill
+only a part of it. Inside a class a prompt that has begun shares the budget with
+the heads of those waiting by who is due first. Everybody is due the later the
+more he asks for, so a long prompt lets those pass, and only those, who come
+while it would be computed and are done before: the mean first token comes
+earlier, and no prompt waits for more than came in its own time.
+
+An admission takes the blocks of all tokens known, so a prefill once begun lacks
+nothing, and only a decode can find the pool empty. Then the last running
+sequence gives its blocks back (the named ones stay cached) and later computes
+again what was evicted meanwhile. So does, before a step, who is of a worse
+class than a head that lacks room. A reservation, made for a sequence that is
+still on its way, yields before both.
 
 Progress: the first one in the line is never preempted while another runs, and
-alone it fits (`refusals`), so each step moves it. When it waits, all that run
-are of worse classes; it takes their room at once, or at the latest when it has
+alone it fits (`refusals`), so each step moves it, or one of the finitely many
+that are due before it. When it waits, all that run are of worse classes; it
+takes their room at once, or at the latest when it has
 outlived their decodes, as none of them is admitted again while it waits.
 Others give way to a head only where that lets it in: nobody is preempted in
 vain. Blocks freed by a preemption go to sequences further ahead, which leaves
@@ -38,6 +45,8 @@ them soon leaves or thaws.
 """
 
 from __future__ import annotations
+
+from collections import deque
 
 from protos.messages import RequestClass
 from replicas.engine.block_pool import BlockPool
@@ -75,6 +84,7 @@ class Scheduler:
     def enqueue(self, sequence: Sequence) -> None:
         """A newcomer goes to its place among those of its class who wait."""
         self._cache.look_up(sequence)
+        self._give_time(sequence)
         self.line.join(sequence)
 
     def schedule(self) -> Step | None:
@@ -88,8 +98,7 @@ class Scheduler:
         for request_class in RequestClass:
             if request_class.rank and not self.room.is_lent:
                 draft.limit(self._config.yielding_tokens_max)
-            self._add_prefills(draft, request_class.rank)
-            self._add_admissions(draft, request_class.rank)
+            self._add_prompts(draft, request_class.rank)
         step = draft.finished()
         frozen = [sequence.state is SequenceState.FROZEN for sequence in self.running]
         assert step or (frozen and all(frozen)), "sequences are there, and none of them can run"
@@ -128,6 +137,7 @@ class Scheduler:
     def let_go(self, sequence: Sequence) -> None:
         """Let a held one take its place among those that wait. What it kept is cached."""
         self._unkeep(sequence)
+        self._give_time(sequence)
         self.line.let_go(sequence)
         sequence.move_to(SequenceState.WAITING)
 
@@ -151,6 +161,11 @@ class Scheduler:
         """Give back the blocks of a held table that have no name."""
         while len(sequence.block_table) > sequence.named:
             self._pool.release(sequence.block_table.pop())
+
+    def _give_time(self, sequence: Sequence) -> None:
+        """It is due the later the more of it is to be computed."""
+        tokens = sequence.length - sequence.found * sequence.block_size
+        sequence.due_ns = sequence.begin_by_ns + tokens * self._config.prompt_token_ns
 
     def _unkeep(self, sequence: Sequence) -> None:
         self._cache.put_back(sequence)
@@ -257,16 +272,21 @@ class Scheduler:
             if is_decode and self._make_room(sequence, draft):
                 draft.add(sequence)
 
-    def _add_prefills(self, draft: Draft, rank: int) -> None:
-        for sequence in self.running:
-            is_begun = sequence.state is SequenceState.RUNNING and sequence.is_prefilling
-            if draft.budget and is_begun and sequence.rank == rank:
+    def _add_prompts(self, draft: Draft, rank: int) -> None:
+        """Prefills begun, and the heads of those waiting, whoever is due before the others."""
+        prefills = [each for each in self.running if each.rank == rank and _is_prefilling(each)]
+        begun = deque(sorted(prefills, key=_due_ns))
+        may_admit = True
+        while draft.budget:
+            head = self.waiting[0] if may_admit and self.waiting else None
+            may_admit = head is not None and head.rank == rank
+            if head is not None and may_admit and not (begun and begun[0].due_ns <= head.due_ns):
+                may_admit = self._admit_head(draft)
+            elif begun:
+                sequence = begun.popleft()
                 draft.marks.append(mark(sequence, Work.CHUNK))
                 draft.add(sequence)
-
-    def _add_admissions(self, draft: Draft, rank: int) -> None:
-        while draft.budget and self.waiting and self.waiting[0].rank == rank:
-            if not self._admit_head(draft):
+            else:
                 return
 
     def _make_room(self, sequence: Sequence, draft: Draft) -> bool:
@@ -321,6 +341,14 @@ class Scheduler:
         """Whether its next block is filled in this very step: then a step's wait is a hit."""
         full = (head.named + 1) * head.block_size < head.length
         return full and head.block_name(head.named) in draft.names
+
+
+def _is_prefilling(sequence: Sequence) -> bool:
+    return sequence.state is SequenceState.RUNNING and sequence.is_prefilling
+
+
+def _due_ns(sequence: Sequence) -> int:
+    return sequence.due_ns
 
 
 def _check_running(sequence: Sequence) -> None:

@@ -67,7 +67,8 @@ class Sequence:
     block_size: int
     output_max: int  # tokens_max, or less where the context ends before
     arrival: int = 0  # given by the line: its place among its like, see `place`
-    due_ns: int = 0  # until it has begun: when its turn is due
+    begin_by_ns: int = 0  # when its client, or its patience, wants it to have begun
+    due_ns: int = 0  # when its prompt is due: later than that by what it takes to compute
     deadline_ns: int | None = None  # until it has begun: nobody wants it later
     has_begun: bool = False  # it has run here, whether or not it still does
     unforked: int = 0  # siblings that fork when the prompt is computed

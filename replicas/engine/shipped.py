@@ -23,11 +23,12 @@ class StepSize:
 
     tokens_max: int
     sequences_max: int
+    prompt_token_ns: int  # that a token of a prompt takes, roughly: it decides who goes first
 
 
 # A CPU is busy with few, a GPU idle.
-CPU_STEP = StepSize(tokens_max=256, sequences_max=64)
-CUDA_STEP = StepSize(tokens_max=2048, sequences_max=256)
+CPU_STEP = StepSize(tokens_max=256, sequences_max=64, prompt_token_ns=1_000_000)
+CUDA_STEP = StepSize(tokens_max=2048, sequences_max=256, prompt_token_ns=100_000)
 
 
 def shipped(
@@ -39,6 +40,7 @@ def shipped(
         blocks_total=blocks_total,
         step_tokens_max=step.tokens_max,
         sequences_max=step.sequences_max,
+        prompt_token_ns=step.prompt_token_ns,
         headroom_blocks=blocks_total // BLOCKS_PER_HEADROOM_BLOCK,
         takes_grammars=takes_grammars,
     )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from replicas.engine.plan import StepPlan
 from replicas.engine.step_times import StepTimes
-from tests.unit.engine.driver import A, B, engine, outcome, report, request, schedule, step
+from tests.unit.engine.driver import A, B, C, engine, outcome, report, request, schedule, step
 
 
 def test_a_plan_says_how_much_of_it_is_prompt_and_whether_more_had_waited() -> None:
@@ -16,10 +16,10 @@ def test_a_plan_says_how_much_of_it_is_prompt_and_whether_more_had_waited() -> N
     for _ in range(3):
         plans.append(schedule(subject))
         subject.apply(outcome(plans[-1]))
-    assert [(plan.prefill_tokens, plan.is_full) for plan in plans] == [
-        (9, True),  # and a decode of A
-        (5, False),
-        (0, False),
+    assert [(plan.prefill_tokens, plan.prefill_context, plan.is_full) for plan in plans] == [
+        (9, sum(range(9)), True),  # and a decode of A
+        (5, sum(range(9, 14)), False),
+        (0, 0, False),
     ]
 
 
@@ -28,8 +28,9 @@ def test_only_full_steps_with_prompts_tell_how_fast_prompts_are_computed() -> No
     times.add(StepPlan((), (), prefill_tokens=100, is_full=True), 8_000)
     times.add(StepPlan((), (), prefill_tokens=3, is_full=False), 800)
     times.add(StepPlan((), (), prefill_tokens=0, is_full=True), 800)
-    times.add(StepPlan((), (), prefill_tokens=60, is_full=True), 8_000)
+    times.add(StepPlan((), (), prefill_tokens=60, prefill_context=600, is_full=True), 8_000)
     assert (times.full_ns, times.full_prefill_tokens) == (16_000, 160)
+    assert times.full_prefill_context == 600
 
 
 def test_the_mean_follows_the_newest_steps() -> None:
@@ -48,3 +49,16 @@ def test_a_report_carries_what_was_measured() -> None:
     times.add(StepPlan((), (), prefill_tokens=100, is_full=True), 8_000)
     snapshot = report(engine(), times)
     assert (snapshot.step_ns, snapshot.full_ns, snapshot.full_prefill_tokens) == (8_000, 8_000, 100)
+
+
+def test_a_report_says_what_the_prompts_that_are_left_attend_to() -> None:
+    """Of one that has begun, of one that waits, and less what is cached for another."""
+    subject = engine(budget=8, sequences=1)
+    subject.submit(request(A, prompt=(1,) * 20))
+    step(subject)
+    assert report(subject).prefill_tokens_waiting == 12
+    assert report(subject).prefill_context_waiting == sum(range(8, 20))
+    subject.submit(request(B, prompt=(2,) * 6))
+    subject.submit(request(C, prompt=(1,) * 10))
+    left = sum(range(8, 20)) + sum(range(6)) + sum(range(8, 10))
+    assert report(subject).prefill_context_waiting == left
