@@ -61,6 +61,7 @@ WAITS = {
 }
 ROUTES = {
     RouteReason.PREFIX_HIT: "nobody holds more of its prompt",
+    RouteReason.COPY: "more of its prompt is held elsewhere, and copying that is quicker",
     RouteReason.BALANCE: "a longer hit elsewhere saves less than that replica's queue costs",
     RouteReason.ROOM: "the replica that holds most of its prompt had no room",
     RouteReason.LOAD: "nobody holds any of its prompt, and this one costs least",
@@ -150,6 +151,8 @@ def _waiting(stretch: Stretch, now_ns: int) -> str:
 def _choice(look: Look, caller: Caller) -> str:
     placement = look.placement
     blocks = f"{placement.hit_blocks} of its {look.subject.prompt_blocks} blocks were there"
+    if placement.source is not None:
+        blocks += f", {placement.source_blocks} were to be copied from {placement.source}"
     cost = f", estimated cost {_s(placement.cost.total_s)}" if caller.is_operator else ""
     return (
         f"It went to {placement.replica_id} ({placement.reason.value}): "
@@ -168,9 +171,11 @@ def _others(look: Look) -> Iterator[str]:
 def _terms(offer: Offer) -> str:
     cost = offer.cost
     terms = f"queue {_s(cost.queue_s)}, prefill {_s(cost.prefill_s)} with {offer.hit_blocks} blocks"
+    if offer.source is not None:
+        terms += f", {_s(cost.copy_s)} to copy up to {offer.source.blocks} of them"
     if cost.blocks_missing:
         terms += f", {_s(cost.room_s)} for {cost.blocks_missing} blocks that it lacked"
-    return f"{terms}, pressure {_s(cost.pressure_s)}"
+    return f"{terms}, others {_s(cost.others_s)}, pressure {_s(cost.pressure_s)}"
 
 
 def _replicas_part(attempt: Attempt, *, several: bool) -> Iterator[str]:

@@ -85,6 +85,7 @@ class Journey:
             choices=request.choices,
             block_size=self.card.block_size,
             request_class=request.request_class,
+            held=self.registered or {},
         )
 
     def set_off(self, replica_id: ReplicaId) -> Request:

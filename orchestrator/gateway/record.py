@@ -24,8 +24,7 @@ from typing import Any, TypeVar
 from orchestrator.control.seams import Clock
 from orchestrator.gateway.caller import ANYBODY, Caller
 from orchestrator.gateway.stretches import Attempt, Stage, Stretch
-from orchestrator.policy.route import Offer, Placement, RouteConfig, offer
-from orchestrator.policy.scores import usable_hits
+from orchestrator.policy.route import Offer, Placement, RouteConfig, offers
 from orchestrator.policy.view import ClusterView, Subject
 from protos.logs import fields
 from protos.messages import ReplicaId, Request, RequestClass, RequestId
@@ -62,12 +61,8 @@ class Look:
 
     def offers(self) -> list[Offer]:
         """All candidates, the cheapest first."""
-        usable = usable_hits(self.subject, self.hits)
-        offers = [
-            offer(replica, usable.get(replica.replica_id, 0), self.subject, self.config)
-            for replica in self.view.accepting
-        ]
-        return sorted(offers, key=lambda offered: offered.cost.total_s)
+        offered = offers(self.view, self.subject, self.hits, self.config)
+        return sorted(offered, key=lambda each: each.cost.total_s)
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,6 +84,7 @@ class Placed:
             "tokens": subject.prompt_tokens,
             "replica": placement.replica_id,
             "reason": placement.reason.value,
+            "copied_from": placement.source,
             "candidates": (
                 [_candidate(offered) for offered in self.look.offers()]
                 if caller.is_operator

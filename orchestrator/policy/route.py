@@ -5,19 +5,23 @@ room is no candidate, however hot its prefix. Of the rest the cheapest wins;
 ties go to the fewest running sequences, then to an order derived from the
 request id, so that equal choices spread without any randomness.
 
+Where replicas copy blocks from each other, a candidate may have what another
+one holds of the prompt sent to it first: if, and only if, the copy and what is
+left to compute take less time than computing.
+
 There is no threshold on match lengths and no gate on imbalance: either lets
 one hot replica change the routing of a whole fleet.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import Enum
 from hashlib import blake2b
 from typing import TypeAlias
 
-from orchestrator.policy.scores import Cost, ScoreConfig, cost, usable_hits
+from orchestrator.policy.scores import Cost, ScoreConfig, cost, prefill_work, usable_hits
 from orchestrator.policy.view import ClusterView, ReplicaView, Subject
 from protos.messages import ReplicaId, RequestId
 
@@ -26,6 +30,7 @@ class RouteReason(Enum):
     """Why this replica."""
 
     PREFIX_HIT = "prefix_hit"  # nobody holds more of the prefix
+    COPY = "copy"  # more of the prefix is held elsewhere, and copied from there
     BALANCE = "balance"  # a longer hit elsewhere saves less than its queue costs
     ROOM = "room"  # the replica with the longest hit has no room
     LOAD = "load"  # nobody holds any of the prefix
@@ -51,12 +56,20 @@ class Placement:
     cost: Cost
     hit_blocks: int
     blocks: int
-    prefill_tokens: int
+    prefill_tokens: int  # as the view counts them
     sequences: int
     is_interactive: bool = True
     # Who is asked for the first blocks of the prompt before it is computed, and for how many.
     source: ReplicaId | None = None
     source_blocks: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Source:
+    """A replica from which leading blocks of the prompt can be copied."""
+
+    replica_id: ReplicaId
+    blocks: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,6 +79,7 @@ class Offer:
     replica: ReplicaView
     hit_blocks: int
     cost: Cost
+    source: Source | None = None  # of blocks beyond the hits, to be copied
 
 
 # `route`, or another choice of replica to compare it with.
@@ -78,25 +92,59 @@ def route(
     view: ClusterView, subject: Subject, hits: Mapping[ReplicaId, int], config: RouteConfig
 ) -> Placement | None:
     """The cheapest replica with room, or None: then admission decides to queue or shed."""
-    usable = usable_hits(subject, hits)
-    offers = [
-        offer(replica, usable.get(replica.replica_id, 0), subject, config)
-        for replica in view.accepting
-    ]
-    with_room = [offered for offered in offers if has_room(offered, subject, config)]
+    offered_by_all = offers(view, subject, hits, config)
+    with_room = [offered for offered in offered_by_all if has_room(offered, subject, config)]
     if not with_room:
         return None
     best = min(with_room, key=lambda offered: rank(offered, subject))
     reason = explain(
-        best.hit_blocks,
+        best,
         longest_with_room=max(offered.hit_blocks for offered in with_room),
-        longest=max(offered.hit_blocks for offered in offers),
+        longest=max(offered.hit_blocks for offered in offered_by_all),
     )
-    return place(best.replica, best.hit_blocks, subject, reason, config)
+    return place(best.replica, best.hit_blocks, subject, reason, config, best.source)
 
 
-def offer(replica: ReplicaView, hit_blocks: int, subject: Subject, config: RouteConfig) -> Offer:
-    return Offer(replica, hit_blocks, cost(replica, subject, hit_blocks, config.scores))
+def offers(
+    view: ClusterView, subject: Subject, hits: Mapping[ReplicaId, int], config: RouteConfig
+) -> list[Offer]:
+    """What each replica that takes requests would cost."""
+    usable = usable_hits(subject, hits)
+    holders = sources(view, subject)
+    return [
+        offer(replica, usable.get(replica.replica_id, 0), subject, config, holders)
+        for replica in view.accepting
+    ]
+
+
+def sources(view: ClusterView, subject: Subject) -> list[Source]:
+    """Who has blocks of the prompt now: who has most first, of these who has least to do."""
+    held = usable_hits(subject, subject.held)
+    holders = [
+        (-held[replica.replica_id], replica.prefill_tokens_ahead, replica.replica_id)
+        for replica in view.replicas
+        if replica.alive and held.get(replica.replica_id, 0)
+    ]
+    return [Source(replica_id, -blocks) for blocks, _, replica_id in sorted(holders)]
+
+
+def offer(
+    replica: ReplicaView,
+    hit_blocks: int,
+    subject: Subject,
+    config: RouteConfig,
+    holders: Sequence[Source] = (),
+) -> Offer:
+    """Its cost with a copy from the first other holder, where that is quicker than computing."""
+    computed = Offer(replica, hit_blocks, cost(replica, subject, hit_blocks, config.scores))
+    source = next((one for one in holders if one.replica_id != replica.replica_id), None)
+    if not replica.takes_copies or source is None or source.blocks <= hit_blocks:
+        return computed
+    copied = source.blocks - hit_blocks
+    price = cost(replica, subject, hit_blocks, config.scores, copied_blocks=copied)
+    return (
+        Offer(replica, hit_blocks, price, source) if price.own_s < computed.cost.own_s else computed
+    )
 
 
 def has_room(offered: Offer, subject: Subject, config: RouteConfig) -> bool:
@@ -120,13 +168,15 @@ def spread(request_id: RequestId, replica_id: ReplicaId) -> bytes:
     return blake2b(f"{request_id}\0{replica_id}".encode(), digest_size=8).digest()
 
 
-def explain(hit_blocks: int, *, longest_with_room: int, longest: int) -> RouteReason:
-    """Why a replica with these hit blocks was the cheapest."""
+def explain(best: Offer, *, longest_with_room: int, longest: int) -> RouteReason:
+    """Why this was the cheapest."""
+    if best.source is not None:
+        return RouteReason.COPY
     if longest == 0:
         return RouteReason.LOAD
-    if hit_blocks == longest:
+    if best.hit_blocks == longest:
         return RouteReason.PREFIX_HIT
-    if hit_blocks < longest_with_room:
+    if best.hit_blocks < longest_with_room:
         return RouteReason.BALANCE
     return RouteReason.ROOM
 
@@ -137,9 +187,11 @@ def place(
     subject: Subject,
     reason: RouteReason,
     config: RouteConfig,
+    source: Source | None = None,
 ) -> Placement:
     """The placement, with the promise to be charged for it."""
-    price = cost(replica, subject, hit_blocks, config.scores)
+    copied = 0 if source is None else source.blocks - hit_blocks
+    price = cost(replica, subject, hit_blocks, config.scores, copied_blocks=copied)
     return Placement(
         replica_id=replica.replica_id,
         epoch=replica.epoch,
@@ -147,7 +199,9 @@ def place(
         cost=price,
         hit_blocks=hit_blocks,
         blocks=price.blocks,
-        prefill_tokens=subject.prompt_tokens - hit_blocks * subject.block_size,
+        prefill_tokens=round(prefill_work(replica, subject, hit_blocks + copied)),
         sequences=subject.choices,
         is_interactive=subject.is_interactive,
+        source=None if source is None else source.replica_id,
+        source_blocks=0 if source is None else source.blocks,
     )

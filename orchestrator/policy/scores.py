@@ -1,17 +1,24 @@
 """What a request costs on a replica, in one currency: estimated seconds.
 
-    T = queue + prefill + room + pressure
+    T = queue + copy + prefill + others + room + pressure
 
-    queue     U / R             prompt tokens ahead of it, U, at R tokens a second
-    prefill   (L - b*h) / R     its own L prompt tokens less h hit blocks of b
+    queue     U / R             work ahead of it, U, at R a second
+    copy      t0 + beta * c     until c blocks that others hold are here; 0 if none is copied
+    prefill   work(s, L) / R    its own L prompt tokens from s on: less hits and copied blocks
+    others    (w-1) * (copy + prefill)
     room      wait for blocks   until sequences that end have freed what is missing
     pressure  p/R * k / (1-k)   k: share of blocks committed once it is placed
 
-A prefix already held lowers `prefill` (and the blocks needed) and nothing
-else rewards affinity, so a hot prefix cannot pull more load onto a replica
-than the seconds it saves. `pressure` prices memory: as a pool fills, running
-sequences outgrow it and p tokens are computed again; it is counted in tokens,
-so that it scales with the replica's speed.
+Work is counted in prompt tokens without context (view.py), since a token late
+in a long prompt costs more than one in a short one.
+
+A prefix already held lowers `prefill`, and with it `others`: a second of
+computing delays not only who asked for it, but all who come before the replica
+has caught up, 1 / (1 - load) seconds in all where the queue is served in turn.
+Nothing else rewards affinity, so a hot prefix can pull no more load onto a
+replica than w times the seconds it saves. `pressure` prices memory: as a pool
+fills, running sequences outgrow it and p tokens are computed again; it is
+counted in tokens, so that it scales with the replica's speed.
 
 `hit_blocks` is always what `usable_hits` left of what the registry said.
 Estimates start from assumptions and are replaced by what replicas measure.
@@ -37,6 +44,7 @@ class ScoreConfig:
     residence_s: float = 3.0  # 128 tokens at 25 ms
     growth_tokens: int = 64  # of the completion, reserved when a choice is placed
     pressure_tokens: float = 512.0  # computed again when a pool at k = 1/2 overflows
+    prefill_weight: float = 4.0  # w: what a second of computing costs all, at a load of 3/4
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,26 +57,54 @@ class Cost:
     prefill_s: float
     room_s: float
     pressure_s: float
+    copy_s: float = 0.0
+    others_s: float = 0.0
+
+    @property
+    def own_s(self) -> float:
+        """Until it has its first token, once it has its turn."""
+        return self.copy_s + self.prefill_s
 
     @property
     def total_s(self) -> float:
-        return self.queue_s + self.prefill_s + self.room_s + self.pressure_s
+        return self.queue_s + self.own_s + self.others_s + self.room_s + self.pressure_s
 
 
-def cost(replica: ReplicaView, subject: Subject, hit_blocks: int, config: ScoreConfig) -> Cost:
-    """Estimated seconds that `subject` costs on `replica`, term by term."""
+def cost(
+    replica: ReplicaView,
+    subject: Subject,
+    hit_blocks: int,
+    config: ScoreConfig,
+    *,
+    copied_blocks: int = 0,
+) -> Cost:
+    """Estimated seconds that `subject` costs on `replica`, term by term.
+
+    `copied_blocks` beyond its hits are copied there before its turn.
+    """
     rate = replica.prefill_tokens_per_s or config.prefill_tokens_per_s
     needed = blocks_needed(replica, subject, hit_blocks, config)
     room = replica.blocks_room(hit_blocks=hit_blocks) + blocks_for_class(replica, subject, needed)
     missing = max(0, needed - room)
+    copy_s = 0.0
+    if copied_blocks:
+        copy_s = (replica.copy_start_ns + replica.copy_block_ns * copied_blocks) / NS_PER_S
+    prefill_s = prefill_work(replica, subject, hit_blocks + copied_blocks) / rate
     return Cost(
         blocks=needed,
         blocks_missing=missing,
         queue_s=replica.prefill_tokens_ahead / rate,
-        prefill_s=(subject.prompt_tokens - hit_blocks * subject.block_size) / rate,
+        prefill_s=prefill_s,
         room_s=room_wait_s(replica, missing, config),
         pressure_s=config.pressure_tokens / rate * pressure(replica, needed),
+        copy_s=copy_s,
+        others_s=(config.prefill_weight - 1) * (copy_s + prefill_s),
     )
+
+
+def prefill_work(replica: ReplicaView, subject: Subject, present_blocks: int) -> float:
+    """Of the prompt behind the blocks that are present, in tokens without context."""
+    return replica.work(present_blocks * subject.block_size, subject.prompt_tokens)
 
 
 def usable_hits(subject: Subject, hits: Mapping[ReplicaId, int]) -> dict[ReplicaId, int]:

@@ -31,6 +31,7 @@ export function ago(ms) {
 /** Why a replica was chosen. */
 export const REASONS = {
   prefix_hit: "holds most of it",
+  copy: "gets most of it copied",
   balance: "a shorter queue won",
   room: "longest hit was full",
   load: "least to do",
