@@ -110,6 +110,45 @@ def test_a_world_that_waits_for_nothing_is_reported_as_dead() -> None:
     loop.close()
 
 
+def test_a_wait_shorter_than_a_nanosecond_takes_one() -> None:
+    """Or whoever waits for the rest of a time, again and again, would wait for ever."""
+
+    async def work() -> float:
+        await asyncio.sleep(1e-10)
+        return now()
+
+    assert run(work()) == 1e-9
+
+
+def test_timers_of_one_instant_go_off_in_the_order_in_which_they_were_set() -> None:
+    order: list[int] = []
+
+    async def work() -> None:
+        loop = asyncio.get_running_loop()
+        for number in range(100):
+            loop.call_later(1, order.append, number)
+        await asyncio.sleep(2)
+
+    run(work())
+    assert order == list(range(100))
+
+
+def test_an_error_in_a_callback_stops_nobody_else() -> None:
+    errors: list[object] = []
+    called: list[str] = []
+
+    async def work() -> None:
+        loop = asyncio.get_running_loop()
+        loop.set_exception_handler(lambda _, context: errors.append(context["exception"]))
+        loop.call_soon(int, "no number")
+        loop.call_soon(called.append, "next")
+        await asyncio.sleep(1)
+
+    run(work())
+    assert [type(error) for error in errors] == [ValueError]
+    assert called == ["next"]
+
+
 def test_the_tasks_of_a_group_are_cancelled_in_the_order_of_their_making() -> None:
     """Sets order them by hash: by address that would be as memory has it."""
     ended: list[int] = []
