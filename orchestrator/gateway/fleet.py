@@ -19,6 +19,7 @@ import asyncio
 import logging
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from typing import NamedTuple
 
 from orchestrator.control.cluster import Cluster
 from orchestrator.control.seams import Clock, ReplicaClient
@@ -41,8 +42,7 @@ class FleetConfig:
     absence_grace_ns: int = 5_000_000_000  # a registry that restarted has its members back by then
 
 
-@dataclass(frozen=True, slots=True)
-class LinkKey:
+class LinkKey(NamedTuple):
     """What a link leads to. An epoch is not part of it."""
 
     replica_id: ReplicaId

@@ -120,8 +120,9 @@ class Line:
 
     def wake(self) -> None:
         """Something may have changed: the head should look again, and those aside."""
-        head = self._queue.head(self._now_ns())
-        if head is not None:
+        if self._waiting:  # seldom, and every report wakes
+            head = self._queue.head(self._now_ns())
+            assert head is not None, "somebody waits"
             self._waiting[head].changed.set()
         for ticket in self._aside.values():
             ticket.changed.set()

@@ -159,6 +159,8 @@ class WaitingQueue:
 
     def starved(self, now_ns: int) -> RequestClass | None:
         """The class that has the next turn because it had none for too long."""
+        if not len(self):
+            return None
         passed = {
             each: lane.passed_since_ns
             for each, lane in self._lanes.items()
