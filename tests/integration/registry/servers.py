@@ -1,0 +1,126 @@
+"""Servers that are more than one embedded Valkey: a master with a standby, and Sentinels."""
+
+from __future__ import annotations
+
+import signal
+import subprocess
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import redis
+
+from tests.deploy.redis_server import embedded
+from tests.ports import free_ports
+from tests.waiting import wait_for
+
+HOST = "127.0.0.1"
+MASTER = "yard"
+QUORUM = 2
+WITHIN_S = 60
+
+
+@dataclass
+class Server:
+    """One process of valkey-server."""
+
+    port: int
+    process: subprocess.Popen[bytes]
+
+    def ask(self, *words: str) -> object:
+        with redis.Redis(HOST, self.port, protocol=2) as client:
+            answer: object = client.execute_command(*words)
+            return answer
+
+    def kill(self) -> None:
+        self.process.send_signal(signal.SIGKILL)
+        self.process.wait(10)
+
+
+@contextmanager
+def server(folder: Path, *settings: str, is_sentinel: bool = False) -> Iterator[Server]:
+    """Answers when it is given out; each setting is a line of its configuration."""
+    (port,) = free_ports(1)
+    folder.mkdir()
+    path = folder / "valkey.conf"
+    lines = [f"bind {HOST}", f"port {port}", f"dir {folder}", 'save ""', *settings]
+    path.write_text("\n".join(line for line in lines if not (is_sentinel and "save" in line)))
+    program = [embedded(), str(path), *(["--sentinel"] if is_sentinel else [])]
+    with (folder / "log").open("wb") as log:
+        process = subprocess.Popen(program, stdout=log, stderr=log)
+    made = Server(port, process)
+
+    def answers() -> bool:
+        try:
+            return bool(made.ask("PING"))
+        except redis.exceptions.ConnectionError:
+            return False
+
+    try:
+        wait_for(answers, within_s=WITHIN_S, what=f"the server of {folder} answers")
+        yield made
+    finally:
+        process.kill()
+        process.wait(10)
+
+
+@dataclass
+class Watched:
+    """A master, its standby, and who says which of them is the master."""
+
+    servers: list[Server]
+    sentinels: list[Server]
+
+    @property
+    def url(self) -> str:
+        hosts = ",".join(f"{HOST}:{sentinel.port}" for sentinel in self.sentinels)
+        return f"redis+sentinel://{hosts}/{MASTER}"
+
+    def master(self) -> Server:
+        """As the Sentinels have it."""
+        address = self.sentinels[-1].ask("SENTINEL", "GET-MASTER-ADDR-BY-NAME", MASTER)
+        assert isinstance(address, list | tuple), "there is one"
+        return next(each for each in self.servers if each.port == int(address[1]))
+
+
+@contextmanager
+def watched(folder: Path) -> Iterator[Watched]:
+    """Three Sentinels know each other, the master and its standby."""
+    with ExitStack() as stack:
+        master = stack.enter_context(server(folder / "one"))
+        follows = f"replicaof {HOST} {master.port}"
+        standby = stack.enter_context(server(folder / "two", follows, "repl-diskless-sync-delay 0"))
+        settings = (
+            f"sentinel monitor {MASTER} {HOST} {master.port} {QUORUM}",
+            f"sentinel down-after-milliseconds {MASTER} 500",
+            f"sentinel failover-timeout {MASTER} 5000",
+        )
+        sentinels = [
+            stack.enter_context(server(folder / f"sentinel-{n}", *settings, is_sentinel=True))
+            for n in range(3)
+        ]
+
+        def is_whole() -> bool:
+            known = [dict(_pairs(s.ask("SENTINEL", "MASTER", MASTER))) for s in sentinels]
+            linked = "master_link_status:up" in str(_info(standby))
+            return linked and all(
+                (each["num-slaves"], each["num-other-sentinels"]) == ("1", "2") for each in known
+            )
+
+        wait_for(is_whole, within_s=WITHIN_S, what="Sentinels that know each other")
+        yield Watched([master, standby], sentinels)
+
+
+def _info(standby: Server) -> str:
+    with redis.Redis(HOST, standby.port, protocol=2) as client:
+        status = client.info("replication")
+    return f"master_link_status:{status.get('master_link_status')}"
+
+
+def _pairs(flat: object) -> list[tuple[str, str]]:
+    if isinstance(flat, dict):
+        return [(str(name), str(value)) for name, value in flat.items()]
+    assert isinstance(flat, list)
+    words = [word.decode() for word in flat]
+    return list(zip(words[::2], words[1::2], strict=True))
