@@ -234,7 +234,10 @@ class Travel:
         finally:
             self._cluster.release(debit)
             self._admissions.line.wake()
-        journey.answered(first, sent_ns, self._clock.now_ns())
+        heard_ns = self._clock.now_ns()
+        if isinstance(first, Delta):
+            self._cluster.observe_first_token(debit, heard_ns)
+        journey.answered(first, sent_ns, heard_ns)
         self._compare_hits(journey, first)
         return first, source
 

@@ -11,6 +11,7 @@ from orchestrator.policy.route import Placement, RouteReason
 from orchestrator.policy.scores import Cost
 from orchestrator.policy.view import ReplicaView
 from protos.messages import EngineCounters, ReplicaId
+from protos.registry import Announcement
 from tests.unit.control.reports import CARD, MS, SECOND, A, B, busy_report, member, report
 
 PLACEMENT = Placement(
@@ -146,6 +147,88 @@ def test_a_debit_lives_through_a_lost_link_and_dies_with_its_member() -> None:
     cluster.observe_members([])
     assert list(cluster.debits) == []
     cluster.release(debit)
+
+
+# ---- what other gateways promise
+
+HEARD = Announcement(
+    replica_id=A,
+    epoch=1,
+    prefill_tokens=100,
+    blocks=7,
+    sequences=1,
+    is_interactive=True,
+    settle_ms=2_000,
+)
+
+
+def test_what_another_gateway_promised_is_charged_here_too() -> None:
+    cluster = cluster_of(A)
+    assert cluster.hear(HEARD, 0)
+    charged = only(cluster)
+    assert charged.blocks_promised == 7
+    assert (charged.prefill_tokens_ahead, charged.sequences_ahead) == (100, 1)
+    assert cluster.debits == (), "it is not ours to release"
+
+
+def test_a_foreign_debit_ends_when_reports_must_show_it() -> None:
+    cluster = cluster_of(A)
+    cluster.hear(HEARD, 0)
+    cluster.observe_report(report(number=1), 200 * MS)
+    assert only(cluster).blocks_promised == 7
+    cluster.observe_report(report(number=2), 200 * MS)
+    assert only(cluster).blocks_promised == 0
+
+
+def test_a_foreign_debit_ends_in_time_where_no_report_comes() -> None:
+    cluster = cluster_of(A)
+    cluster.hear(HEARD, 0)
+    assert only(cluster, 2 * SECOND - 1).blocks_promised == 7
+    assert only(cluster, 2 * SECOND).blocks_promised == 0
+
+
+def test_a_placement_in_an_epoch_that_is_not_the_replicas_is_not_charged() -> None:
+    cluster = cluster_of(A)
+    assert not cluster.hear(replace(HEARD, epoch=2), 0)
+    assert not cluster.hear(replace(HEARD, replica_id=B), 0)
+    assert only(cluster).blocks_promised == 0
+
+
+def test_interactive_requests_of_other_gateways_reserve_room_as_own_ones_do() -> None:
+    cluster = cluster_of(A)
+    cluster.hear(replace(HEARD, is_interactive=False), 0)
+    assert only(cluster).blocks_reserved == 0
+    cluster.hear(HEARD, 0)
+    assert only(cluster).blocks_reserved == 7
+
+
+# ---- reports that come late
+
+
+def test_a_debit_outlives_reports_that_are_older_than_it() -> None:
+    """Power: `is_shown` without the lag ends it with the second report."""
+    cluster = Cluster(ClusterConfig(report_lag_ns=10 * SECOND))
+    cluster.observe_members([member(A)])
+    for number in range(5):
+        cluster.observe_report(report(number=number), number * SECOND)
+        if number == 1:
+            cluster.charge(PLACEMENT, SECOND)
+    assert only(cluster, 5 * SECOND).blocks_promised == 7
+    for number in range(5, 14):
+        cluster.observe_report(report(number=number), number * SECOND)
+    assert only(cluster, 14 * SECOND).blocks_promised == 0
+
+
+def test_of_a_late_report_the_queue_is_reckoned() -> None:
+    cluster = Cluster(ClusterConfig(report_lag_ns=10 * SECOND))
+    cluster.observe_members([member(A)])
+    busy = replace(busy_report(0, full_ns=0, prefill_tokens=0), prefill_tokens_waiting=50_000)
+    cluster.observe_report(busy, 11 * SECOND)
+    assert only(cluster, 11 * SECOND).prefill_tokens_ahead == 50_000
+    debit = cluster.charge(PLACEMENT, 11 * SECOND)
+    cluster.observe_first_token(debit, 12 * SECOND)
+    cluster.release(debit)
+    assert only(cluster, 12 * SECOND).prefill_tokens_ahead == 0
 
 
 # ---- what is learned
