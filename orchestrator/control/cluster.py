@@ -107,7 +107,8 @@ class Cluster:
         state.snapshot = snapshot
         state.reported_ns = now_ns
         if state.reckoning is not None:
-            state.reckoning.report(snapshot.prefill_tokens_waiting, now_ns)
+            fleet = self._fleet_rates()[state.member.record.card]
+            state.reckoning.report(work_waiting(snapshot, fleet), now_ns)
         state.debits = {
             debit.number: debit
             for debit in state.debits.values()
@@ -233,8 +234,7 @@ class Cluster:
         promised = [debit for debit in state.debits.values() if not is_over(debit, now_ns)]
         rate = None if fleet is None else state.prefill_rate.among(fleet)
         sequences_waiting = snapshot.sequences_waiting
-        tokens_waiting = snapshot.prefill_tokens_waiting
-        tokens_waiting += round(weight * snapshot.prefill_context_waiting)
+        tokens_waiting = work_waiting(snapshot, fleet)
         tokens_promised = sum(debit.prefill_tokens for debit in promised)
         if state.reckoning is not None:
             sequences_waiting = 0
@@ -282,6 +282,12 @@ def is_shown(debit: Debit, snapshot: Snapshot, now_ns: int, config: ClusterConfi
 def is_over(debit: Debit, now_ns: int) -> bool:
     """Whether it has lived as long as it may."""
     return debit.ends_ns is not None and now_ns >= debit.ends_ns
+
+
+def work_waiting(snapshot: Snapshot, fleet: FleetRate | None) -> int:
+    """Prompt tokens that wait, and what attention over their contexts costs in tokens."""
+    weight = 0.0 if fleet is None else fleet.context_weight
+    return snapshot.prefill_tokens_waiting + round(weight * snapshot.prefill_context_waiting)
 
 
 def residence_ns(snapshot: Snapshot) -> int | None:
