@@ -28,13 +28,10 @@ class RequestClass(Enum):
     AGENT = "agent"  # a program waits for the whole answer
     BATCH = "batch"  # whenever there is room
 
-    @property
-    def rank(self) -> int:
-        """0 is served first."""
-        return _RANKS[self]
+    rank: int  # 0 is served first
 
-
-_RANKS = {request_class: rank for rank, request_class in enumerate(RequestClass)}
+    def __init__(self, _: str) -> None:
+        self.rank = len(type(self).__members__)  # of those before it
 
 
 class Standing(Enum):

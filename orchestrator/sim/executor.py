@@ -43,7 +43,7 @@ class CostExecutor:
 
     def compute(self, plan: StepPlan) -> StepOutcome:
         """What the step yields."""
-        return StepOutcome(tuple(tuple(map(choose, row.samples)) for row in plan.rows))
+        return StepOutcome(tuple([tuple(map(choose, row.samples)) for row in plan.rows]))
 
     async def read_blocks(self, blocks: Sequence[BlockId]) -> tuple[bytes, ...]:
         return (NOTHING,) * len(blocks)
@@ -55,6 +55,6 @@ class CostExecutor:
 
 def choose(sample: Sample) -> SampledToken:
     """The sample's next token."""
-    output = sample.output
-    last = output[-1] if output else sample.prompt[-1]
-    return sampled(next_token(sample.seed, last, len(sample.prompt) + len(output)))
+    prompt, output = sample.prompt, sample.output
+    last = output[-1] if output else prompt[-1]
+    return sampled(next_token(sample.seed, last, len(prompt) + len(output)))

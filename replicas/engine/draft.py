@@ -42,13 +42,8 @@ class Draft:
         if sequence.is_prefilling:
             self.prefill_tokens += stop - start
             self.prefill_context += context_of(start, stop)
-        row = Row(
-            tokens=sequence.tokens(start, stop),
-            start=start,
-            block_table=tuple(sequence.block_table),
-            samples=sequence.samples(stop),
-        )
-        self.rows.append(row)
+        tokens, samples = sequence.tokens(start, stop), sequence.samples(stop)
+        self.rows.append(Row(tokens, start, tuple(sequence.block_table), samples))
         self.sequences.append(sequence)
         for index in range(start // sequence.block_size, stop // sequence.block_size):
             self.names.add(sequence.block_name(index))

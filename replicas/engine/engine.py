@@ -262,8 +262,12 @@ class Engine:
             self._tally.add_computed(sequence, len(row.tokens))
             sequence.computed += len(row.tokens)
             self._cache.store(sequence)
-            if sampled:
-                deltas.extend(self._extend(sequence, sampled))
+            if not sampled:
+                continue
+            if sequence.unforked:
+                deltas.extend(self._fork(sequence, sampled))
+            else:
+                deltas.append(self._accept(sequence, sampled[0]))
         return tuple(deltas)
 
     def block_events(self) -> tuple[BlockEvent, ...]:
@@ -384,10 +388,8 @@ class Engine:
         if left_ms is not None and not sequence.output:
             sequence.deadline_ns = now_ns + left_ms * NS_PER_MS
 
-    def _extend(self, sequence: Sequence, sampled: ReadOnly[SampledToken]) -> list[Delta]:
+    def _fork(self, sequence: Sequence, sampled: ReadOnly[SampledToken]) -> list[Delta]:
         """Give each sampled token to its choice; siblings fork before the first may finish."""
-        if not sequence.unforked:
-            return [self._accept(sequence, sampled[0])]
         siblings = self._scheduler.fork(sequence)
         self._live[sequence.request.request_id].extend(siblings)
         return [

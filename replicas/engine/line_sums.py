@@ -38,14 +38,15 @@ class LineSums:
 
 def sums_of(line: Line, pool: BlockPool, *, block_size: int) -> LineSums:
     """Of the line as it stands."""
-    tokens_left = context_left = slots_unused = 0
+    tokens_left = context_left = filled = blocks_held = 0
     for sequence in line.running:
-        filled, end = sequence.computed, sequence.prefill_end
-        if filled < end:
-            tokens_left += end - filled
-            context_left += context_of(filled, end)
-            filled = end
-        slots_unused += len(sequence.block_table) * block_size - filled
+        computed, end = sequence.computed, sequence.prefill_end
+        if computed < end:
+            tokens_left += end - computed
+            context_left += context_of(computed, end)
+            computed = end
+        filled += computed
+        blocks_held += len(sequence.block_table)
     wanted = wanted_yielding = 0
     for sequence in line.waiting:
         found = sequence.found * block_size
@@ -73,7 +74,7 @@ def sums_of(line: Line, pool: BlockPool, *, block_size: int) -> LineSums:
         blocks_wanted=wanted,
         blocks_yielding=min(yielding + kept_yielding, pool.blocks_used) + wanted_yielding,
         blocks_unreclaimable=max(0, pool.blocks_used - yielding - reserved - kept),
-        slots_unused=slots_unused,
+        slots_unused=blocks_held * block_size - filled,
     )
 
 

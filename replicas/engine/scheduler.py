@@ -47,6 +47,7 @@ them soon leaves or thaws.
 from __future__ import annotations
 
 from collections import deque
+from collections.abc import Sequence as ReadOnly
 
 from protos.messages import RequestClass
 from replicas.engine.block_pool import BlockPool
@@ -58,6 +59,8 @@ from replicas.engine.plan import BlockCopy
 from replicas.engine.prefix_cache import PrefixCache
 from replicas.engine.room import Room
 from replicas.engine.sequence import Sequence, SequenceState
+
+RANKS = range(len(RequestClass))
 
 
 class Scheduler:
@@ -95,10 +98,11 @@ class Scheduler:
         self.room.begin_step()
         self._make_way(draft)
         self._add_decodes(draft)
-        for request_class in RequestClass:
-            if request_class.rank and not self.room.is_lent:
+        begun = [sequence for sequence in self.running if _is_prefilling(sequence)]
+        for rank in RANKS if begun or self.waiting else ():
+            if rank and not self.room.is_lent:
                 draft.limit(self._config.yielding_tokens_max)
-            self._add_prompts(draft, request_class.rank)
+            self._add_prompts(draft, rank, [each for each in begun if each.rank == rank])
         step = draft.finished()
         frozen = [sequence.state is SequenceState.FROZEN for sequence in self.running]
         assert step or (frozen and all(frozen)), "sequences are there, and none of them can run"
@@ -272,9 +276,8 @@ class Scheduler:
             if is_decode and self._make_room(sequence, draft):
                 draft.add(sequence)
 
-    def _add_prompts(self, draft: Draft, rank: int) -> None:
+    def _add_prompts(self, draft: Draft, rank: int, prefills: ReadOnly[Sequence]) -> None:
         """Prefills begun, and the heads of those waiting, whoever is due before the others."""
-        prefills = [each for each in self.running if each.rank == rank and _is_prefilling(each)]
         begun = deque(sorted(prefills, key=_due_ns))
         may_admit = True
         while draft.budget:
@@ -291,13 +294,17 @@ class Scheduler:
 
     def _make_room(self, sequence: Sequence, draft: Draft) -> bool:
         """Give a decode a slot that is its own; False when it had to be preempted itself."""
-        while self._lacks_block(sequence) and not self._pool.blocks_available:
+        while self._lacks_block(sequence):
+            if self._pool.blocks_available:
+                self._add_block(sequence, draft)
+                return True
             victim = self._next_to_yield()
             self._yield(victim, draft)
             if victim is sequence:
                 return False
-        if not self._lacks_block(sequence):
-            return True
+        return True
+
+    def _add_block(self, sequence: Sequence, draft: Draft) -> None:
         block = self._pool.allocate()
         slots = sequence.computed % sequence.block_size
         if slots:  # the last block is shared with a sibling: write to a copy
@@ -305,7 +312,6 @@ class Scheduler:
             draft.copies.append(BlockCopy(source=shared, target=block, slots=slots))
             self._pool.release(shared)
         sequence.block_table.append(block)
-        return True
 
     def _next_to_yield(self) -> Sequence:
         keeping = next((held for held in reversed(self.line.held) if held.block_table), None)

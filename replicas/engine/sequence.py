@@ -88,7 +88,12 @@ class Sequence:
     hit_tokens: int = 0  # found at the first admission
     copied_tokens: int = 0  # of these, the ones that had been copied for it
     mover: object | None = None  # the handle of its open export, if there is one
+    rank: int = field(init=False)  # of its class: 0 is served first
     _chain: list[BlockHash] = field(default_factory=list)
+    _sample: Sample | None = None  # its own: the same at each of its tokens
+
+    def __post_init__(self) -> None:
+        self.rank = self.request.request_class.rank
 
     @property
     def length(self) -> int:
@@ -104,11 +109,6 @@ class Sequence:
     def is_running(self) -> bool:
         """Whether it has blocks and a place among those running, frozen or not."""
         return self.state in (SequenceState.RUNNING, SequenceState.FROZEN)
-
-    @property
-    def rank(self) -> int:
-        """Of its class: 0 is served first."""
-        return self.request.request_class.rank
 
     @property
     def place(self) -> tuple[int, bool, int, int, int]:
@@ -165,16 +165,17 @@ class Sequence:
         """What to sample once the tokens below `stop` are fed: nothing before the last one."""
         if stop < self.length:
             return ()
-        params, prompt = self.request.sampling, self.request.prompt
-        # The live output list: it changes only when this step's outcome is applied.
-        own = Sample(params, params.seed + self.choice, prompt, self.output)
+        if self._sample is None:
+            self._sample = self._sample_of(self.choice)
         if not self.unforked:
-            return (own,)
+            return (self._sample,)
         siblings = range(self.choice + 1, self.choice + 1 + self.unforked)
-        return (
-            own,
-            *(Sample(params, params.seed + choice, prompt, self.output) for choice in siblings),
-        )
+        return (self._sample, *map(self._sample_of, siblings))
+
+    def _sample_of(self, choice: int) -> Sample:
+        params, prompt = self.request.sampling, self.request.prompt
+        # The live output list: it changes only when a step's outcome is applied.
+        return Sample(params, params.seed + choice, prompt, self.output)
 
     def move_to(self, state: SequenceState) -> None:
         """Change state. An illegal transition is a bug. Who loses its blocks cannot be moved."""
@@ -201,6 +202,7 @@ class Sequence:
         # What it said elsewhere was generated, not given: so it counts here, too.
         self.request = replace(self.request, output=())
         self.output = list(output)
+        self._sample = None
         self.computed = max(computed, self.named * self.block_size)
         # One token left to feed is a decode, more are a prefill that goes on.
         self.prefill_end = self.length if self.length - self.computed > 1 else self.computed

@@ -11,7 +11,7 @@ another link follows it.
 from __future__ import annotations
 
 import asyncio
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from enum import Enum
 
 from protos.messages import (
@@ -74,9 +74,17 @@ class Ticket:
         is_first = self.stint.speak(now_ns)
         if delta.finish is not None:
             self.stint.end(now_ns)
-        elif not is_first:
-            return replace(delta, request_id=self.request_id)
-        return replace(delta, request_id=self.request_id, account=self.stint.account(now_ns))
+        tells_account = is_first or delta.finish is not None
+        # Not `replace`, which takes several times as long: this is every token's way.
+        return Delta(
+            self.request.request_id,
+            delta.choice,
+            delta.first_index,
+            delta.tokens,
+            delta.finish,
+            delta.hit_tokens,
+            self.stint.account(now_ns) if tells_account else None,
+        )
 
     def since(self, index: int, now_ns: int) -> Delta:
         """All from token `index` on, as one delta; it may be empty of tokens."""
