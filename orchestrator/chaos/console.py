@@ -17,7 +17,7 @@ from orchestrator.chaos.gathering import Gathering
 from orchestrator.chaos.run import Run, Skipped
 from orchestrator.chaos.table import table
 
-PIPED_WIDTH = 200
+PIPED_WIDTH = 118
 SENTENCES_MAX = 5  # of one run that failed
 RUNS_MAX = 20  # that failed, named one by one
 

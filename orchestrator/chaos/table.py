@@ -2,37 +2,37 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
+from rich.box import SIMPLE_HEAD
 from rich.table import Table
 
 from orchestrator.chaos.record import Json
 
-COLUMNS = (
-    "requests",
-    "answered",
-    "refused",
-    "left",
-    "lost/dup/alt",
-    "unanswered",
-    "broken",
-    "leaks",
-    "not compared",
-    "recovery / silence s",
-    "TTFT p99 s before/during/after",
-    "verdict",
-)
+WIDTHS: Mapping[str, int] = {  # of each column on a terminal
+    "asked": 5,
+    "answered / refused / left": 10,
+    "lost / dup / alt": 6,
+    "no answer / broken": 8,
+    "leaks": 5,
+    "not compared": 8,
+    "recovery / silence s": 10,
+    "TTFT p99 s before / during / after": 14,
+    "verdict": 16,
+}
+COLUMNS = tuple(WIDTHS)
 PHASES = ("before", "during", "after")
 KINDS = ("lost", "duplicated", "altered")
 
 
 def table(results: Sequence[Json]) -> Table:
     """Of summaries, in their order."""
-    drawn = Table(title="what clients heard", title_justify="left")
-    drawn.add_column("scenario")
-    for name in COLUMNS:
-        drawn.add_column(name, justify="right")
+    drawn = Table(title="what clients heard", title_justify="left", box=SIMPLE_HEAD, padding=0)
+    drawn.add_column("scenario", no_wrap=True)
+    for name, width in WIDTHS.items():
+        is_figure = name != "verdict"
+        drawn.add_column(name, justify="right" if is_figure else "left", width=width)
     for scenario, runs in by_scenario(results).items():
         drawn.add_row(scenario, *cells(runs))
     return drawn
@@ -52,13 +52,13 @@ def cells(runs: Sequence[Json]) -> list[str]:
         return [*[""] * (len(COLUMNS) - 1), f"skipped: {runs[0]['skipped']}"]
     return [
         str(sum(run["requests"] for run in played)),
-        *(str(ended(played, end)) for end in ("answered", "refused", "left")),
+        "/".join(str(ended(played, end)) for end in ("answered", "refused", "left")),
         "/".join(str(sum(run["wrong_streams"].get(k, 0) for run in played)) for k in KINDS),
-        *(str(ended(played, end)) for end in ("unanswered", "broken")),
+        "/".join(str(ended(played, end)) for end in ("unanswered", "broken")),
         str(sum(len(run["leaks"]) for run in played)),
         str(sum(run["not_compared"] for run in played)),
         felt(played),
-        " / ".join(seconds(worst_ttft_p99(played, phase)) for phase in PHASES),
+        "/".join(hundredths(worst_ttft_p99(played, phase)) for phase in PHASES),
         verdict(played, skipped=len(runs) - len(played)),
     ]
 
@@ -82,10 +82,6 @@ def worst_ttft_p99(runs: Sequence[Json], phase: str) -> float | None:
     return worst([group["ttft_s"].get("p99") for group in groups])
 
 
-def seconds(value: float | None) -> str:
-    return "-" if value is None else f"{value:.3f}"
-
-
 def felt(runs: Sequence[Json]) -> str:
     """How long faults were felt; nothing where none struck."""
     if all(run["silence_s"] is None for run in runs):
@@ -94,7 +90,7 @@ def felt(runs: Sequence[Json]) -> str:
         recovery = "not seen"
     else:
         recovery = hundredths(worst([run["recovery_s"] for run in runs]))
-    return f"{recovery} / {hundredths(worst([run['silence_s'] for run in runs]))}"
+    return f"{recovery}/{hundredths(worst([run['silence_s'] for run in runs]))}"
 
 
 def hundredths(value: float | None) -> str:
@@ -104,7 +100,10 @@ def hundredths(value: float | None) -> str:
 def verdict(runs: Sequence[Json], *, skipped: int) -> str:
     failed = sum(not run["passed"] for run in runs)
     missed = sum(not aim["met"] for run in runs for aim in run["aims"])
-    kept = "rules kept" if missed else "passed"
-    word = f"{failed} of {len(runs)} FAILED" if failed else kept
-    aims = f", {missed} aims missed" if missed else ""
-    return word + aims + (f", {skipped} skipped" if skipped else "")
+    words = [
+        f"{failed} of {len(runs)} FAILED" if failed else "",
+        f"{missed} aim{'s' * (missed > 1)} missed" if missed else "",
+        "" if failed or missed else "passed",
+        f"{skipped} skipped" if skipped else "",
+    ]
+    return ", ".join(filter(None, words))

@@ -14,7 +14,7 @@ from orchestrator.client_key import KEY_VARIABLE, client_key
 from orchestrator.load.plan import Plan, Prompts
 from orchestrator.load.plot import plot
 from orchestrator.load.record import write_record
-from orchestrator.load.report import Objectives, report
+from orchestrator.load.report import Objectives, failures, report
 from orchestrator.load.run import meet_server, run
 from orchestrator.load.server import CannotMeet, Server
 from orchestrator.load.spikes import Spike, in_order, parse_spike
@@ -114,6 +114,9 @@ def command(
 
     Open loop: no request waits for another one's answer, and every latency counts from when
     its request was due. Ctrl-C stops sending and reports what was heard by then.
+
+    Exits with 1 if a request failed: broke off, got no answer, or an error other than 429 and 503,
+    by which servers turn work away; with 130 after Ctrl-C.
     """
     try:
         if plot_path is not None:
@@ -143,6 +146,8 @@ def command(
     show(summary)
     if ran.is_interrupted:
         raise SystemExit(INTERRUPTED)
+    if failed := failures(ran.heard):
+        raise click.ClickException(f"{failed} of {len(ran.heard)} requests failed")
 
 
 def plan_of(

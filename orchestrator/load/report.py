@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
+from http import HTTPStatus
 from itertools import chain
 
 from orchestrator.load.spikes import Spike
@@ -21,6 +22,10 @@ PERCENTS = (50, 90, 99)
 LATE_S_MAX = 0.02
 LATE_SHARE_MAX = 0.1  # of the TTFT
 BUSY_MAX = 0.8
+# A server that has too much to do, or nobody to do it, says so; as an event of a stream, under 200.
+TURNED_AWAY = frozenset(
+    {HTTPStatus.OK, HTTPStatus.TOO_MANY_REQUESTS, HTTPStatus.SERVICE_UNAVAILABLE}
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,6 +111,15 @@ def report(
         if spikes
         else {},
         sender=_sender(heard, overall, busy),
+    )
+
+
+def failures(heard: Iterable[Heard]) -> int:
+    """How many got neither an answer nor a refusal of a server that may turn work away."""
+    return sum(
+        one.end in (End.BROKEN, End.UNANSWERED)
+        or (one.end is End.REFUSED and one.status not in TURNED_AWAY)
+        for one in heard
     )
 
 

@@ -128,6 +128,23 @@ def test_refusals_stand_beside_the_latencies() -> None:
     assert f"refused: {(len(server.seen) - 2) // 2} overloaded" in out
 
 
+def test_a_run_in_which_requests_fail_says_so_and_exits_with_one() -> None:
+    async def fails(exchange: Exchange) -> None:
+        match len(server.seen):
+            case 3:
+                exchange.refuse(500, "internal_error")
+            case 4:
+                await exchange.tokens(" half")  # and nothing more
+            case _:
+                await answers(exchange)
+
+    with FakeServer(fails) as server:
+        code, out, err = loaded(f"--url={server.url}", "--rate=20", "--seconds=1", "--scale=0.05")
+    assert code == 1
+    assert f"2 of {len(server.seen) - 2} requests failed" in err
+    assert "refused: 1 internal_error" in out and "broken: 1 " in out
+
+
 def test_a_server_that_does_not_know_ignore_eos_is_asked_without() -> None:
     async def is_strict(exchange: Exchange) -> None:
         if "ignore_eos" in exchange.body:

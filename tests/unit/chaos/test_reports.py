@@ -14,7 +14,7 @@ from click.testing import CliRunner
 
 from orchestrator.chaos import command
 from orchestrator.chaos.again import Again
-from orchestrator.chaos.console import show_sum
+from orchestrator.chaos.console import show_sum, show_table
 from orchestrator.chaos.gathering import WHOLE_MAX, Gathering
 from orchestrator.chaos.page import page
 from orchestrator.chaos.run import Run, Skipped
@@ -138,8 +138,17 @@ def test_the_table_tells_how_long_faults_were_felt_and_what_was_not_compared() -
     few = replace(run.observed, expected={}, is_repeatable=False)
     unknown = Run(run.scenario, run.seed, few, judge(run.scenario, run.seed, few))
     shown = dict(zip(COLUMNS, cells(gathered(unknown).results), strict=True))
-    assert shown["recovery / silence s"] == "0.00 / 0.02"
-    assert shown["not compared"] == shown["answered"] != "0"
+    assert shown["recovery / silence s"] == "0.00/0.02"
+    answered, refused, left = shown["answered / refused / left"].split("/")
+    assert shown["not compared"] == answered != "0"
+    assert (refused, left) == ("1", "0")
+
+
+def test_a_table_that_is_piped_fits_a_page(capsys: pytest.CaptureFixture[str]) -> None:
+    show_table(gathered(run_of(), run_of(1, leaks=("a block",)), Skipped(SCENARIO, 2, "no " * 50)))
+    lines = capsys.readouterr().out.splitlines()
+    assert max(map(len, lines)) < 120
+    assert any("1 of 2 FAILED" in line for line in lines)
 
 
 def test_to_play_nothing_at_all_is_a_failure(monkeypatch: pytest.MonkeyPatch) -> None:
