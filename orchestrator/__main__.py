@@ -36,6 +36,7 @@ COMMANDS = {
     "certs": "orchestrator.live.commands.certs:certs",
     "chat": "orchestrator.live.commands.chat:chat",
     "simulate": "orchestrator.sim.command:command",
+    "replay": "orchestrator.replay.command:command",
     "swarm": "orchestrator.sim.swarm.command:command",
     "chaos": "orchestrator.chaos.command:command",
     "incident": "orchestrator.sim.incident.command:command",

@@ -52,6 +52,7 @@ class Deployment(BaseModel):
     device: Literal["auto", "cpu", "cuda"] = "auto"
     dtype: Literal["auto", "float32", "bfloat16", "float16"] = "auto"
     ui: bool = False  # the live page of each gateway, at /ui/
+    record_file: Path | None = None  # where a gateway records its placements; None: nowhere
     log_level: Literal["debug", "info", "warning", "error"] = "info"
     log_format: LogFormat = "text"  # json: one object a line
     drain_s: float = Field(default=20.0, ge=0)  # how long running requests may finish at shutdown

@@ -28,8 +28,10 @@ from orchestrator.live.doorkeeper import Doorkeeper
 from orchestrator.live.open_files import allow_connections
 from orchestrator.live.registry_url import connect_announcer, connect_registry
 from orchestrator.live.replica_client import GrpcReplicaClient
+from orchestrator.policy.route import route
 from orchestrator.registry.redis import RedisRegistry
 from orchestrator.registry.redis_announcer import RedisAnnouncer
+from orchestrator.replay.recording import Recording
 from protos.address import host_port
 from protos.otlp import Telemetry
 from protos.transport import Transport
@@ -42,6 +44,7 @@ MEET_S_MAX = 2.0  # a replica that is dead but listed holds the doors closed no 
 class LiveGateway:
     """Everything that one gateway process owns, started and stopped together."""
 
+    recording: Recording | None
     registry: RedisRegistry
     announcer: RedisAnnouncer
     fleet: Fleet
@@ -69,10 +72,14 @@ class LiveGateway:
         await self.announcer.close()
         await self.registry.close()
         await self.telemetry.close()
+        if self.recording is not None:
+            self.recording.close()
 
 
 def build_gateway(deployment: Deployment) -> LiveGateway:
-    """Inside a running event loop. Raises ModelError, UnsupportedTokenizer or BadKeysFile."""
+    """Inside a running event loop. Raises ModelError, UnsupportedTokenizer, BadKeysFile
+    or RecordingRefused.
+    """
     clock = OsClock()
     registry, announcer = connect_registry(deployment), connect_announcer(deployment)
     cluster = Cluster(ClusterConfig())
@@ -82,7 +89,9 @@ def build_gateway(deployment: Deployment) -> LiveGateway:
     tokenizer = load_tokenizer(source.path)
     own_model = OwnModel(source.name, tokenizer.vocab_size)
     fleet = Fleet(registry, connect, cluster, clock, FleetConfig(), own_model)
-    dispatch = Dispatch(fleet, cluster, registry, clock, DispatchConfig(), announcer=announcer)
+    recording = Recording(deployment.record_file) if deployment.record_file else None
+    choose = recording.watch(route) if recording else route
+    dispatch = Dispatch(fleet, cluster, registry, clock, DispatchConfig(), choose, announcer)
     metrics = GatewayMetrics()
     metrics.registry.register(FleetCollector(cluster, clock))
     doorkeeper = Doorkeeper(deployment, clock, metrics)
@@ -98,4 +107,6 @@ def build_gateway(deployment: Deployment) -> LiveGateway:
     )
     if deployment.ui:
         add_page(server.app, PageState(fleet, dispatch, clock))
-    return LiveGateway(registry, announcer, fleet, dispatch, doorkeeper, telemetry, server)
+    return LiveGateway(
+        recording, registry, announcer, fleet, dispatch, doorkeeper, telemetry, server
+    )

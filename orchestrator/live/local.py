@@ -80,6 +80,7 @@ class LocalOptions:
     tls: Path | None = None
     internal_tls: Path | None = None
     ui: bool = False  # the live page
+    record_file: Path | None = None  # of the gateway's placements; None: not recorded
 
     @property
     def scheme(self) -> str:
@@ -182,6 +183,7 @@ class LocalCluster:
                 "tls": absolute(self._options.tls),
                 "internal_tls": absolute(self._options.internal_tls),
                 "ui": self._options.ui,
+                "record_file": absolute(self._options.record_file),
             }
         )
 

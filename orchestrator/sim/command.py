@@ -16,6 +16,7 @@ from pathlib import Path
 
 import click
 
+from orchestrator.replay.recording import Recording, RecordingRefused
 from orchestrator.sim.checkers import Checkers
 from orchestrator.sim.cost_model import H100_8B, BadCostModel, load_cost_model
 from orchestrator.sim.plot import plot
@@ -53,6 +54,12 @@ CHECK_EVERY_ANSWERS = 20
 @click.option("--seed", type=click.IntRange(0), default=0, show_default=True)
 @click.option("--json", "json_path", type=click.Path(path_type=Path), help="Write the report here.")
 @click.option("--plot", "plot_path", type=click.Path(path_type=Path), help="Draw a picture here.")
+@click.option(
+    "--record",
+    "record_path",
+    type=click.Path(path_type=Path, dir_okay=False),
+    help="Record placements here, for `blockyard replay`.",
+)
 def command(
     *,
     trace: str,
@@ -68,9 +75,13 @@ def command(
     seed: int,
     json_path: Path | None,
     plot_path: Path | None,
+    record_path: Path | None,
 ) -> None:
     """Replay a workload on a simulated cluster, in virtual time."""
+    if record_path is not None and policy != OURS:
+        raise click.UsageError(f"--record is for --policy {OURS}: replay decides by no other")
     try:
+        recording = Recording(record_path) if record_path is not None else None
         if plot_path is not None:
             require_matplotlib()
         traffic = load_traffic(trace, seed)
@@ -85,11 +96,13 @@ def command(
             cost_model=load_cost_model(cost_model),
             stale_s=stale_ms / 1000,
         )
-    except (BadTrace, BadCostModel, CannotPlot) as error:
+    except (BadTrace, BadCostModel, CannotPlot, RecordingRefused) as error:
         raise click.ClickException(str(error)) from error
     began = time.perf_counter()
     with uncollected():
-        history = simulate(config, traffic, checkers())
+        history = simulate(config, traffic, checkers(), recording=recording)
+    if recording is not None:
+        recording.close()
     summary = report(history, wall_s=time.perf_counter() - began)
     if json_path is not None:
         json_path.write_text(json.dumps(asdict(summary), indent=2) + "\n")

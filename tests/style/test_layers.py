@@ -35,6 +35,7 @@ DECIDING = (
     "orchestrator.registry",
     "orchestrator.gateway",
 )
+RECORDED = ("orchestrator.replay",)
 
 
 @dataclass(frozen=True)
@@ -82,6 +83,11 @@ RULES = {
     "orchestrator.workload": Rule(
         (*PURE_PROTOS, "orchestrator.workload"), OUTSIDE_WORLD - {"random"}
     ),
+    # What was decided, in any world, and deciding it again.
+    "orchestrator.replay": Rule(
+        (*PURE_PROTOS, "orchestrator.policy", "orchestrator.replay"),
+        OUTSIDE_WORLD,
+    ),
     # Scenarios and verdicts know no world; the command finds one by its name.
     "orchestrator.chaos": Rule(
         (*PURE_PROTOS, "orchestrator.workload", "orchestrator.chaos"),
@@ -94,7 +100,15 @@ RULES = {
     ),
     # The two worlds: both see everything that decides, neither sees the other.
     "orchestrator.live": Rule(
-        ("protos", "replicas", "orchestrator.config", "orchestrator.live", *OWN_KEY, *DECIDING),
+        (
+            "protos",
+            "replicas",
+            "orchestrator.config",
+            "orchestrator.live",
+            *OWN_KEY,
+            *RECORDED,
+            *DECIDING,
+        ),
         frozenset({"redis"}),
     ),
     # Real clusters that a scenario is played on; scenarios and loads know nothing of them.
@@ -134,6 +148,7 @@ RULES = {
             "orchestrator.sim",
             "orchestrator.chaos",
             "orchestrator.workload",
+            *RECORDED,
             *DECIDING,
         ),
         IO_LIBRARIES | {"grpc"},

@@ -109,6 +109,12 @@ KEYS_FILE = click.option(
     type=click.Path(path_type=Path, dir_okay=False),
     help="Who may come in: a file of `blockyard keys new`; without one, whoever reaches the doors.",
 )
+RECORD = click.option(
+    "--record",
+    "record_file",
+    type=click.Path(path_type=Path, dir_okay=False),
+    help="Record the gateway's placements in this file, for `blockyard replay`.",
+)
 HEALTH_PORT = click.option(
     "--health-port", type=PORT, help="Answers gRPC health probes and nothing else, in the clear."
 )

@@ -26,6 +26,7 @@ from orchestrator.live.commands.options import (
     KEYS_FILE,
     METRICS_PORT,
     PORT,
+    RECORD,
     TLS,
     process_options,
     ui_option,
@@ -33,6 +34,7 @@ from orchestrator.live.commands.options import (
 from orchestrator.live.control_plane import ControlPlaneServer
 from orchestrator.live.gateway import build_gateway
 from orchestrator.live.registry_url import connect_registry
+from orchestrator.replay.recording import RecordingRefused
 from protos.address import CannotListen
 from protos.logs import log_to_stderr
 from protos.registry import RegistryUnavailable
@@ -44,6 +46,7 @@ HEALTH_PERIOD_S = 1.0
 FAILURES: tuple[type[Exception], ...] = (
     CannotListen,
     ModelError,
+    RecordingRefused,
     UnsupportedTokenizer,
     ValueError,
 )
@@ -63,6 +66,7 @@ Process = AbstractAsyncContextManager[tuple[str, Callable[[], None]]]
 @click.option("--http-port", type=PORT, default=8000, show_default=True)
 @click.option("--grpc-port", type=PORT, default=8001, show_default=True)
 @ui_option(default=False)
+@RECORD
 def gateway(**values: Any) -> None:
     """Answer HTTP and gRPC for the replicas of a cluster."""
     run(gateway_process, values)

@@ -13,6 +13,7 @@ from orchestrator.client_key import KEY_VARIABLE
 from orchestrator.live.commands.options import (
     INTERNAL_TLS,
     KEYS_FILE,
+    RECORD,
     TLS,
     cluster_options,
     ui_option,
@@ -29,6 +30,7 @@ from protos.trust import AUTHORITY
 @TLS
 @INTERNAL_TLS
 @ui_option(default=True)
+@RECORD
 def up(**values: Any) -> None:
     """Start replicas, registry, control plane and gateway; stop with Ctrl-C."""
     options = LocalOptions(**values)
