@@ -1,8 +1,8 @@
 """The prefix registry on Redis or Valkey, shared by all processes of a cluster.
 
 One bitmap of replica slots per block hash (keys.py), written by scripts that
-fence every write by slot and epoch (scripts.py), read by two MGETs that probe
-the chain (lookup.py). The first MGET of a lookup also carries the leases: a
+fence every write by slot and epoch (scripts.py), read by one MGET, or by two
+that probe a long chain (lookup.py). The first MGET of a lookup also carries the leases: a
 replica whose lease has ended is masked out of the same answer, so death needs
 no scan and no cached belief. Block entries have no expiry of their own, since
 a hot block is written once and then only read; a dead slot's entries are
@@ -54,6 +54,7 @@ class RedisRegistry:
         self._keys = Keys(config.prefix)
         self._directory = RedisDirectory(server, self._keys, config)
         self._slots_known = 0
+        self._leases: dict[int, tuple[bytes, Lease]] = {}  # as they were read last, by slot
         self._epoch_last = 0
 
     @classmethod
@@ -260,13 +261,20 @@ class RedisRegistry:
             self._slots_known = int(values[0] or 0)
             if self._slots_known <= asked:
                 break
-        found = {
-            slot: Lease.decode(value) for slot, value in enumerate(values[1 : asked + 1]) if value
-        }
-        opened = {
-            slot: lease for slot, lease in found.items() if lease.state is not LeaseState.JOINING
-        }
+        found = (
+            (slot, self._lease(slot, value))
+            for slot, value in enumerate(values[1 : asked + 1])
+            if value
+        )
+        opened = {slot: lease for slot, lease in found if lease.state is not LeaseState.JOINING}
         return opened, values[asked + 1 :]
+
+    def _lease(self, slot: int, value: bytes) -> Lease:
+        """Read from its text once for each that a slot has had: every lookup asks for all."""
+        last = self._leases.get(slot)
+        if last is None or last[0] != value:
+            last = self._leases[slot] = value, Lease.decode(value)
+        return last[1]
 
 
 def _pieces(

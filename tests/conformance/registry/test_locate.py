@@ -8,7 +8,7 @@ from protos.registry import BlockBatch, PrefixRegistry
 from tests.conformance.registry.world import SLOTS_MAX, chain, record
 
 
-@pytest.mark.parametrize("length", [0, 1, 2, 15, 16, 17, 31, 32, 33, 37, 48, 250])
+@pytest.mark.parametrize("length", [0, 1, 2, 15, 16, 17, 31, 32, 33, 37, 48, 95, 96, 97, 250])
 async def test_partial_holders_are_found_exactly(registry: PrefixRegistry, length: int) -> None:
     prompt = chain("prompt", length)
     shares = sorted({0, 1, 2, 15, 16, 17, 31, 32, 33, length // 2, length - 1, length})

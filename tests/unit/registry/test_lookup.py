@@ -1,4 +1,4 @@
-"""Two questions find every boundary that a walk over the whole chain would find."""
+"""One question, or two, find every boundary that a walk over the whole chain would find."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from hypothesis import strategies as st
 
 from orchestrator.registry.lookup import (
     RUN_BLOCKS,
+    WHOLE_BLOCKS,
     boundary_indices,
     leading_blocks,
     probe_indices,
@@ -29,7 +30,7 @@ def two_step(length: int, held: dict[int, int], live: int) -> tuple[dict[int, in
 
 @st.composite
 def chains(draw: st.DrawFn) -> tuple[int, dict[int, int]]:
-    length = draw(st.integers(1, 70))
+    length = draw(st.integers(1, 20) | st.integers(WHOLE_BLOCKS - 1, WHOLE_BLOCKS + 70))
     slots = st.sets(st.integers(0, 130), max_size=6)
     return length, {slot: draw(st.integers(0, length)) for slot in draw(slots)}
 
@@ -62,3 +63,9 @@ def test_a_long_chain_costs_a_tenth_or_so_of_its_bitmaps() -> None:
 def test_slots_come_lowest_first() -> None:
     assert slots_in(0) == []
     assert slots_in(1 << 1000 | 0b101) == [0, 2, 1000]
+
+
+def test_a_chain_of_ordinary_length_is_one_question() -> None:
+    found, fetched = two_step(WHOLE_BLOCKS, {0: 40}, live=1)
+    assert (found, fetched) == ({0: 40}, WHOLE_BLOCKS)
+    assert boundary_indices(WHOLE_BLOCKS, dict.fromkeys(range(WHOLE_BLOCKS), 1), 1) == []
