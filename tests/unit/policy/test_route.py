@@ -9,8 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from orchestrator.policy.route import RouteConfig, RouteReason, has_room, offer, route
-from orchestrator.policy.scores import usable_hits
+from orchestrator.policy.route import RouteConfig, RouteReason, has_room, offers, route
 from orchestrator.policy.view import ClusterView, Subject
 from protos.messages import ReplicaId, RequestClass
 from tests.unit.policy.views import (
@@ -43,15 +42,31 @@ def test_a_full_replica_is_never_chosen_however_hot_its_prefix() -> None:
 
 
 def test_a_busy_holder_is_passed_over_when_its_queue_costs_more_than_the_hit_saves() -> None:
-    busy = replace(idle("a"), prefill_tokens_waiting=5_000)
+    """The hit saves 624 tokens, and all who would have waited for them four times that."""
+    busy = replace(idle("a"), prefill_tokens_waiting=4 * 624 + 100)
     placement = route(cluster(busy, idle("b")), subject(), {A: 39}, CONFIG)
     assert placement is not None
     assert (placement.replica_id, placement.reason) == (B, RouteReason.BALANCE)
 
 
 def test_a_slightly_busier_holder_is_still_worth_it() -> None:
-    busy = replace(idle("a"), prefill_tokens_waiting=300)
+    busy = replace(idle("a"), prefill_tokens_waiting=4 * 624 - 10)
     placement = route(cluster(busy, idle("b")), subject(), {A: 39}, CONFIG)
+    assert placement is not None
+    assert placement.replica_id == A
+
+
+def test_the_end_of_a_long_prompt_is_worth_more_than_its_beginning() -> None:
+    """Each token attends to all before it: of 12,000 the last 4,000 cost as much as 8,000 alone."""
+    long = subject(prompt_tokens=12_000)
+    cheap = replace(idle("a"), context_weight=1 / 10_000)
+    view = cluster(cheap, replace(cheap, replica_id=B, prefill_tokens_waiting=25_000))
+    placement = route(view, long, {A: 250, B: 500}, CONFIG)
+    assert placement is not None
+    assert placement.replica_id == B
+    assert placement.prefill_tokens == pytest.approx(8_000, rel=0.01)
+    linear = cluster(*(replace(replica, context_weight=0.0) for replica in view.replicas))
+    placement = route(linear, long, {A: 250, B: 500}, CONFIG)
     assert placement is not None
     assert placement.replica_id == A
 
@@ -175,22 +190,20 @@ def test_others_leave_places_in_a_replicas_line_to_interactive_requests() -> Non
 
 @unhurried
 @given(clusters, subjects, hits)
-def test_a_hot_prefix_pulls_no_more_load_than_it_saves(
+def test_a_hot_prefix_pulls_no_more_load_than_it_saves_all(
     view: ClusterView, who: Subject, held: dict[ReplicaId, int]
 ) -> None:
     """Against any candidate: what the chosen one costs more in queue and memory, it saves."""
     placement = route(view, who, held, CONFIG)
     if placement is None:
         return
-    usable = usable_hits(who, held)
-    for other in view.accepting:
-        passed = offer(other, usable.get(other.replica_id, 0), who, CONFIG)
+    for passed in offers(view, who, held, CONFIG):
         if has_room(passed, who, CONFIG):
             extra_s = (placement.cost.queue_s + placement.cost.pressure_s) - (
                 passed.cost.queue_s + passed.cost.pressure_s
             )
-            saved_s = passed.cost.prefill_s - placement.cost.prefill_s
-            assert extra_s <= saved_s + 1e-9
+            saved_s = passed.cost.own_s - placement.cost.own_s
+            assert extra_s <= CONFIG.scores.prefill_weight * saved_s + 1e-6
 
 
 @unhurried

@@ -76,6 +76,9 @@ def replica_views(draw: st.DrawFn, name: str) -> ReplicaView:
         residence_ns=draw(st.none() | st.integers(1, 60_000_000_000)),
         blocks_reserved=draw(st.integers(0, 200)),
         blocks_yielding=draw(st.integers(0, 100)),
+        copy_start_ns=draw(st.sampled_from([0, 0, 1_000_000, 100_000_000])),
+        copy_block_ns=draw(st.sampled_from([0, 0, 100_000, 5_000_000])),
+        context_weight=draw(st.sampled_from([0.0, 1 / 60_000, 1 / 1_000])),
     )
 
 
@@ -89,5 +92,6 @@ subjects = st.builds(
     choices=st.integers(1, 4),
     block_size=st.just(BLOCK_SIZE),
     request_class=st.sampled_from(RequestClass),
+    held=st.dictionaries(st.sampled_from(NAMES).map(ReplicaId), st.integers(1, 800)),
 )
 hits = st.dictionaries(st.sampled_from(NAMES).map(ReplicaId), st.integers(1, 800))
