@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 
 from orchestrator.policy.route import Route, route
-from orchestrator.sim.baselines.dynamo_like import dynamo_like
+from orchestrator.sim.baselines.dynamo_like import DynamoLike
 from orchestrator.sim.baselines.load import RandomChoice, RoundRobin, least_requests, least_tokens
 from orchestrator.sim.baselines.longest_prefix import longest_prefix
 from orchestrator.sim.baselines.preble_like import PrebleLike
-from orchestrator.sim.baselines.sglang_like import sglang_like
+from orchestrator.sim.baselines.sglang_like import SglangLike
 
 OURS = "blockyard"
 CEILING = "ceiling"  # ours over an infinite shared cache; sim/world.py builds that cache
@@ -22,8 +22,9 @@ POLICIES: Mapping[str, Callable[[int], Route]] = {
     "least-requests": lambda seed: least_requests,
     "least-tokens": lambda seed: least_tokens,
     "longest-prefix": lambda seed: longest_prefix,
-    "dynamo-like": lambda seed: dynamo_like,
-    "sglang-like": lambda seed: sglang_like,
+    "dynamo-like": lambda seed: DynamoLike(1.0),  # its default
+    "dynamo-like-4": lambda seed: DynamoLike(4.0),
+    "sglang-like": lambda seed: SglangLike(),
     "preble-like": lambda seed: PrebleLike(),
     CEILING: lambda seed: route,
 }

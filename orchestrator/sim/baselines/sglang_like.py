@@ -3,11 +3,15 @@
 After the description in the router's documents, with its defaults. Out of
 balance (the busiest worker has 64 requests and 1.5 times more than the
 idlest): the shortest queue wins. Otherwise the longest match wins if it covers
-at least 0.3 of the prompt, else the worker with the most room in its cache.
+at least 0.3 of the prompt, else the worker whose tree is smallest: of all
+prompts sent to it, what was new there. The router forgets of its trees what
+workers evict only when they grow very large; here it never does. What it
+matches with is the registry's truth, which it does not have.
 """
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping
 
 from orchestrator.policy.route import Placement, RouteConfig
@@ -21,24 +25,35 @@ BALANCE_ABS_THRESHOLD = 64
 BALANCE_REL_THRESHOLD = 1.5
 
 
-def sglang_like(
-    view: ClusterView, subject: Subject, hits: Mapping[ReplicaId, int], config: RouteConfig
-) -> Placement:
-    """Shortest queue when out of balance, else a good match, else the emptiest cache."""
-    usable = usable_hits(subject, hits)
+class SglangLike:
+    """Remembers how large the tree of each replica is."""
 
-    def held(replica: ReplicaView) -> int:
-        return usable.get(replica.replica_id, 0)
+    def __init__(self) -> None:
+        self._tree: Counter[ReplicaId] = Counter()  # tokens
 
-    replicas = sorted(view.accepting, key=lambda r: r.replica_id)
-    longest = max(replicas, key=held)
-    if is_out_of_balance(replicas):
-        best = min(replicas, key=requests_on)
-    elif held(longest) * subject.block_size >= CACHE_THRESHOLD * subject.prompt_tokens:
-        best = longest
-    else:
-        best = max(replicas, key=lambda r: r.blocks_free)
-    return chosen(best, held(best), subject, config)
+    def __call__(
+        self,
+        view: ClusterView,
+        subject: Subject,
+        hits: Mapping[ReplicaId, int],
+        config: RouteConfig,
+    ) -> Placement:
+        """Shortest queue when out of balance, else a good match, else the smallest tree."""
+        usable = usable_hits(subject, hits)
+
+        def held(replica: ReplicaView) -> int:
+            return usable.get(replica.replica_id, 0)
+
+        replicas = sorted(view.accepting, key=lambda r: r.replica_id)
+        longest = max(replicas, key=held)
+        if is_out_of_balance(replicas):
+            best = min(replicas, key=requests_on)
+        elif held(longest) * subject.block_size >= CACHE_THRESHOLD * subject.prompt_tokens:
+            best = longest
+        else:
+            best = min(replicas, key=lambda r: self._tree[r.replica_id])
+        self._tree[best.replica_id] += subject.prompt_tokens - held(best) * subject.block_size
+        return chosen(best, held(best), subject, config)
 
 
 def is_out_of_balance(replicas: list[ReplicaView]) -> bool:

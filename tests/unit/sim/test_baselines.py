@@ -9,11 +9,11 @@ import pytest
 
 from orchestrator.policy.route import Route, RouteConfig
 from orchestrator.policy.view import ClusterView, ReplicaView
-from orchestrator.sim.baselines.dynamo_like import dynamo_like
+from orchestrator.sim.baselines.dynamo_like import DynamoLike
 from orchestrator.sim.baselines.load import RandomChoice, RoundRobin, least_requests, least_tokens
 from orchestrator.sim.baselines.longest_prefix import longest_prefix
 from orchestrator.sim.baselines.preble_like import WINDOW_NS, PrebleLike
-from orchestrator.sim.baselines.sglang_like import sglang_like
+from orchestrator.sim.baselines.sglang_like import SglangLike
 from protos.messages import ReplicaId
 from tests.unit.policy.views import cluster, idle, subject
 
@@ -61,22 +61,32 @@ def test_longest_prefix_does_not_care_for_load() -> None:
     assert choice(longest_prefix, cluster(running("a", 500), idle("b")), {A: 2, B: 1}) == "a"
 
 
-@pytest.mark.parametrize(("active", "expected"), [(10, "a"), (30, "b")])
-def test_dynamo_weighs_a_hit_against_active_blocks(active: int, expected: str) -> None:
+@pytest.mark.parametrize(
+    ("active", "weight", "expected"), [(10, 1, "a"), (30, 1, "b"), (30, 4, "a"), (90, 4, "b")]
+)
+def test_dynamo_weighs_a_hit_against_active_blocks(
+    active: int, weight: float, expected: str
+) -> None:
     holder = replace(idle("a"), blocks_used=active, blocks_free=1000 - active)
-    assert choice(dynamo_like, cluster(holder, idle("b")), {A: 20}) == expected
+    assert choice(DynamoLike(weight), cluster(holder, idle("b")), {A: 20}) == expected
 
 
 @pytest.mark.parametrize(("hits", "expected"), [(20, "a"), (5, "b")])
-def test_sglang_wants_a_good_match_or_else_an_empty_cache(hits: int, expected: str) -> None:
-    holder = replace(idle("a"), blocks_cached=500, blocks_free=500)
-    assert choice(sglang_like, cluster(holder, idle("b")), {A: hits}) == expected
+def test_sglang_wants_a_good_match_or_else_the_smallest_tree(hits: int, expected: str) -> None:
+    route = SglangLike()
+    assert choice(route, THREE) == "a", "all trees are empty"
+    assert choice(route, THREE, {A: hits}) == expected
+
+
+def test_sglang_does_not_notice_what_replicas_evict() -> None:
+    route = SglangLike()
+    assert [choice(route, THREE) for _ in range(4)] == ["a", "b", "c", "a"]
 
 
 def test_sglang_forgets_affinity_once_the_fleet_is_out_of_balance() -> None:
     hits = {A: 39}
-    assert choice(sglang_like, cluster(running("a", 64), idle("b")), hits) == "a"
-    assert choice(sglang_like, cluster(running("a", 65), idle("b")), hits) == "b"
+    assert choice(SglangLike(), cluster(running("a", 64), idle("b")), hits) == "a"
+    assert choice(SglangLike(), cluster(running("a", 65), idle("b")), hits) == "b"
 
 
 def test_preble_exploits_a_long_match_and_explores_otherwise() -> None:
@@ -96,8 +106,8 @@ def test_preble_forgets_what_it_assigned_before_the_window() -> None:
 
 @pytest.mark.parametrize(
     "route",
-    [least_requests, least_tokens, longest_prefix, dynamo_like, sglang_like],
-    ids=lambda route: route.__name__,
+    [least_requests, least_tokens, longest_prefix, DynamoLike(1.0), SglangLike()],
+    ids=["least_requests", "least_tokens", "longest_prefix", "dynamo_like", "sglang_like"],
 )
 def test_a_draining_replica_is_never_chosen(route: Route) -> None:
     view = cluster(replace(idle("a"), draining=True), running("b", 9))
