@@ -7,7 +7,7 @@ RAY := tests/integration/system
 # The marker makes a second `make` skip the installation until a pin changes.
 READY := $(VENV)/.ready
 
-.PHONY: setup up demo chaos test check format protos clean
+.PHONY: setup up demo sim chaos test check format protos clean
 .DEFAULT_GOAL := help
 
 help:  ## list the words
@@ -31,6 +31,12 @@ up: setup  ## the whole system on this machine, until Ctrl-C
 
 demo: setup  ## start it, send two workloads, print what happened, stop it
 	$(BIN)/blockyard demo
+
+# How many worlds, from which seed on: make sim SEEDS=1000 FIRST=5000
+SEEDS ?= 300
+FIRST ?= 0
+sim: setup  ## hundreds of small simulated clusters in which everything goes wrong
+	$(BIN)/blockyard swarm --seeds $(SEEDS) --first $(FIRST)
 
 chaos: setup  ## hurt a local cluster in every way there is, print a table (about ten minutes)
 	mkdir -p chaos-report

@@ -1,4 +1,8 @@
-"""Seeds of the swarm that failed once, each with what they found. They stay for ever."""
+"""Seeds of the swarm that failed once, each with what they found. They stay for ever.
+
+`make sim` prints a seed that fails, with the line that shows it again; it is added here with the
+change that mends it, and every test run replays it.
+"""
 
 from __future__ import annotations
 

@@ -7,14 +7,19 @@ from dataclasses import replace
 
 import pytest
 
+from orchestrator.gateway.attachment import Followed
 from orchestrator.gateway.told import Told
 from orchestrator.sim.causes import causes
 from orchestrator.sim.swarm.scenario import scenario
 from orchestrator.sim.watched_registry import WatchedRegistry
-from protos.messages import Request, RequestId, SampledToken
+from protos.messages import BlockEvent, BlockStored, Request, RequestId, SampledToken
 from protos.registry import BlockBatch, Membership, ReplicaRecord
 from replicas.engine.arrival import Arrival
+from replicas.engine.block_pool import BlockPool
 from replicas.engine.plan import BlockId
+from replicas.engine.scheduler import Scheduler
+from replicas.engine.sequence import Sequence, SequenceState
+from replicas.shell.block_feed import BlockFeed
 from replicas.shell.links import Links
 
 SEEDS = 60
@@ -88,3 +93,57 @@ def test_a_registry_entry_that_outlives_its_epoch_is_found(
     monkeypatch.setattr(WatchedRegistry, "join", haunted)
     monkeypatch.setattr(WatchedRegistry, "publish", forgetful)
     assert "the registry believes" in found()
+
+
+def test_a_token_altered_at_a_resumption_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
+    rest = Told.rest
+
+    def altered(self: Told, choice: int) -> Request:
+        whole = rest(self, choice)
+        return replace(whole, output=(*whole.output[:-1], *(t ^ 1 for t in whole.output[-1:])))
+
+    monkeypatch.setattr(Told, "rest", altered)
+    assert "got other tokens" in found()
+
+
+def test_a_forgotten_request_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A replica's refusal that reaches nobody: its client would wait for ever."""
+    monkeypatch.setattr(Followed, "refuse", lambda self, refusal: None)
+    assert "requests never ended" in found()
+
+
+def test_a_registry_that_misses_evictions_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
+    add = BlockFeed.add
+
+    def deaf(self: BlockFeed, events: Iterable[BlockEvent], now_ns: int) -> None:
+        add(self, [event for event in events if isinstance(event, BlockStored)], now_ns)
+
+    monkeypatch.setattr(BlockFeed, "add", deaf)
+    assert "the registry believes" in found()
+
+
+def test_an_illegal_transition_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A sequence that arrives is put where it does not belong."""
+    take_over = Scheduler.take_over
+
+    def misplaced(self: Scheduler, sequence: Sequence) -> bool:
+        is_taken = take_over(self, sequence)
+        if is_taken:
+            sequence.move_to(SequenceState.RESERVED)
+        return is_taken
+
+    monkeypatch.setattr(Scheduler, "take_over", misplaced)
+    assert "running to reserved" in found()
+
+
+def test_a_lost_block_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A block that is released goes nowhere: neither free nor cached nor used."""
+    release = BlockPool.release
+
+    def losing(self: BlockPool, block: BlockId) -> None:
+        release(self, block)
+        if self.blocks_free > 1 and self._free[-1] == block:
+            self._free.pop()
+
+    monkeypatch.setattr(BlockPool, "release", losing)
+    assert "a block was lost" in found()

@@ -12,6 +12,7 @@ from orchestrator.sim.policies import POLICIES
 from orchestrator.sim.report import trace_hash
 from orchestrator.sim.swarm.command import command
 from orchestrator.sim.swarm.scenario import scenario
+from replicas.engine.engine import Engine
 from tests.simulation.seeds import SEEDS_OF_OLD
 from tests.simulation.workloads import run, small_config, small_traffic
 
@@ -41,6 +42,21 @@ def test_one_seed_makes_one_history() -> None:
     first, again = (scenario(3).run() for _ in range(2))
     assert trace_hash(first) == trace_hash(again)
     assert trace_hash(scenario(4).run()) != trace_hash(first)
+
+
+def test_a_seed_that_fails_prints_the_line_that_shows_it_again(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(Engine, "check", broken)
+    result = CliRunner().invoke(command, ["--seeds", "2", "--first", "7", "--workers", "1"])
+    assert result.exit_code == 1
+    assert "\nblockyard swarm --seeds 1 --first 8\n" in result.output
+    assert "a planted bug" in result.output
+    assert "0 of 2 worlds kept every rule" in result.output
+
+
+def broken(self: Engine) -> None:
+    raise AssertionError("a planted bug")
 
 
 def test_the_command_counts_what_became_of_the_requests() -> None:

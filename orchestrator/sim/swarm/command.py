@@ -1,49 +1,88 @@
 """`blockyard swarm`: small worlds in which everything goes wrong, one for each seed.
 
-It needs neither a GPU nor Ray, Redis or torch. A seed that fails prints what
-broke and the line that shows it again, and belongs into tests/simulation/seeds.py.
+It needs neither a GPU nor Ray, Redis or torch. Worlds run on all cores. A seed
+that fails prints what broke and the line that shows it again, and belongs into
+tests/simulation/seeds.py, where it is run for ever.
 """
 
 from __future__ import annotations
 
 import time
 from collections import Counter
+from contextlib import closing
+from dataclasses import dataclass
+from functools import partial
 
 import click
 
 from orchestrator.sim.causes import told
 from orchestrator.sim.client import Answered, Outcome
+from orchestrator.sim.crew import answers, cores
+from orchestrator.sim.progress import Progress
 from orchestrator.sim.silence import silence
 from orchestrator.sim.swarm.scenario import Scenario, scenario
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """What became of one world."""
+
+    ends: Counter[str]  # of its requests
+    moves: int = 0
+    copied_tokens: int = 0
+    failure: str = ""  # empty: every rule was kept
 
 
 @click.command(name="swarm")
 @click.option("--seeds", type=click.IntRange(1), default=100, show_default=True, help="How many.")
 @click.option("--first", type=click.IntRange(0), default=0, show_default=True)
 @click.option("--calm", is_flag=True, help="Without any fault.")
-def command(*, seeds: int, first: int, calm: bool) -> None:
+@click.option(
+    "--workers", type=click.IntRange(1), help="Processes. Default: one for each core there is."
+)
+def command(*, seeds: int, first: int, calm: bool, workers: int | None) -> None:
     """Run many small simulated clusters in which everything goes wrong that can."""
     began = time.perf_counter()
     ends: Counter[str] = Counter()
-    moves = failed = 0
-    for seed in range(first, first + seeds):
-        world = scenario(seed, is_calm=calm)
-        try:
-            with silence():
-                history = world.run()
-        except Exception as error:
-            failed += 1
-            click.echo(failure_text(seed, world, error, is_calm=calm))
-        else:
-            moves += history.moves
-            ends.update(map(end_of, history.outcomes))
+    moves = copied_tokens = failed = 0
+    run = partial(verdict, is_calm=calm)
+    all_seeds = range(first, first + seeds)
+    with (
+        Progress("worlds", seeds) as progress,
+        closing(answers(run, all_seeds, workers=workers or cores())) as verdicts,
+    ):
+        for _, world in verdicts:
+            progress.step()
+            if world.failure:
+                failed += 1
+                progress.clear()
+                click.echo(world.failure)
+            moves += world.moves
+            copied_tokens += world.copied_tokens
+            ends += world.ends
     took_s = time.perf_counter() - began
     click.echo(
         f"{seeds - failed} of {seeds} worlds kept every rule in {took_s:.0f} s:"
-        f" {ends.total()} requests {dict(sorted(ends.items()))}, {moves} sequences moved"
+        f" {ends.total()} requests {dict(sorted(ends.items()))}, {moves} sequences moved,"
+        f" {copied_tokens} tokens copied"
     )
     if failed:
         raise SystemExit(1)
+
+
+def verdict(seed: int, *, is_calm: bool) -> Verdict:
+    """Run the world of this seed."""
+    world = scenario(seed, is_calm=is_calm)
+    try:
+        with silence():
+            history = world.run()
+    except Exception as error:
+        return Verdict(Counter(), failure=failure_text(seed, world, error, is_calm=is_calm))
+    return Verdict(
+        Counter(map(end_of, history.outcomes)),
+        history.moves,
+        sum(snapshot.counters.copied_tokens for snapshot in history.snapshots),
+    )
 
 
 def end_of(outcome: Outcome) -> str:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Sequence
 from dataclasses import dataclass
+from random import Random
 from typing import Protocol
 
 from orchestrator.control.events import MoveRequested, StandingRequested
@@ -17,6 +18,8 @@ from orchestrator.sim.loop import NS_PER_S
 from orchestrator.sim.world import World
 from protos.messages import ReplicaId, Standing
 from protos.moves import MoveId, MoveOrder, Peer
+
+RESENT_S = 0.2  # after which a packet that was lost is sent again: TCP's least
 
 
 class Fault(Protocol):
@@ -100,6 +103,44 @@ class WayParts:
         world.network.part(self.one, self.other)
         await world.clock.sleep(self.seconds)
         world.network.join(self.one, self.other)
+
+
+@dataclass(frozen=True, slots=True)
+class WayLags:
+    """What two nodes send each other is late, each message by another time, up to `most_s`.
+
+    So messages on different ways overtake one another, announcements of one way too. Of the
+    packets a share is lost, and comes when it has been sent again.
+    """
+
+    one: str
+    other: str
+    most_s: float
+    lost: float
+    seconds: float
+    seed: int
+
+    async def strike(self, world: World) -> None:
+        random = Random(self.seed)
+
+        def lag_s() -> float:
+            resent_s = RESENT_S if random.random() < self.lost else 0.0
+            return random.random() * self.most_s + resent_s
+
+        world.network.lag(self.one, self.other, lag_s)
+        await world.clock.sleep(self.seconds)
+        world.network.lag(self.one, self.other, None)
+
+
+@dataclass(frozen=True, slots=True)
+class ClockJumps:
+    """One node's clock is set forward, and no other one's."""
+
+    node: str
+    seconds: float
+
+    async def strike(self, world: World) -> None:
+        world.clocks[self.node].jump(round(self.seconds * NS_PER_S))
 
 
 @dataclass(frozen=True, slots=True)

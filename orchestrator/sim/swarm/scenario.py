@@ -9,10 +9,13 @@ from random import Random
 from orchestrator.gateway.dispatch_config import DispatchConfig
 from orchestrator.policy.rebalance_config import RebalanceConfig
 from orchestrator.sim.checkers import Checkers
+from orchestrator.sim.cost_model import CostModel
 from orchestrator.sim.exact_executor import completion
 from orchestrator.sim.loop import NS_PER_S
+from orchestrator.sim.registry_way import REDIS
 from orchestrator.sim.swarm.clients import StubbornClients
 from orchestrator.sim.swarm.faults import (
+    ClockJumps,
     ControlPlaneDies,
     Fault,
     GatewayDies,
@@ -28,6 +31,7 @@ from orchestrator.sim.swarm.faults import (
     Schedule,
     SequencesMove,
     WayBreaks,
+    WayLags,
     WayParts,
 )
 from orchestrator.sim.world import SHELL, History, WorldConfig, simulate
@@ -53,7 +57,7 @@ class Scenario:
         return simulate(
             self.config,
             self.traffic,
-            Checkers(every_steps=3, expected=first_choice),
+            Checkers(expected=first_choice),
             clients=StubbornClients(self.leaves),
             faults=Schedule(self.faults),
         )
@@ -89,6 +93,7 @@ def scenario(seed: int, *, is_calm: bool = False) -> Scenario:
         skew_ns=random.choice([0, 0, NS_PER_S]),
         repeats=random.choice([0.0, 0.3]),
         sequences_max=random.choice([4, 32]),
+        cost_model=random.choice([CostModel(), SLOW]),
         patience_s=300.0,
     )
     traffic = small_traffic(random)
@@ -106,6 +111,9 @@ def troubles(random: Random, config: WorldConfig) -> Iterator[tuple[int, Fault]]
     for number, kind in enumerate(kinds):
         yield int(random.random() * SECONDS * NS_PER_S), kind(random, config, number)
 
+
+# Prompts of some dozens of tokens are worth copying where a token takes a millisecond.
+SLOW = CostModel(prefill_token_ns=1_000_000)
 
 # Nobody waits for longer than faults last, of whatever class.
 IMPATIENT = DispatchConfig(queue_ns_max=30 * NS_PER_S, patience_ns={})
@@ -173,6 +181,15 @@ def draw(random: Random, config: WorldConfig, number: int) -> Fault:
         lambda: ReplicaSlows(replica, random.choice([3, 30, 1000]), seconds),
         lambda: WayBreaks(replica_name, node),
         lambda: WayParts(replica_name, node, seconds),
+        lambda: WayLags(
+            random.choice([replica_name, node]),
+            random.choice([REDIS, f"gateway-{gateway}"]),
+            most_s=random.choice([0.01, 0.1, 0.4]),
+            lost=random.choice([0.0, 0.1]),
+            seconds=seconds,
+            seed=number,
+        ),
+        lambda: ClockJumps(f"gateway-{gateway}", random.choice([0.05, 1.0, 20.0])),
         lambda: RegistryFails(seconds),
         lambda: RegistrySlows(seconds, random.choice([0.02, 0.3, 1.2])),
         lambda: RegistryForgets(),
