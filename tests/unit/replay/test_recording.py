@@ -174,6 +174,19 @@ def test_a_full_file_stays_readable_and_says_what_it_left_out(tmp_path: Path) ->
     assert whole.left_out == 0
 
 
+def test_a_decision_that_would_still_fit_is_not_recorded_after_one_that_did_not(
+    tmp_path: Path,
+) -> None:
+    record(tmp_path / "one", 1)
+    recording = Recording(tmp_path / "r", bytes_max=(tmp_path / "one").stat().st_size)
+    choose = recording.watch(route)
+    choose(cluster(*VIEW.replicas, idle("c")), subject(), {}, RouteConfig())  # too long
+    choose(VIEW, subject(request_id="r0"), {B: 30}, RouteConfig())
+    recording.close()
+    assert list(read_recording(tmp_path / "r")) == []
+    assert recording.left_out == 2
+
+
 def test_a_file_that_cannot_be_written_is_said_at_the_start(tmp_path: Path) -> None:
     with pytest.raises(RecordingRefused, match=r"cannot record in .*: Is a directory"):
         Recording(tmp_path)
