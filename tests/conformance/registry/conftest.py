@@ -8,12 +8,15 @@ import pytest
 
 from orchestrator.live.valkey import EmbeddedValkey
 from protos.registry import PrefixRegistry
+from tests.conformance.registry.users import add_users
 from tests.conformance.registry.world import MemoryWorld, RedisWorld, World
 
 
 @pytest.fixture(scope="session")
 def valkey_url() -> Iterator[str]:
+    """Of a server that knows the two users; as them, and with no right more, all is done."""
     with EmbeddedValkey() as valkey:
+        add_users(valkey.url)
         yield valkey.url
 
 

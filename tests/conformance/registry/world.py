@@ -22,6 +22,7 @@ from orchestrator.registry.redis_announcer import RedisAnnouncer
 from protos.hashing import BlockHash, block_hashes, scope_hash
 from protos.messages import ModelCard, ReplicaId
 from protos.registry import Announcer, Membership, PrefixRegistry, ReplicaRecord
+from tests.conformance.registry.users import User, as_user
 
 SLOTS_MAX = 12
 CARD = ModelCard("tiny", "r1", "float32", block_size=4, context_tokens_max=4096, vocab_size=256)
@@ -81,7 +82,7 @@ class MemoryWorld:
 
 
 class RedisWorld:
-    """A prefix of its own on a running server."""
+    """A prefix of its own on a running server, which knows the two documented users."""
 
     def __init__(self, url: str) -> None:
         prefix = f"orch:test-{uuid4().hex}:"
@@ -95,12 +96,12 @@ class RedisWorld:
         self._made: list[RedisRegistry | RedisAnnouncer] = []
 
     def registry(self) -> PrefixRegistry:
-        registry = RedisRegistry.connect(self._url, self._config)
+        registry = RedisRegistry.connect(as_user(self._url, User.REPLICA), self._config)
         self._made.append(registry)
         return registry
 
     def announcer(self) -> Announcer:
-        announcer = RedisAnnouncer.connect(self._url, self._config)
+        announcer = RedisAnnouncer.connect(as_user(self._url, User.GATEWAY), self._config)
         self._made.append(announcer)
         return announcer
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from dataclasses import replace
 
 import pytest
@@ -10,13 +9,13 @@ from redis.asyncio import Redis
 from redis.exceptions import NoPermissionError
 
 from orchestrator.live.valkey import EmbeddedValkey
-from orchestrator.registry import redis
 from orchestrator.registry.config import RegistryConfig
 from orchestrator.registry.keys import Keys
 from orchestrator.registry.redis import RedisRegistry
 from orchestrator.registry.redis_announcer import RedisAnnouncer
 from protos.registry import Announcement, BlockBatch, Leader, RegistryUnavailable
 from tests.conformance.registry.test_announcements import PLACED
+from tests.conformance.registry.users import User
 from tests.conformance.registry.world import chain, record
 from tests.integration.control.until import until
 
@@ -24,20 +23,6 @@ pytestmark = pytest.mark.redis
 
 PROMPT = chain("prompt", 40)
 BOUND_S = 20.0
-
-
-def documented() -> list[str]:
-    """The rules that the registry's own words give to its two users."""
-    words = " ".join((redis.__doc__ or "").split())
-    return [rules.replace("<prefix>", "orch:") for rules in re.findall(r"`(%?R?~[^`]*)`", words)]
-
-
-def documented_for_replicas() -> str:
-    return documented()[0]
-
-
-def documented_for_gateways() -> str:
-    return documented()[1]
 
 
 async def add_user(admin: Redis, name: str, grants: str) -> None:
@@ -52,7 +37,7 @@ def as_user(valkey: EmbeddedValkey, name: str, config: RegistryConfig) -> RedisR
 async def test_a_user_limited_to_the_prefix_can_do_everything_there(
     valkey: EmbeddedValkey, admin: Redis, config: RegistryConfig
 ) -> None:
-    await add_user(admin, "yard", documented_for_replicas())
+    await add_user(admin, "yard", " ".join(User.REPLICA.grants))
     registry = as_user(valkey, "yard", config)
     membership = await registry.join(record("a"))
     assert await registry.publish(membership, BlockBatch(0, PROMPT))
@@ -77,7 +62,7 @@ async def test_a_user_limited_to_the_prefix_can_do_everything_there(
 async def test_a_reader_needs_three_commands_and_can_write_nothing(
     valkey: EmbeddedValkey, admin: Redis, registry: RedisRegistry, config: RegistryConfig
 ) -> None:
-    await add_user(admin, "gateway", documented_for_gateways())
+    await add_user(admin, "gateway", " ".join(User.GATEWAY.grants))
     membership = await registry.join(record("a"))
     assert await registry.publish(membership, BlockBatch(0, PROMPT))
     reader = as_user(valkey, "gateway", config)
@@ -97,7 +82,7 @@ async def test_a_reader_needs_three_commands_and_can_write_nothing(
 async def test_a_gateway_may_do_no_command_more(
     valkey: EmbeddedValkey, admin: Redis, command: str
 ) -> None:
-    await add_user(admin, "gateway", documented_for_gateways())
+    await add_user(admin, "gateway", " ".join(User.GATEWAY.grants))
     arguments = {"set": ["orch:a", "b"], "evalsha": ["0" * 40, "0"], "config": ["get", "*"]}
     words = [command, *arguments.get(command, ["orch:a"] if command != "flushall" else [])]
     gateway = Redis.from_url(valkey.url.replace("//", "//gateway:secret@"), protocol=2)
@@ -106,12 +91,12 @@ async def test_a_gateway_may_do_no_command_more(
     await gateway.aclose()
 
 
-@pytest.mark.parametrize("grant", documented_for_gateways().split())
+@pytest.mark.parametrize("grant", User.GATEWAY.grants)
 async def test_a_gateway_needs_every_grant_that_is_documented(
     valkey: EmbeddedValkey, admin: Redis, registry: RedisRegistry, grant: str
 ) -> None:
     """Each on its own is taken away; something of what a gateway does is refused then."""
-    grants = [each for each in documented_for_gateways().split() if each != grant]
+    grants = [each for each in User.GATEWAY.grants if each != grant]
     await add_user(admin, "gateway", " ".join(grants))
     await registry.join(record("a"))
     gateway = Redis.from_url(valkey.url.replace("//", "//gateway:secret@"), protocol=2)
@@ -135,7 +120,7 @@ async def test_a_gateway_needs_every_grant_that_is_documented(
 async def test_gateways_with_the_documented_user_hear_each_other_and_nobody_else(
     valkey: EmbeddedValkey, admin: Redis, config: RegistryConfig
 ) -> None:
-    await add_user(admin, "gateway", documented_for_gateways())
+    await add_user(admin, "gateway", " ".join(User.GATEWAY.grants))
     url = valkey.url.replace("//", "//gateway:secret@")
     speaker = RedisAnnouncer.connect(url, config)
     heard: list[Announcement] = []
