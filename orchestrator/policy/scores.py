@@ -84,7 +84,8 @@ def cost(
     """
     rate = replica.prefill_tokens_per_s or config.prefill_tokens_per_s
     needed = blocks_needed(replica, subject, hit_blocks, config)
-    room = replica.blocks_room(hit_blocks=hit_blocks) + blocks_for_class(replica, subject, needed)
+    room = replica.blocks_room(hit_blocks=hit_blocks)
+    room += blocks_for_class(replica, subject, blocks_held=needed + hit_blocks)
     missing = max(0, needed - room)
     copy_s = 0.0
     if copied_blocks:
@@ -127,15 +128,16 @@ def blocks_needed(
     return subject.prompt_blocks - hit_blocks + reserved
 
 
-def blocks_for_class(replica: ReplicaView, subject: Subject, blocks_needed: int) -> int:
+def blocks_for_class(replica: ReplicaView, subject: Subject, *, blocks_held: int) -> int:
     """Blocks that its class adds to its room, or takes from it.
 
     Interactive requests may take what others give way for. Others leave what is
-    reserved; yet what could run on an empty replica alone still can.
+    reserved; yet what could run on an empty replica alone still can: `blocks_held` are
+    all that it will have there, found ones included.
     """
     if subject.is_interactive:
         return replica.blocks_yielding
-    return -max(0, min(replica.blocks_reserved, replica.blocks_total - blocks_needed))
+    return -max(0, min(replica.blocks_reserved, replica.blocks_total - blocks_held))
 
 
 def room_wait_s(replica: ReplicaView, blocks_missing: int, config: ScoreConfig) -> float:

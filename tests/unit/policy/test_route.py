@@ -180,6 +180,8 @@ def test_what_could_run_alone_can_still_be_placed_on_an_empty_replica() -> None:
     view = cluster(replace(idle("a"), blocks_reserved=200))
     large = replace(subject(prompt_tokens=999 * 16), request_class=RequestClass.BATCH)
     assert route(view, large, {}, CONFIG) is not None
+    found = cluster(replace(idle("a"), blocks_free=700, blocks_cached=300, blocks_reserved=200))
+    assert route(found, large, {ReplicaId("a"): 300}, CONFIG) is not None
 
 
 def test_others_leave_places_in_a_replicas_line_to_interactive_requests() -> None:
