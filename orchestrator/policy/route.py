@@ -142,9 +142,8 @@ def offer(
         return computed
     copied = source.blocks - hit_blocks
     price = cost(replica, subject, hit_blocks, config.scores, copied_blocks=copied)
-    return (
-        Offer(replica, hit_blocks, price, source) if price.own_s < computed.cost.own_s else computed
-    )
+    is_quicker = price.own_s < computed.cost.own_s
+    return Offer(replica, hit_blocks, price, source) if is_quicker else computed
 
 
 def has_room(offered: Offer, subject: Subject, config: RouteConfig) -> bool:
