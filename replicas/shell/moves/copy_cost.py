@@ -16,8 +16,8 @@ from replicas.shell.clock import NS_PER_S
 
 # A copy's weight after one more: the last ten make two thirds of the line.
 DECAY = 0.9
-# Of each of the two made-up copies; a fiftieth of what ten real ones weigh together.
-PRIOR_WEIGHT = 0.2
+# Of each of the two made-up copies: next to nothing beside one real one.
+PRIOR_WEIGHT = 0.02
 PRIOR_BLOCKS = (1, 32)
 # One copy counts as at most so many times what was expected, and at least its inverse.
 OUTLIER = 4

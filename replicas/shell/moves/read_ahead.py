@@ -14,8 +14,11 @@ class ReadAhead(Generic[Item]):
 
     def __init__(self, items: AsyncGenerator[Item, None], items_max: int) -> None:
         self._items = items
-        self._read: asyncio.Queue[Item | None] = asyncio.Queue(items_max)  # None: the end
+        self._items_max = items_max
+        self._read: list[Item] = []
         self._is_over = False
+        self._has_news = asyncio.Event()  # something was read, or it is over
+        self._has_room = asyncio.Event()
         self._reading = asyncio.create_task(self._read_all())
 
     async def take(self) -> list[Item]:
@@ -23,13 +26,11 @@ class ReadAhead(Generic[Item]):
 
         Raises what the generator raised, once all before it has been taken.
         """
-        taken: list[Item] = []
-        while not self._is_over and not (taken and self._read.empty()):
-            item = await self._read.get()
-            if item is None:
-                self._is_over = True
-            else:
-                taken.append(item)
+        await self._has_news.wait()
+        taken, self._read = self._read, []
+        self._has_room.set()
+        if not self._is_over:
+            self._has_news.clear()
         if not taken:
             await self._reading
         return taken
@@ -43,6 +44,11 @@ class ReadAhead(Generic[Item]):
     async def _read_all(self) -> None:
         try:
             async for item in self._items:
-                await self._read.put(item)
+                self._read.append(item)
+                self._has_news.set()
+                while len(self._read) >= self._items_max:
+                    self._has_room.clear()
+                    await self._has_room.wait()
         finally:
-            await self._read.put(None)
+            self._is_over = True
+            self._has_news.set()

@@ -139,6 +139,7 @@ class Fleet:
         self.transfers: list[Transfer] = []
         self.fetches: list[Fetch] = []
         self.copied = 0  # blocks
+        self.held = 0  # requests
         self.begun = self.moved = self.kept = self.warmed = 0
 
     def begin(self, source: World, target: World, request_id: RequestId, choice: int) -> None:
@@ -197,6 +198,7 @@ class Fleet:
         if hold is not None:
             # Who is held is passed by, by right.
             target.clients[request.request_id].is_moved = True
+            self.held += 1
             self.fetches.append(Fetch(source, target, hold))
             target.verify()
         return refused

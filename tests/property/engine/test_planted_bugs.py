@@ -334,7 +334,7 @@ def a_distant_deadline_waits_for_ever(patch: pytest.MonkeyPatch) -> None:
     def set_due(self: Engine, sequence: Sequence, now_ns: int) -> None:
         original(self, sequence, now_ns)
         if sequence.request.deadline_ms is None:
-            sequence.due_ns *= 1000
+            sequence.begin_by_ns *= 1000
 
     patch.setattr(Engine, "_set_due", set_due)
 

@@ -10,7 +10,7 @@ import pytest
 from protos.hashing import BlockHash, block_hash
 from replicas.engine import sequence
 from tests.property.engine.shadow import World
-from tests.property.engine.walk import walk
+from tests.property.engine.walk import COPIES, walk
 
 SEEDS = 200
 BATCH = 50
@@ -31,9 +31,16 @@ def test_no_walk_finds_a_wrong_token(first: int) -> None:
     assert sum(fleet.moved for fleet in fleets) > BATCH // 5
     assert sum(fleet.kept for fleet in fleets) > 0
     assert sum(fleet.warmed for fleet in fleets) > 0
-    assert sum(fleet.copied for fleet in fleets) > BATCH // 5
     assert sum(world.passed_by for world in worlds) > BATCH
     assert sum(world.overdue for world in worlds) > BATCH // 5
+
+
+def test_no_walk_with_copies_finds_a_wrong_token() -> None:
+    fleets = [walk(seed, likely=COPIES) for seed in range(BATCH)]
+    counters = [world.snapshot.counters for fleet in fleets for world in fleet.worlds]
+    assert sum(fleet.copied for fleet in fleets) > BATCH // 2
+    assert sum(counter.copied_tokens for counter in counters) > BATCH
+    assert sum(counter.preemptions for counter in counters) > 0
 
 
 class CollidingWorld(World):
@@ -65,6 +72,8 @@ def test_colliding_names_cost_hits_and_never_a_token(monkeypatch: pytest.MonkeyP
     monkeypatch.setattr(sequence, "block_hashes", colliding_hashes)
     monkeypatch.setattr(World, "_check_hits", lambda self, request, hit_tokens: None)
     fleets = [walk(seed, make=CollidingWorld) for seed in range(60)]
+    fleets += [walk(seed, make=CollidingWorld, likely=COPIES) for seed in range(30)]
     worlds = [world for fleet in fleets for world in fleet.worlds]
     assert sum(world.snapshot.counters.hit_tokens for world in worlds) > 0
     assert sum(fleet.moved for fleet in fleets) > 10
+    assert sum(fleet.copied for fleet in fleets) > 0

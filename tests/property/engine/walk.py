@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from dataclasses import replace
 
 from protos.messages import Request, RequestClass, RequestId, SamplingParams
 from replicas.engine.config import EngineConfig
@@ -13,8 +14,6 @@ from tests.property.engine.shadow import VOCAB_SIZE, World, card
 SALTS = (b"", b"", b"", b"tenant")
 MOVES = {
     "submit": 3.0,
-    "submit held": 1.0,
-    "fetch": 3.0,
     "cancel": 0.4,
     "resume": 0.4,
     "crash": 0.1,
@@ -27,6 +26,8 @@ MOVES = {
     "begin step": 1.0,
     "step": 5.0,
 }
+# With prefixes that are copied before their request begins.
+COPIES = {**MOVES, "submit held": 2.0, "fetch": 2.0}
 TRUNK = tuple(position % 3 for position in range(40))  # what prompts have in common
 
 
@@ -69,7 +70,12 @@ def request(rng: random.Random, number: int) -> Request:
     )
 
 
-def walk(seed: int, moves: int = 110, make: Callable[[EngineConfig], World] = World) -> Fleet:
+def walk(
+    seed: int,
+    moves: int = 110,
+    make: Callable[[EngineConfig], World] = World,
+    likely: Mapping[str, float] = MOVES,
+) -> Fleet:
     """Do `moves` random things to two random engines, then let them finish."""
     rng = random.Random(seed)
     block_size = rng.choice((1, 2, 3, 4, 4, 16))
@@ -77,11 +83,16 @@ def walk(seed: int, moves: int = 110, make: Callable[[EngineConfig], World] = Wo
     for number in range(moves):
         source, target = rng.sample(fleet.worlds, 2)
         client = rng.choice(list(source.clients.values())) if source.clients else None
-        match rng.choices(list(MOVES), list(MOVES.values()))[0]:
+        match rng.choices(list(likely), list(likely.values()))[0]:
             case "submit":
                 source.submit(request(rng, number))
             case "submit held":
-                fleet.submit(source, target, request(rng, number), rng.choice((1, 3, 99)))
+                asked = request(rng, number)
+                if client and not client.request.output:
+                    asked = replace(client.request, request_id=asked.request_id)
+                if fleet.submit(source, target, asked, rng.choice((1, 3, 99))) is None:
+                    for fetch in fleet.fetches[-1:]:
+                        fleet.fetch(fetch, rng.choice((1, 2, 99)))
             case "fetch" if fleet.fetches:
                 fleet.fetch(rng.choice(fleet.fetches), rng.choice((0, 1, 2, 99)))
             case "cancel" if client:

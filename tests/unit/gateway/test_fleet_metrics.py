@@ -7,7 +7,7 @@ from prometheus_client import CollectorRegistry
 from orchestrator.control.cluster import Cluster, ClusterConfig
 from orchestrator.gateway.fleet_metrics import FleetCollector
 from orchestrator.policy.route import RouteConfig, RouteReason, place
-from protos.messages import EngineCounters, Snapshot
+from protos.messages import CopyTotals, EngineCounters, Snapshot
 from tests.unit.control.reports import A, B, member, report
 from tests.unit.policy.views import idle, subject
 
@@ -26,6 +26,7 @@ BUSY = replace(
     counters=EngineCounters(
         preemptions=11, recomputed_tokens=640, sequences_imported=8, sequences_exported=9
     ),
+    copies=CopyTotals(blocks=70, held_ns=1_500_000_000, ended=(("copied", 4), ("late", 1))),
 )
 
 
@@ -74,6 +75,10 @@ def test_each_replica_is_shown_as_it_reports_now() -> None:
     assert shown.value("recomputed_tokens_total") == 640
     assert shown.value("sequences_moved_total", direction="in") == 8
     assert shown.value("sequences_moved_total", direction="out") == 9
+    assert shown.value("kv_blocks_copied_total") == 70
+    assert shown.value("copy_wait_seconds_total") == 1.5
+    assert shown.value("copies_total", outcome="copied") == 4
+    assert shown.value("copies_total", outcome="late") == 1
 
 
 def test_the_states_of_blocks_add_up_to_all_blocks() -> None:

@@ -11,12 +11,15 @@ from hypothesis import strategies as st
 
 from protos import control_pb2 as pb
 from protos import convert_moves as convert
+from protos.hashing import BlockHash
 from protos.messages import ReplicaId, RequestClass, RequestId, SequenceId, SequenceReport
 from protos.moves import (
     Abort,
     Blocks,
     Commit,
     Committed,
+    CopyAsk,
+    CopyChunk,
     Declined,
     DeclineReason,
     MoveId,
@@ -47,6 +50,18 @@ to_sources = st.one_of(
     st.builds(Written, move_ids, uint32),
     st.builds(Committed, move_ids),
     st.builds(Declined, move_ids, st.sampled_from(DeclineReason), words),
+)
+names = st.binary(min_size=16, max_size=16).map(BlockHash)
+asks = st.builds(
+    CopyAsk,
+    cards,
+    names,
+    st.lists(names, max_size=3).map(tuple),
+    st.lists(uint32, max_size=9).map(tuple),
+    uint32,
+)
+chunks = st.builds(
+    CopyChunk, uint32, st.lists(st.binary(max_size=9), max_size=3).map(tuple), uint32
 )
 peers = st.builds(Peer, words.map(ReplicaId), words, uint64)
 orders = st.builds(MoveOrder, move_ids, words.map(SequenceId), st.none() | peers, uint32)
@@ -85,6 +100,18 @@ def test_what_the_source_says_survives_the_wire(message: ToTarget) -> None:
 def test_what_the_target_says_survives_the_wire(message: ToSource) -> None:
     wire = convert.to_source_to_proto(message).SerializeToString()
     assert convert.to_source_from_proto(pb.ToSource.FromString(wire)) == message
+
+
+@given(asks)
+def test_what_is_asked_to_be_copied_survives_the_wire(ask: CopyAsk) -> None:
+    wire = convert.copy_ask_to_proto(ask).SerializeToString()
+    assert convert.copy_ask_from_proto(pb.CopyAsk.FromString(wire)) == ask
+
+
+@given(chunks)
+def test_what_is_copied_survives_the_wire(chunk: CopyChunk) -> None:
+    wire = convert.copy_chunk_to_proto(chunk).SerializeToString()
+    assert convert.copy_chunk_from_proto(pb.CopyChunk.FromString(wire)) == chunk
 
 
 @given(orders)
