@@ -25,7 +25,6 @@ class CostExecutor:
 
     def __init__(self, clock: Clock, cost_model: CostModel) -> None:
         self.busy_ns = 0
-        self.copied_blocks = 0
         self.slowness = 1
         self.frozen_until_ns = 0
         self._clock = clock
@@ -38,7 +37,6 @@ class CostExecutor:
         while (left_ns := self.frozen_until_ns - self._clock.now_ns()) > 0:
             await self._clock.sleep(left_ns / NS_PER_S)
         self.busy_ns += cost_ns
-        self.copied_blocks += len(plan.copies)
         return self.compute(plan)
 
     def compute(self, plan: StepPlan) -> StepOutcome:

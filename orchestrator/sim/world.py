@@ -112,7 +112,7 @@ class History:
     snapshots: tuple[Snapshot, ...]  # of each replica at the end
     busy_ns: tuple[int, ...]  # of each replica
     placed: Mapping[RouteReason, int]
-    copied_blocks: int
+    copied_blocks: int  # found because they had come from other replicas
     messages: int  # on all links
     moves: int  # of sequences, with their blocks, from replica to replica
     ended_ns: int
@@ -279,7 +279,10 @@ class World:
             snapshots=tuple(life.replica.snapshot() for life in lives),
             busy_ns=tuple(life.executor.busy_ns for life in lives),
             placed=sum((life.dispatch.totals.placed for life in gateways), Counter()),
-            copied_blocks=sum(life.executor.copied_blocks for life in (*ended, *lives)),
+            copied_blocks=sum(
+                life.replica.snapshot().counters.copied_tokens for life in (*ended, *lives)
+            )
+            // self.config.block_size,
             messages=sum(link.messages for link in self._links),
             moves=sum(
                 life.replica.snapshot().counters.sequences_imported for life in (*ended, *lives)
