@@ -37,6 +37,7 @@ COMMANDS = {
     "chat": "orchestrator.live.commands.chat:chat",
     "simulate": "orchestrator.sim.command:command",
     "replay": "orchestrator.replay.command:command",
+    "compare": "orchestrator.sim.comparison.command:command",
     "swarm": "orchestrator.sim.swarm.command:command",
     "chaos": "orchestrator.chaos.command:command",
     "incident": "orchestrator.sim.incident.command:command",

@@ -1,0 +1,1 @@
+"""Routing policies side by side on the same traffic: `blockyard compare`."""

@@ -1,0 +1,106 @@
+"""`blockyard compare`: every routing policy on the same traffic, as a table.
+
+Each row is a simulation of the whole system under another policy, which is all
+that differs. Simulations run on all cores; Ctrl-C ends them. It needs neither a
+GPU nor Ray, Redis or torch.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from contextlib import closing
+from dataclasses import asdict
+from pathlib import Path
+
+import click
+
+from orchestrator.sim.comparison.cases import CONTENDERS, Case, cases_in
+from orchestrator.sim.comparison.runs import Run, measure, rows
+from orchestrator.sim.comparison.table import draw, markdown
+from orchestrator.sim.crew import answers, cores
+from orchestrator.sim.progress import Progress
+from orchestrator.sim.report import Report
+from orchestrator.workload.drawing import CannotPlot, require_matplotlib
+from orchestrator.workload.trace_file import BadTrace
+
+POSITIVE = click.IntRange(1)
+NAMES = tuple(contender.name for contender in CONTENDERS)
+MEASURED = ("wall_s", "events_per_s")  # by nobody here: many share the cores
+
+
+@click.command(name="compare")
+@click.option(
+    "--traces",
+    type=click.Path(exists=True, file_okay=False, path_type=Path),
+    help="A folder of traces. Without one: workloads made from the seed.",
+)
+@click.option("--requests", type=POSITIVE, help="Only the first so many of each workload.")
+@click.option("--policy", "names", multiple=True, type=click.Choice(NAMES), help="Default: all.")
+@click.option("--only", help="Only cases whose title begins so.")
+@click.option("--seeds", type=POSITIVE, default=1, show_default=True, help="Means over 0, 1, ...")
+@click.option("--workers", type=POSITIVE, help="Processes. Default: one for each core there is.")
+@click.option("--json", "json_path", type=click.Path(path_type=Path), help="Write all runs here.")
+@click.option("--plot", "plot_path", type=click.Path(path_type=Path), help="Draw a picture here.")
+def command(
+    *,
+    traces: Path | None,
+    requests: int | None,
+    names: tuple[str, ...],
+    only: str | None,
+    seeds: int,
+    workers: int | None,
+    json_path: Path | None,
+    plot_path: Path | None,
+) -> None:
+    """Compare routing policies on the same traffic, in virtual time."""
+    cases = chosen_cases(traces, only)
+    contenders = [each for each in CONTENDERS if not names or each.name in names]
+    runs = [
+        Run(case, contender, seed, traces, requests)
+        for case in cases
+        for contender in contenders
+        for seed in range(seeds)
+    ]
+    try:
+        if plot_path is not None:
+            require_matplotlib()
+        reports = measured(runs, workers or cores())
+    except (BadTrace, CannotPlot) as error:
+        raise click.ClickException(str(error)) from error
+    tables = {case: rows(reports, case) for case in cases}
+    if json_path is not None:
+        json_path.write_text(json.dumps([entry(*each) for each in reports], indent=2) + "\n")
+    if plot_path is not None:
+        draw(tables, plot_path)
+    click.echo("\n\n".join(markdown(case, table) for case, table in tables.items()))
+
+
+def chosen_cases(traces: Path | None, only: str | None) -> Sequence[Case]:
+    """The ones at hand that were asked for; a sentence for each that is not there."""
+    cases, missing = cases_in(traces)
+    for name in missing:
+        click.echo(f"{traces} has no {name}.jsonl.xz: left out", err=True)
+    cases = [case for case in cases if only is None or case.title.startswith(only)]
+    if not cases:
+        raise click.ClickException("nothing is left to compare")
+    return cases
+
+
+def measured(runs: Sequence[Run], workers: int) -> list[tuple[Run, Report]]:
+    """All of them, in the order in which they were asked for."""
+    reports: dict[Run, Report] = {}
+    with (
+        Progress("simulations", len(runs)) as progress,
+        closing(answers(measure, runs, workers=workers)) as ready,
+    ):
+        for run, report in ready:
+            reports[run] = report
+            progress.step()
+    return [(run, reports[run]) for run in runs]
+
+
+def entry(run: Run, report: Report) -> dict[str, object]:
+    """One run as JSON."""
+    figures = {key: value for key, value in asdict(report).items() if key not in MEASURED}
+    return {"case": asdict(run.case), "contender": run.contender.name} | figures
