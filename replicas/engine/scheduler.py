@@ -47,6 +47,7 @@ them soon leaves or thaws.
 from __future__ import annotations
 
 from collections import deque
+from collections.abc import Iterable
 from collections.abc import Sequence as ReadOnly
 
 from protos.messages import RequestClass
@@ -284,7 +285,7 @@ class Scheduler:
             head = self.waiting[0] if may_admit and self.waiting else None
             may_admit = head is not None and head.rank == rank
             if head is not None and may_admit and not (begun and begun[0].due_ns <= head.due_ns):
-                may_admit = self._admit_head(draft)
+                may_admit = self._admit_head(draft, begun)
             elif begun:
                 sequence = begun.popleft()
                 draft.marks.append(mark(sequence, Work.CHUNK))
@@ -325,11 +326,11 @@ class Scheduler:
             return True
         return self._pool.references(sequence.block_table[-1]) > 1
 
-    def _admit_head(self, draft: Draft) -> bool:
+    def _admit_head(self, draft: Draft, begun: Iterable[Sequence]) -> bool:
         """Let the head of those waiting run, if there is room beside those running."""
         head = self.waiting[0]
         self._cache.match(head)
-        if not self.room.suffices(head) or self._is_being_filled(head, draft):
+        if not self.room.suffices(head) or self._is_being_filled(head, draft, begun):
             self._cache.put_back(head)
             return False
         blocks = self.room.blocks_of(head.length) - len(head.block_table)
@@ -343,14 +344,27 @@ class Scheduler:
         draft.add(head)
         return True
 
-    def _is_being_filled(self, head: Sequence, draft: Draft) -> bool:
-        """Whether its next block is filled in this very step: then a step's wait is a hit."""
+    def _is_being_filled(self, head: Sequence, draft: Draft, begun: Iterable[Sequence]) -> bool:
+        """Whether its next block is filled in this step, or next by who has begun: then wait.
+
+        It would compute the same again beside them, however soon it is due.
+        """
         full = (head.named + 1) * head.block_size < head.length
-        return full and head.block_name(head.named) in draft.names
+        return full and (
+            head.block_name(head.named) in draft.names
+            or any(_fills_next(sequence, head) for sequence in begun)
+        )
 
 
 def _is_prefilling(sequence: Sequence) -> bool:
     return sequence.state is SequenceState.RUNNING and sequence.is_prefilling
+
+
+def _fills_next(sequence: Sequence, head: Sequence) -> bool:
+    """Whether the block that it fills next is the one that the head lacks."""
+    index = head.named
+    is_there = sequence.named == index and (index + 1) * sequence.block_size <= sequence.length
+    return is_there and sequence.block_name(index) == head.block_name(index)
 
 
 def _due_ns(sequence: Sequence) -> int:

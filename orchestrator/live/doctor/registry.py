@@ -69,7 +69,7 @@ def _of_url(url: str) -> list[Finding]:
     found = []
     if parts.password is None:
         found.append(unsafe("registry", f"no password for {without_password(url)}", GIVE_USER))
-    if parts.scheme != "rediss":
+    if not parts.scheme.startswith("rediss"):
         found.append(
             warning(
                 "registry",
