@@ -69,8 +69,9 @@ def words(block_id: int) -> str:
 
 def _dues(random: Random, load: Load, seconds: float) -> Iterator[Due]:
     catalogue = [_item(load, number) for number in range(load.variety)]
-    for arrival_ns in _arrivals(random, load, seconds):
-        item = random.choice(catalogue)
+    for number, arrival_ns in enumerate(_arrivals(random, load, seconds)):
+        # Of nothing but moments: as many different ones as there are, so that little is shared.
+        item = random.choice(catalogue) if load.rate else catalogue[number % load.variety]
         leaves = random.random() < load.leaves
         after_s = random.uniform(0.05, LEAVES_WITHIN_S)
         yield Due(

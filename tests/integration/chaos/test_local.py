@@ -2,8 +2,16 @@
 
 from __future__ import annotations
 
-import pytest
+import json
+import shlex
+from contextlib import nullcontext
+from pathlib import Path
 
+import pytest
+from click.testing import CliRunner
+
+from orchestrator.chaos import worlds
+from orchestrator.chaos.command import command as command_line
 from orchestrator.chaos.compare import Difference
 from orchestrator.chaos.library import load
 from orchestrator.chaos.stretch import lasting
@@ -18,7 +26,10 @@ pytestmark = pytest.mark.chaos
 SECONDS = 5.0
 
 
-@pytest.mark.parametrize("name", ["replica-kill", "replica-pause", "gateway-kill", "redis-kill"])
+@pytest.mark.parametrize(
+    "name",
+    ["replica-kill", "replica-pause", "gateway-kill", "redis-kill", "partition-clients-gateway"],
+)
 def test_no_client_hears_anything_but_the_truth(world: World, name: str) -> None:
     run = played(world, lasting(load(name), SECONDS))
     assert run.verdict.breaches == ()
@@ -58,3 +69,26 @@ def test_a_registry_entry_that_outlives_its_replica_is_a_leak(cluster: Processes
     assert any("contradicts itself about 1 blocks" in sentence for sentence in told), told
     command(cluster.redis.port, "DEL orch:{kv}:bstray")
     assert leaks(cluster) == ()
+
+
+def test_a_failure_on_real_processes_keeps_what_it_takes_to_see_it_again(
+    world: World, cluster: Processes, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """By the command: with a gateway that lies it fails, and the line that it prints plays on."""
+    calm = tmp_path / "calm.toml"
+    calm.write_text('about = "Nothing happens."\nseconds = 2.0\n[[loads]]\nlike = "chat"\n')
+    monkeypatch.setattr(worlds, "named", lambda _: lambda model, keep: nullcontext(world))
+    words = ["run", str(calm), "--local", "--seed=3", f"--json={tmp_path / 'out' / 'chaos.json'}"]
+    with lying(cluster.gateways[0].address, Lie.DROP) as liar:
+        monkeypatch.setattr(world, "door", liar.url)
+        failed = CliRunner().invoke(command_line, words)
+    assert failed.exit_code == 1, failed.output
+    kept = json.loads((tmp_path / "out" / "chaos-calm-3.json").read_text())
+    assert kept["replay"] in failed.output
+    assert kept["replay"].split()[:3] == ["blockyard", "chaos", "run"]
+    assert kept["logs"] == str(tmp_path / "out" / "chaos-logs")
+    assert {len(kept[what]) for what in ("due", "heard", "expected")} == {kept["requests"]}
+    assert any("lost" in breach for breach in kept["breaches"])
+    monkeypatch.setattr(world, "door", None)
+    again = CliRunner().invoke(command_line, shlex.split(kept["replay"])[2:])
+    assert again.exit_code == 0, again.output

@@ -224,6 +224,25 @@ def test_a_way_is_disturbed_until_the_strike_is_over(
     assert not changed(cluster, before)
 
 
+def answers(url: str) -> bool:
+    try:
+        return httpx.get(f"{url}/healthz", timeout=1.0).is_success
+    except httpx.TransportError:
+        return False
+
+
+def test_clients_are_parted_from_one_gateway_and_nobody_else_is(cluster: Processes) -> None:
+    one, other = cluster.gateways
+    assert answers(cluster.way_to(one)) and answers(cluster.way_to(other))
+    steps = Strikes(cluster).strike(Part("clients", "gateway-0", 0.1))
+    next(steps)
+    assert not answers(cluster.way_to(one))
+    assert answers(one.address) and answers(cluster.way_to(other))
+    assert cluster.is_serving()
+    finish(steps)
+    assert answers(cluster.way_to(one))
+
+
 def test_a_broken_connection_is_another_one_afterwards(cluster: Processes) -> None:
     before, way = pids(cluster), cluster.network.way("gateway-0", "replica-0")
     open_before = wait_for(
