@@ -28,6 +28,7 @@ from orchestrator.control.demand import Demand
 from orchestrator.control.prefill_rate import FleetRate, PrefillRate, fleet_rate
 from orchestrator.control.reckoning import Reckoning
 from orchestrator.policy.route import Placement
+from orchestrator.policy.scores import ScoreConfig
 from orchestrator.policy.view import ClusterView, ReplicaView
 from protos.messages import ModelCard, ReplicaId, Snapshot
 from protos.registry import Announcement, Member
@@ -236,9 +237,12 @@ class Cluster:
         sequences_waiting = snapshot.sequences_waiting
         tokens_waiting = work_waiting(snapshot, fleet)
         tokens_promised = sum(debit.prefill_tokens for debit in promised)
+        sequences_promised = sum(debit.sequences for debit in promised)
         if state.reckoning is not None:
-            sequences_waiting = 0
-            tokens_waiting, tokens_promised = state.reckoning.tokens_ahead(rate, now_ns), 0
+            known_rate = rate or ScoreConfig().prefill_tokens_per_s
+            tokens_waiting = state.reckoning.tokens_ahead(known_rate, now_ns)
+            sequences_waiting = state.reckoning.prompts_ahead(tokens_waiting)
+            tokens_promised = sequences_promised = 0
         return ReplicaView(
             replica_id=snapshot.replica_id,
             epoch=snapshot.epoch,
@@ -252,7 +256,7 @@ class Cluster:
             blocks_promised=sum(debit.blocks for debit in promised),
             sequences_running=snapshot.sequences_running,
             sequences_waiting=sequences_waiting,
-            sequences_promised=sum(debit.sequences for debit in promised),
+            sequences_promised=sequences_promised,
             prefill_tokens_waiting=tokens_waiting,
             prefill_tokens_promised=tokens_promised,
             prefill_tokens_per_s=rate,

@@ -44,15 +44,24 @@ class Reckoning:
         while self._placed and self._placed[0][0] < made_ns:
             self._placed.popleft()
 
-    def tokens_ahead(self, tokens_per_s: float | None, now_ns: int) -> int:
-        """By all that is known, at this rate; nothing is taken off while that is not known."""
-        tokens_per_s = tokens_per_s or 0.0
+    def tokens_ahead(self, tokens_per_s: float, now_ns: int) -> int:
+        """By all that is known, at this rate."""
         ahead, at_ns = float(self._known_tokens), self._known_ns
         for placed_ns, tokens in self._placed:
             if placed_ns > self._known_ns:
                 ahead = max(0.0, ahead - (placed_ns - at_ns) / NS_PER_S * tokens_per_s) + tokens
                 at_ns = placed_ns
         return round(max(0.0, ahead - (now_ns - at_ns) / NS_PER_S * tokens_per_s))
+
+    def prompts_ahead(self, tokens_ahead: int) -> int:
+        """How many prompts so many tokens belong to: the last ones that were placed."""
+        prompts = 0
+        for _, tokens in reversed(self._placed):
+            if tokens_ahead <= 0:
+                break
+            tokens_ahead -= tokens
+            prompts += 1
+        return prompts
 
     def _know(self, tokens: int, at_ns: int) -> None:
         self._known_tokens, self._known_ns = tokens, at_ns

@@ -44,7 +44,10 @@ def test_a_first_token_tells_that_who_came_before_was_served() -> None:
     assert reckoning.tokens_ahead(RATE, 4 * SECOND) == 7_000
 
 
-def test_nothing_is_taken_off_before_a_rate_is_known() -> None:
+def test_what_is_ahead_belongs_to_the_last_prompts() -> None:
     reckoning = Reckoning(LAG)
-    reckoning.place(8_000, SECOND)
-    assert reckoning.tokens_ahead(None, 9 * SECOND) == 8_000
+    for tokens in (3_000, 2_000, 1_000):
+        reckoning.place(tokens, SECOND)
+    assert [reckoning.prompts_ahead(n) for n in (0, 1, 1_000, 1_001, 3_001, 9_000)] == [
+        *(0, 1, 1, 2, 3, 3)
+    ]
