@@ -9,30 +9,44 @@ from __future__ import annotations
 import gc
 import json
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
 
 import click
 
+from orchestrator.control.seams import Clock
 from orchestrator.replay.recording import Recording, RecordingRefused
 from orchestrator.sim.checkers import Checkers
-from orchestrator.sim.cost_model import H100_8B, BadCostModel, load_cost_model
+from orchestrator.sim.client import Outcome, PlainClients
+from orchestrator.sim.cost_model_file import H100_8B, BadCostModel, load_cost_model
+from orchestrator.sim.hosts import GatewayHost
 from orchestrator.sim.plot import plot
 from orchestrator.sim.policies import OURS, POLICIES
+from orchestrator.sim.progress import Progress
 from orchestrator.sim.report import Report, report
 from orchestrator.sim.world import WorldConfig, simulate
 from orchestrator.workload.drawing import CannotPlot, require_matplotlib
 from orchestrator.workload.synthetic import WORKLOADS, synthesize
 from orchestrator.workload.trace_file import BadTrace, load_file
-from orchestrator.workload.traffic import Traffic
+from orchestrator.workload.traffic import Arrival, Traffic
+from protos.messages import Request
 
 SYNTHETIC = "synthetic:"
 POSITIVE = click.IntRange(1)
 # A long run is sampled: checking all blocks takes as long as hundreds of steps.
 CHECK_EVERY_STEPS = 5000
 CHECK_EVERY_ANSWERS = 20
+
+TO_FILE = click.Path(path_type=Path, dir_okay=False)
+
+
+def placed(_: click.Context, __: click.Parameter, path: Path | None) -> Path | None:
+    """Refuse a file that could not be written when a long run is over."""
+    if path is not None and not path.absolute().parent.is_dir():
+        raise click.BadParameter(f"there is no folder {path.parent}")
+    return path
 
 
 @click.command(name="simulate")
@@ -50,14 +64,22 @@ CHECK_EVERY_ANSWERS = 20
 @click.option("--speed", type=click.FloatRange(0, min_open=True), default=1.0, show_default=True)
 @click.option("--spread", is_flag=True, help="Spread arrivals that the trace rounded to ticks.")
 @click.option("--stale-ms", type=click.FloatRange(0), default=0.0, help="Age of load reports.")
-@click.option("--cost-model", default=H100_8B, show_default=True, metavar=f"{H100_8B}|FILE")
+@click.option("--no-copies", is_flag=True, help="Replicas copy no blocks from each other.")
+@click.option(
+    "--cost-model",
+    default=H100_8B,
+    show_default=True,
+    metavar=f"{H100_8B}|FILE",
+    help="What steps cost: terms in JSON, or what `blockyard bench engine --json` wrote.",
+)
 @click.option("--seed", type=click.IntRange(0), default=0, show_default=True)
-@click.option("--json", "json_path", type=click.Path(path_type=Path), help="Write the report here.")
-@click.option("--plot", "plot_path", type=click.Path(path_type=Path), help="Draw a picture here.")
+@click.option("--json", "json_path", type=TO_FILE, callback=placed, help="Write the report here.")
+@click.option("--plot", "plot_path", type=TO_FILE, callback=placed, help="Draw a picture here.")
 @click.option(
     "--record",
     "record_path",
-    type=click.Path(path_type=Path, dir_okay=False),
+    type=TO_FILE,
+    callback=placed,
     help="Record placements here, for `blockyard replay`.",
 )
 def command(
@@ -71,6 +93,7 @@ def command(
     speed: float,
     spread: bool,
     stale_ms: float,
+    no_copies: bool,
     cost_model: str,
     seed: int,
     json_path: Path | None,
@@ -95,12 +118,14 @@ def command(
             seed=seed,
             cost_model=load_cost_model(cost_model),
             stale_s=stale_ms / 1000,
+            copying=not no_copies,
         )
     except (BadTrace, BadCostModel, CannotPlot, RecordingRefused) as error:
         raise click.ClickException(str(error)) from error
     began = time.perf_counter()
-    with uncollected():
-        history = simulate(config, traffic, checkers(), recording=recording)
+    with uncollected(), Progress("requests ended", len(traffic.arrivals)) as progress:
+        clients = CountedClients(progress)
+        history = simulate(config, traffic, checkers(), clients=clients, recording=recording)
     if recording is not None:
         recording.close()
     summary = report(history, wall_s=time.perf_counter() - began)
@@ -109,6 +134,24 @@ def command(
     if plot_path is not None:
         plot(history, plot_path)
     click.echo(text_of(summary))
+
+
+class CountedClients(PlainClients):
+    """Plain clients whose ends somebody counts."""
+
+    def __init__(self, progress: Progress) -> None:
+        self._progress = progress
+
+    async def ask(
+        self,
+        gateways: Sequence[GatewayHost],
+        clock: Clock,
+        arrival: Arrival,
+        request: Request,
+    ) -> Outcome:
+        outcome = await super().ask(gateways, clock, arrival, request)
+        self._progress.step()
+        return outcome
 
 
 @contextmanager

@@ -7,22 +7,13 @@
 `a` is the compute of a token, which attention doubles at position `c`; `k` is
 the time to read one token's KV from memory. All times are integers of
 nanoseconds, so that a sum of costs does not depend on its order.
-
-A model can be loaded from a JSON object with these fields, as a benchmark on
-the real hardware writes it.
 """
 
 from __future__ import annotations
 
-import json
-from dataclasses import dataclass, fields
-from pathlib import Path
+from dataclasses import dataclass
 
 from replicas.engine.plan import Row, StepPlan
-
-
-class BadCostModel(ValueError):
-    """The file does not describe a cost model; the message says why."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,23 +38,3 @@ class CostModel:
         positions = tokens * (2 * row.start + tokens - 1) // 2  # their sum
         own_ns = self.prefill_token_ns
         return own_ns * tokens + own_ns * positions // self.prefill_doubles_at
-
-
-H100_8B = "h100-8b"
-
-
-def load_cost_model(name: str) -> CostModel:
-    """The built-in model of this name, or the one in this JSON file. Raises BadCostModel."""
-    if name == H100_8B:
-        return CostModel()
-    try:
-        values = json.loads(Path(name).read_text())
-    except (OSError, ValueError) as error:
-        raise BadCostModel(f"{name}: neither {H100_8B} nor a readable JSON file: {error}") from None
-    known = {field.name for field in fields(CostModel)}
-    if not isinstance(values, dict) or values.keys() - known:
-        raise BadCostModel(f"{name}: a cost model is an object with fields of {sorted(known)}")
-    wrong = [key for key, value in values.items() if type(value) is not int or value < 1]
-    if wrong:
-        raise BadCostModel(f"{name}: {', '.join(sorted(wrong))} must be positive integers")
-    return CostModel(**values)

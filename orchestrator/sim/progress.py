@@ -28,10 +28,9 @@ class Progress:
     def step(self) -> None:
         """One more is done."""
         self.done += 1
-        now = time.monotonic()
-        if self._is_shown and now - self._said >= PAUSE_S:
-            self._said = now
-            self._say(f"{self.line()}")
+        if self._is_shown and time.monotonic() - self._said >= PAUSE_S:
+            self._said = time.monotonic()
+            self._say(self.line())
 
     def line(self) -> str:
         """Done of all, and the seconds so far."""

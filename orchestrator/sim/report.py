@@ -35,7 +35,7 @@ class Report:
     tpot_s: Figures
     imbalance: float  # busy time of the busiest replica over the mean; 1 is even
     recomputed_tokens: int
-    copied_blocks: int
+    copied_blocks: int  # of prompts: found because they had been copied from another replica
     preemptions: int
     virtual_s: float
     events: int  # steps and messages

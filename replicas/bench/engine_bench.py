@@ -20,7 +20,7 @@ from protos.messages import Request, RequestId, SamplingParams
 from replicas.bench.cascade import CascadeFigures, Sharing, measure_cascade
 from replicas.bench.floor import step_work, total_floor_ns
 from replicas.bench.machine import Conditions, Rates, cpu_name, measure_rates, resident_bytes
-from replicas.bench.stopwatch import Stopwatch, TimedStep
+from replicas.bench.stopwatch import STEP_TOKENS_MAX, Stopwatch, TimedStep
 from replicas.model.loading import LoadedModel
 
 Progress = Callable[[str], None]
@@ -47,6 +47,7 @@ class BatchFigures:
     """One batch size. Ratios are to the floor; the decode step is the median one."""
 
     batch: int
+    prompt_tokens: int  # of each sequence, when it began to decode
     prefill_tokens_per_s: float
     prefill_ratio: float
     decode_tokens_per_s: float
@@ -73,6 +74,8 @@ class Report:
 
     conditions: Conditions
     rates: Rates
+    step_tokens_max: int  # prompts were computed in steps of so many tokens
+    kv_bytes_per_token: int
     batches: tuple[BatchFigures, ...]
     prefix: PrefixFigures
     cascade: CascadeFigures
@@ -92,6 +95,8 @@ def measure_engine(model: LoadedModel, extent: Extent, progress: Progress) -> Re
     return Report(
         conditions=_conditions(model),
         rates=rates,
+        step_tokens_max=STEP_TOKENS_MAX,
+        kv_bytes_per_token=_kv_bytes_per_token(model),
         batches=tuple(batches),
         prefix=prefix,
         cascade=measure_cascade(model, extent.sharing),
@@ -127,6 +132,7 @@ def _measure_batch(model: LoadedModel, extent: Extent, rates: Rates, batch: int)
     floor_ns = _floor_ns(model, decode, rates) / len(decode)
     return BatchFigures(
         batch=batch,
+        prompt_tokens=extent.prompt_tokens,
         prefill_tokens_per_s=batch * extent.prompt_tokens * 1e9 / prefill_ns,
         prefill_ratio=prefill_ns / _floor_ns(model, prefill, rates),
         decode_tokens_per_s=batch * 1e9 / step_ns,
@@ -172,6 +178,11 @@ def _warm_up(model: LoadedModel, stopwatch: Stopwatch) -> None:
     """First calls allocate; a prompt of its own, so that nothing is found later."""
     [prompt] = unique_prompts(model.config.vocab_size, count=1, tokens=BLOCK_SIZE, seed=0)
     stopwatch.run([request_of("warm", prompt, tokens=3)])
+
+
+def _kv_bytes_per_token(model: LoadedModel) -> int:
+    config = model.config
+    return 2 * config.layers * config.kv_size * model.dtype.itemsize
 
 
 def _conditions(model: LoadedModel) -> Conditions:

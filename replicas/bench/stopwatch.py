@@ -13,6 +13,8 @@ from replicas.engine.plan import Row
 from replicas.model.loading import LoadedModel
 from replicas.model.runner import TorchRunner
 
+STEP_TOKENS_MAX = 256  # as a replica's engine where nothing else is said
+
 
 @dataclass(frozen=True, slots=True)
 class TimedStep:
@@ -45,7 +47,10 @@ class Stopwatch:
     ) -> None:
         self._engine = Engine(
             EngineConfig(
-                card=model.card(block_size), blocks_total=blocks_total, sequences_max=sequences_max
+                card=model.card(block_size),
+                blocks_total=blocks_total,
+                step_tokens_max=STEP_TOKENS_MAX,
+                sequences_max=sequences_max,
             )
         )
         self._runner = TorchRunner(

@@ -10,11 +10,12 @@ import torch
 from click.testing import CliRunner
 
 from orchestrator.live.commands.bench import bench
+from orchestrator.sim.cost_model_file import load_cost_model
 from protos.messages import Request
 from replicas.bench.cascade import Sharing
 from replicas.bench.engine_bench import Extent, measure_engine, request_of, unique_prompts
 from replicas.bench.machine import measure_rates
-from replicas.bench.stopwatch import Stopwatch
+from replicas.bench.stopwatch import STEP_TOKENS_MAX, Stopwatch
 from replicas.model.loading import LoadedModel, load_model
 from replicas.model.source import ModelSource
 from tests.unit.model.checkpoints import random_tensors, write_folder
@@ -62,7 +63,7 @@ def test_rates_are_measured_for_any_type() -> None:
         assert rates.flop_per_s > 0
 
 
-def test_the_command_prints_a_table_and_writes_json(tmp_path: Path) -> None:
+def test_the_command_prints_a_table_and_writes_what_the_simulator_takes(tmp_path: Path) -> None:
     out = tmp_path / "figures.json"
     threads = torch.get_num_threads()
     try:
@@ -76,6 +77,9 @@ def test_the_command_prints_a_table_and_writes_json(tmp_path: Path) -> None:
     report = json.loads(out.read_text())
     assert [row["batch"] for row in report["batches"]] == [1, 8, 32]
     assert report["conditions"]["torch"] == torch.__version__
+    model = load_cost_model(str(out))
+    assert model.step_tokens_max == STEP_TOKENS_MAX
+    assert model.prefill_token_ns > 1
 
 
 def test_an_unknown_model_is_a_sentence(tmp_path: Path) -> None:

@@ -12,11 +12,16 @@ import pytest
 from click.testing import CliRunner
 
 from orchestrator.sim.command import command
+from orchestrator.sim.progress import Progress
 
 # A few requests that share a prefix, close together.
 CSV = "arrival_ms,input_tokens,output_tokens\n" + "".join(
     f"{40 * number},{100 + 37 * number},{5 + number}\n" for number in range(30)
 )
+KEYS = {
+    *("requests", "completed", "refused", "hit_blocks_ratio", "ttft_s", "tpot_s", "imbalance"),
+    *("recomputed_tokens", "copied_blocks", "preemptions", "events_per_s", "wall_s", "trace_hash"),
+}
 IMPORTS = """
 import sys
 from click.testing import CliRunner
@@ -51,7 +56,30 @@ def test_it_reports_in_words_and_in_json(trace: Path, tmp_path: Path) -> None:
     assert "30 of 30 requests completed" in result.output
     figures = json.loads(out.read_text())
     assert figures["completed"] == 30
-    assert {"ttft_s", "tpot_s", "hit_blocks_ratio", "trace_hash", "events_per_s"} <= figures.keys()
+    assert figures.keys() >= KEYS
+    assert figures["ttft_s"].keys() == {"p50", "p90", "p99", "mean"}
+    assert figures["tpot_s"].keys() == {"p50", "p99"}
+
+
+def test_several_gateways_with_old_reports_and_no_copies_serve_everybody(
+    trace: Path, tmp_path: Path
+) -> None:
+    out = tmp_path / "out.json"
+    many = ["--gateways", "4", "--stale-ms", "10000", "--no-copies", "--json", str(out)]
+    result = CliRunner().invoke(command, ["--trace", str(trace), *many])
+    assert result.exit_code == 0, result.output
+    figures = json.loads(out.read_text())
+    assert (figures["completed"], figures["copied_blocks"]) == (30, 0)
+
+
+@pytest.mark.parametrize("is_terminal", [False, True])
+def test_only_a_terminal_is_shown_how_far_a_run_is(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, is_terminal: bool
+) -> None:
+    monkeypatch.setattr("sys.stderr.isatty", lambda: is_terminal)
+    with Progress("requests ended", 3) as progress:
+        progress.step()
+        assert capsys.readouterr().err.endswith("requests ended: 1 of 3, 0 s") is is_terminal
 
 
 @pytest.mark.parametrize(
@@ -61,6 +89,7 @@ def test_it_reports_in_words_and_in_json(trace: Path, tmp_path: Path) -> None:
         (["--trace", "nowhere.jsonl.xz"], "nowhere.jsonl.xz"),
         (["--trace", "synthetic:chat", "--cost-model", "nowhere.json"], "nowhere.json"),
         (["--trace", "synthetic:chat", "--policy", "magic"], "'magic' is not one of"),
+        (["--trace", "synthetic:chat", "--json", "nowhere/out.json"], "no folder nowhere"),
     ],
 )
 def test_a_mistake_is_answered_with_a_sentence(arguments: list[str], message: str) -> None:
@@ -91,7 +120,8 @@ def test_one_seed_makes_one_trace_whatever_python_hashes_strings_to(
     reports = []
     for hash_seed in ("1", "2"):
         out = tmp_path / f"{hash_seed}.json"
-        run_python(code, "--trace", str(trace), "--json", str(out), PYTHONHASHSEED=hash_seed)
+        arguments = ("--trace", str(trace), "--gateways", "2", "--json", str(out))
+        run_python(code, *arguments, PYTHONHASHSEED=hash_seed)
         figures = json.loads(out.read_text())
         for measured in ("wall_s", "events_per_s"):
             del figures[measured]

@@ -7,7 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from orchestrator.sim.cost_model import H100_8B, BadCostModel, CostModel, load_cost_model
+from orchestrator.sim.cost_model import CostModel
+from orchestrator.sim.cost_model_file import H100_8B, BadCostModel, load_cost_model
 from protos.messages import SamplingParams
 from replicas.engine.plan import Row, Sample, StepPlan
 
@@ -63,7 +64,11 @@ def test_a_file_sets_what_was_measured(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    "text", ["[", "[]", '{"speed": 3}', '{"step_ns": "8"}', '{"step_ns": 0}', '{"step_ns": true}']
+    "text",
+    [
+        *("[", "[]", '{"speed": 3}', '{"step_ns": "8"}', '{"step_ns": 0}', '{"step_ns": true}'),
+        *('{"batches": []}', '{"batches": [{"batch": 1, "step_ms": 2}]}'),
+    ],
 )
 def test_a_file_that_is_no_cost_model_is_refused(tmp_path: Path, text: str) -> None:
     path = tmp_path / "bad.json"
