@@ -256,7 +256,7 @@ class World:
         client = Client.of(request)
         patience_ms, left_ms = self._config.patience_ms, request.deadline_ms
         due_ms = patience_ms if left_ms is None else min(left_ms, patience_ms)
-        client.due_ns = self.now_ns + due_ms * NS_PER_MS
+        client.due_ns = self.now_ns + due_ms * NS_PER_MS + self._prompt_ns(request)
         if left_ms is not None and not request.output:
             client.deadline_ns = self.now_ns + left_ms * NS_PER_MS
         for other_id in self._not_begun():
@@ -266,6 +266,17 @@ class World:
                 other.passed_by.append(request.request_id)
                 self.passed_by += 1
         self.clients[request.request_id] = client
+
+    def _prompt_ns(self, request: Request) -> int:
+        """By how much its prompt makes it due later."""
+        line = self.engine._scheduler.line
+        found = next(
+            each.found
+            for each in (*line.waiting, *line.running)
+            if each.request.request_id == request.request_id
+        )
+        tokens = request.given_tokens - found * self._config.card.block_size
+        return tokens * self._config.prompt_token_ns
 
     def _not_begun(self) -> list[RequestId]:
         line = self.engine._scheduler.line

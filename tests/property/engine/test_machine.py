@@ -115,6 +115,7 @@ class EngineMachine(RuleBasedStateMachine):
                     headroom_steps=8,
                     yielding_tokens_max=2,
                     patience_ms=20,
+                    prompt_token_ns=budget * 100_000,
                 )
                 for spare, budget, sequences, watermark, headroom in (first, second)
             ]
@@ -244,7 +245,7 @@ def test_no_order_of_calls_finds_a_wrong_token() -> None:
     run_state_machine_as_test(
         EngineMachine,
         settings=settings(
-            max_examples=150,
+            max_examples=250,
             stateful_step_count=60,
             deadline=None,
             derandomize=True,

@@ -323,7 +323,7 @@ def a_warm_block_is_named_without_its_parents(patch: pytest.MonkeyPatch) -> None
 
 def deadlines_are_no_order(patch: pytest.MonkeyPatch) -> None:
     def set_due(self: Engine, sequence: Sequence, now_ns: int) -> None:
-        sequence.due_ns = now_ns
+        sequence.begin_by_ns = now_ns
 
     patch.setattr(Engine, "_set_due", set_due)
 
