@@ -8,11 +8,12 @@ reading.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from typing import Any
 
 from fastapi import FastAPI, Request
 from fastapi.responses import JSONResponse
+from fastapi.routing import APIRoute
 from pydantic import BaseModel
 from starlette.responses import Response
 
@@ -59,15 +60,33 @@ def create_app(gateway: Gateway, keys: Keys) -> FastAPI:
     return app
 
 
+class WholeRoute(APIRoute):
+    """Of an endpoint that takes a request as it is and gives the whole response."""
+
+    def get_route_handler(self) -> Callable[[Request], Awaitable[Response]]:  # type: ignore[override]
+        """The endpoint itself, with nothing to look for, to fill in or to convert."""
+        return self.endpoint
+
+
 def _add_completions(app: FastAPI, gateway: Gateway, limits: RateLimits) -> None:
-    @app.post(CHAT, openapi_extra=_body_of(CHAT, ChatCompletionBody))
     async def chat_completions(request: Request) -> Response:
         return await _answer(request, gateway, limits, chat_call, ChatReply, prefix="chatcmpl")
 
-    @app.post(COMPLETIONS, openapi_extra=_body_of(COMPLETIONS, CompletionBody))
     async def completions(request: Request) -> Response:
         return await _answer(
             request, gateway, limits, completion_call, CompletionReply, prefix="cmpl"
+        )
+
+    for path, endpoint, body in (
+        (CHAT, chat_completions, ChatCompletionBody),
+        (COMPLETIONS, completions, CompletionBody),
+    ):
+        app.router.add_api_route(
+            path,
+            endpoint,
+            methods=["POST"],
+            openapi_extra=_body_of(path, body),
+            route_class_override=WholeRoute,
         )
 
 
