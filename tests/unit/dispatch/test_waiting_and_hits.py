@@ -34,6 +34,42 @@ def test_a_prefix_that_nobody_named_is_no_false_hit() -> None:
     run(scenario())
 
 
+@pytest.mark.parametrize(("hit_tokens", "false"), [(48, 0), (16, 2), (0, 3)])
+def test_a_block_that_was_to_come_and_did_not_is_no_false_hit_of_the_registry(
+    hit_tokens: int, false: int
+) -> None:
+    """The second request of a prompt is placed while the first one runs."""
+
+    async def scenario() -> None:
+        answers = (Answer(first_after_s=0.5), Answer(hit_tokens=hit_tokens))
+        async with tidy(ScriptedReplica("a", *answers)) as made:
+            first = asyncio.create_task(tokens(made, request("first", token_first=0)))
+            await asyncio.sleep(0.1)
+            await tokens(made, request("second", token_first=0))
+            await first
+            totals = made.dispatch.totals
+            assert (totals.intended_hit_blocks, totals.intended_false_hit_blocks) == (3, false)
+            assert (totals.registry_hit_blocks, totals.registry_false_hit_blocks) == (0, 0)
+
+    run(scenario())
+
+
+def test_of_a_hit_that_is_half_registered_the_rest_fails_first() -> None:
+    async def scenario() -> None:
+        answers = (Answer(first_after_s=0.5), Answer(hit_tokens=16))
+        async with tidy(ScriptedReplica("a", *answers)) as made:
+            first = asyncio.create_task(tokens(made, request("first", token_first=0)))
+            await asyncio.sleep(0.1)
+            await made.hold("a", request(token_first=0).prompt[:32])
+            await tokens(made, request("second", token_first=0))
+            await first
+            totals = made.dispatch.totals
+            assert (totals.intended_hit_blocks, totals.intended_false_hit_blocks) == (1, 1)
+            assert (totals.registry_hit_blocks, totals.registry_false_hit_blocks) == (2, 1)
+
+    run(scenario())
+
+
 def test_blocks_too_few_for_who_waits_are_stranded_until_it_has_its_place() -> None:
     """Two replicas of 100 blocks: one request takes 94 of each, the third needs 24 somewhere."""
 
