@@ -13,7 +13,8 @@ from typing import Any
 import pytest
 
 from orchestrator.chaos.command import run as chaos_run
-from orchestrator.chaos.library import load_file
+from orchestrator.chaos.library import load, load_file, names
+from orchestrator.chaos.world import CannotDo
 from orchestrator.live.chaos.kubectl import Kubectl, KubectlOptions, Permission
 from orchestrator.live.chaos.kubernetes import PODS, POLICY_NAMES, SERVICES
 from orchestrator.live.chaos.steps import Planner
@@ -184,6 +185,25 @@ def test_the_night_is_a_scenario_that_a_cluster_of_two_each_can_do() -> None:
         assert WITHOUT_NETEM.steps(timed.fault, STANDING)
     longest = only(_objects(), "CronJob")["spec"]["jobTemplate"]["spec"]["activeDeadlineSeconds"]
     assert scenario.seconds * 4 < longest, "references, healing and loading weights take time too"
+
+
+NOT_ON_KUBERNETES = {
+    "clock-skew": "skew: containers share the clock of their node",
+    "network-clients": "clients: they come from outside, where kubectl has no say",
+    "redis-failover": "fail-over: this Redis has no replica that could take its place",
+}
+
+
+def test_each_scenario_can_be_played_on_kubernetes_or_says_why_not() -> None:
+    """Poison besides: no replica of a cluster dies of it (target.py says so)."""
+    refused = {}
+    for scenario in map(load, names()):
+        try:
+            for timed in scenario.faults:
+                WITH_NETEM.steps(timed.fault, STANDING)
+        except CannotDo as error:
+            refused[scenario.name] = str(error)
+    assert refused == NOT_ON_KUBERNETES
 
 
 def test_the_chart_renders_the_same_objects_where_it_is_asked_to() -> None:

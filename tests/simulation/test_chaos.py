@@ -87,7 +87,7 @@ def test_what_strikes_is_felt() -> None:
     for name, figure in (
         ("replica-kill", "resumptions"),
         ("gateway-kill", "takeovers"),
-        ("partition-clients-gateway", "takeovers"),
+        ("network-clients", "takeovers"),
         ("partition-gateway-redis", "lookups_missed"),
     ):
         assert run(short(name)).observed.totals[figure] > 0, f"{name} has no {figure}"

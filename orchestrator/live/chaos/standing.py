@@ -13,6 +13,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from orchestrator.chaos.faults import CLIENTS
 from orchestrator.chaos.world import CannotDo
 
 PART_OF = "app.kubernetes.io/part-of=blockyard"
@@ -70,6 +71,8 @@ class Standing:
         """The pods that this name means; `node-N` means two. Raises CannotDo."""
         if name == "leader":
             return (self._leader(),)
+        if name == CLIENTS:
+            raise CannotDo(f"{CLIENTS}: they come from outside, where kubectl has no say")
         kind, _, number = name.partition("-")
         place = int(number or 0)
         if kind == "node":

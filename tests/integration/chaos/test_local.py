@@ -28,7 +28,7 @@ SECONDS = 5.0
 
 @pytest.mark.parametrize(
     "name",
-    ["replica-kill", "replica-pause", "gateway-kill", "redis-kill", "partition-clients-gateway"],
+    ["replica-kill", "replica-pause", "gateway-kill", "redis-kill", "network-clients"],
 )
 def test_no_client_hears_anything_but_the_truth(world: World, name: str) -> None:
     run = played(world, lasting(load(name), SECONDS))

@@ -34,7 +34,7 @@ def test_the_library_is_complete() -> None:
         spike-x10-both herd agents-fill-memory slow-clients mass-disconnect replica-kill
         replica-pause slow-replica node-loss gateway-kill leader-kill redis-kill redis-pause
         redis-flush redis-slow redis-failover network-delay network-loss clock-skew
-        connections-break network-redis network-members
+        connections-break network-clients network-redis network-members
         kv-exhaustion poison rolling-restart scale storm"""
     assert set(wanted.split()) <= set(names())
 
