@@ -170,3 +170,18 @@ async def test_tries_are_bounded() -> None:
     heard = await heard_from(f"http://127.0.0.1:{port}", resume=True, tries=4)
     assert (heard.end, heard.code) == (End.UNANSWERED, "connection_refused")
     assert heard.connections == 4
+
+
+async def test_a_server_that_is_only_slow_is_waited_for_longer_in_each_round() -> None:
+    """By a client that bears a tenth of what the server needs; else it would ask for ever."""
+
+    async def is_slow(exchange: Exchange) -> None:
+        await asyncio.sleep(1.0)
+        await exchange.tokens(*WORDS)
+        await exchange.end(tokens=4)
+
+    with FakeServer(is_slow) as server:
+        heard = await heard_from(server.url, resume=True, silence_s=0.1)
+    assert (heard.end, heard.said) == (End.ANSWERED, ("One two three four",))
+    # 0.1, 0.2, 0.4 and 0.8 s were not enough.
+    assert heard.connections >= 5
