@@ -7,11 +7,13 @@ from collections.abc import Callable, Mapping
 from orchestrator.policy.route import Route, route
 from orchestrator.sim.baselines.dynamo_like import DynamoLike
 from orchestrator.sim.baselines.load import RandomChoice, RoundRobin, least_requests, least_tokens
+from orchestrator.sim.baselines.load_and_copy import load_and_copy
 from orchestrator.sim.baselines.longest_prefix import longest_prefix
 from orchestrator.sim.baselines.preble_like import PrebleLike
 from orchestrator.sim.baselines.sglang_like import SglangLike
 
 OURS = "blockyard"
+LOAD_AND_COPY = "load-and-copy"
 CEILING = "ceiling"  # ours over an infinite shared cache; sim/world.py builds that cache
 
 # Makes one gateway's policy from a seed.
@@ -21,6 +23,7 @@ POLICIES: Mapping[str, Callable[[int], Route]] = {
     "round-robin": lambda seed: RoundRobin(),
     "least-requests": lambda seed: least_requests,
     "least-tokens": lambda seed: least_tokens,
+    LOAD_AND_COPY: lambda seed: load_and_copy,
     "longest-prefix": lambda seed: longest_prefix,
     "dynamo-like": lambda seed: DynamoLike(1.0),  # its default
     "dynamo-like-4": lambda seed: DynamoLike(4.0),

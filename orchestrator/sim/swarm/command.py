@@ -29,7 +29,7 @@ class Verdict:
 
     ends: Counter[str]  # of its requests
     moves: int = 0
-    copied_tokens: int = 0
+    copied_blocks: int = 0
     failure: str = ""  # empty: every rule was kept
 
 
@@ -44,7 +44,7 @@ def command(*, seeds: int, first: int, calm: bool, workers: int | None) -> None:
     """Run many small simulated clusters in which everything goes wrong that can."""
     began = time.perf_counter()
     ends: Counter[str] = Counter()
-    moves = copied_tokens = failed = 0
+    moves = copied_blocks = failed = 0
     run = partial(verdict, is_calm=calm)
     all_seeds = range(first, first + seeds)
     with (
@@ -58,13 +58,13 @@ def command(*, seeds: int, first: int, calm: bool, workers: int | None) -> None:
                 progress.clear()
                 click.echo(world.failure)
             moves += world.moves
-            copied_tokens += world.copied_tokens
+            copied_blocks += world.copied_blocks
             ends += world.ends
     took_s = time.perf_counter() - began
     click.echo(
         f"{seeds - failed} of {seeds} worlds kept every rule in {took_s:.0f} s:"
         f" {ends.total()} requests {dict(sorted(ends.items()))}, {moves} sequences moved,"
-        f" {copied_tokens} tokens copied"
+        f" {copied_blocks} blocks copied"
     )
     if failed:
         raise SystemExit(1)
@@ -78,11 +78,8 @@ def verdict(seed: int, *, is_calm: bool) -> Verdict:
             history = world.run()
     except Exception as error:
         return Verdict(Counter(), failure=failure_text(seed, world, error, is_calm=is_calm))
-    return Verdict(
-        Counter(map(end_of, history.outcomes)),
-        history.moves,
-        sum(snapshot.counters.copied_tokens for snapshot in history.snapshots),
-    )
+    ends = Counter(map(end_of, history.outcomes))
+    return Verdict(ends, history.moves, history.copied_blocks)
 
 
 def end_of(outcome: Outcome) -> str:

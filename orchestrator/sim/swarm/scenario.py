@@ -9,9 +9,9 @@ from random import Random
 from orchestrator.gateway.dispatch_config import DispatchConfig
 from orchestrator.policy.rebalance_config import RebalanceConfig
 from orchestrator.sim.checkers import Checkers
-from orchestrator.sim.cost_model import CostModel
 from orchestrator.sim.exact_executor import completion
 from orchestrator.sim.loop import NS_PER_S
+from orchestrator.sim.policies import LOAD_AND_COPY, OURS
 from orchestrator.sim.registry_way import REDIS
 from orchestrator.sim.swarm.clients import StubbornClients
 from orchestrator.sim.swarm.faults import (
@@ -93,7 +93,7 @@ def scenario(seed: int, *, is_calm: bool = False) -> Scenario:
         skew_ns=random.choice([0, 0, NS_PER_S]),
         repeats=random.choice([0.0, 0.3]),
         sequences_max=random.choice([4, 32]),
-        cost_model=random.choice([CostModel(), SLOW]),
+        policy=random.choice([OURS, OURS, LOAD_AND_COPY]),
         patience_s=300.0,
     )
     traffic = small_traffic(random)
@@ -111,9 +111,6 @@ def troubles(random: Random, config: WorldConfig) -> Iterator[tuple[int, Fault]]
     for number, kind in enumerate(kinds):
         yield int(random.random() * SECONDS * NS_PER_S), kind(random, config, number)
 
-
-# Prompts of some dozens of tokens are worth copying where a token takes a millisecond.
-SLOW = CostModel(prefill_token_ns=1_000_000)
 
 # Nobody waits for longer than faults last, of whatever class.
 IMPATIENT = DispatchConfig(queue_ns_max=30 * NS_PER_S, patience_ns={})

@@ -11,6 +11,7 @@ from orchestrator.policy.route import Route, RouteConfig
 from orchestrator.policy.view import ClusterView, ReplicaView
 from orchestrator.sim.baselines.dynamo_like import DynamoLike
 from orchestrator.sim.baselines.load import RandomChoice, RoundRobin, least_requests, least_tokens
+from orchestrator.sim.baselines.load_and_copy import load_and_copy
 from orchestrator.sim.baselines.longest_prefix import longest_prefix
 from orchestrator.sim.baselines.preble_like import WINDOW_NS, PrebleLike
 from orchestrator.sim.baselines.sglang_like import SglangLike
@@ -112,3 +113,10 @@ def test_preble_forgets_what_it_assigned_before_the_window() -> None:
 def test_a_draining_replica_is_never_chosen(route: Route) -> None:
     view = cluster(replace(idle("a"), draining=True), running("b", 9))
     assert choice(route, view, {A: 39}) == "b"
+
+
+def test_load_and_copy_goes_where_least_is_and_copies_what_is_held_elsewhere() -> None:
+    view = cluster(running("a", 2), idle("b"), running("c", 1))
+    placement = load_and_copy(view, subject(), {A: 30, B: 5, C: 8}, RouteConfig())
+    assert (placement.replica_id, placement.source, placement.source_blocks) == (B, A, 30)
+    assert load_and_copy(view, subject(), {A: 4, B: 5}, RouteConfig()).source is None
