@@ -11,8 +11,9 @@ from replicas.engine.plan import BlockId, StepOutcome, StepPlan
 class Executor(Protocol):
     """Runs steps, one at a time, in order. Live: the torch runner. Simulated: a cost model.
 
-    An exception means that the replica can no longer be trusted. Blocks are read
-    and written between two steps only, by block tables that hold them.
+    An exception means that the replica can no longer be trusted. Blocks are written
+    between two steps only, by block tables that hold them. They are read then, too; at any
+    other time what comes is only good if the block was findable before and after.
     """
 
     async def execute(self, plan: StepPlan) -> StepOutcome:

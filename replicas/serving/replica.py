@@ -251,6 +251,7 @@ class Replica:
     async def _withdraw(self) -> None:
         """Nothing comes from here any more, and everybody is told."""
         self._links.fail()
+        self._giving.close()
         if self._server is not None:
             await self._server.declare_unsound()
         others = [task for task in self._tasks if task is not asyncio.current_task()]

@@ -2,24 +2,25 @@
 
 Names are chains over the model's card and the tenant's salt, so whoever can
 name a block knows all that it was computed from; he says the tokens besides,
-and a block that holds others is not given. Each chunk is read between two steps
-and travels while the engine goes on. Nothing is kept for a copy: what is
-evicted before its turn ends it, and the asker computes the rest.
+and a block that holds others is not given.
+
+A copy costs its source next to nothing. It holds no block, and no step waits for
+it: nobody writes to a block that is findable, so it is read at any time, and
+looked at again afterwards; what was evicted meanwhile may be anything, is not
+given, and ends the copy. The asker computes the rest.
 """
 
 from __future__ import annotations
 
 from collections.abc import AsyncGenerator
-from functools import partial
 
 from protos.moves import CopyAsk, CopyChunk
 from replicas.engine.block_pool import BlockContent
 from replicas.shell.moves.budget import ByteBudget
-from replicas.shell.moves.channel import PeerDeclined, PeerLost
+from replicas.shell.moves.channel import PeerDeclined
 from replicas.shell.moves.checksum import checksum
 from replicas.shell.moves.home import Home
 from replicas.shell.moves.limits import MoveLimits
-from replicas.shell.stepper import SteppingEnded
 
 
 class Giving:
@@ -30,10 +31,13 @@ class Giving:
         self._limits = limits
         self._budget = ByteBudget(limits.copy_bytes_per_s)
         self._given_now = 0
+        self._is_open = True
         self._block_bytes: int | None = None  # known once one was read
 
     async def give(self, ask: CopyAsk) -> AsyncGenerator[CopyChunk, None]:
-        """In chunks, in the order of the chain. Raises PeerDeclined, or PeerLost if it stops."""
+        """In chunks, in the order of the chain, until one is not here. Raises PeerDeclined."""
+        if not self._is_open:
+            raise PeerDeclined("this replica has failed")
         if ask.card != self._home.card:
             raise PeerDeclined(f"{self._home.card.name} {self._home.card.revision} is served here")
         if self._given_now >= self._limits.copies_out_max:
@@ -43,32 +47,31 @@ class Giving:
         try:
             # The whole chain is compared once; what follows a block that is here is its child.
             compared, first = 0, ask.first
-            while first < len(chain):
+            while first < len(chain) and self._is_open:
                 await self._budget.wait()
-                chunk = await self._at_boundary(chain, compared, first)
-                if not chunk.payloads:
+                payloads = await self._read(chain, compared, first)
+                if not payloads:
                     return
-                self._budget.spend(sum(map(len, chunk.payloads)))
-                compared = first = first + len(chunk.payloads)
-                yield chunk
+                self._budget.spend(sum(map(len, payloads)))
+                yield CopyChunk(first, payloads, checksum(payloads))
+                compared = first = first + len(payloads)
         finally:
             self._given_now -= 1
 
-    async def _at_boundary(
-        self, chain: tuple[BlockContent, ...], compared: int, first: int
-    ) -> CopyChunk:
-        try:
-            return await self._home.at_boundary(partial(self._read, chain, compared, first))
-        except SteppingEnded:
-            raise PeerLost("this replica stops") from None
+    def close(self) -> None:
+        """Give nothing from now on: what is in the blocks cannot be trusted any more."""
+        self._is_open = False
 
-    async def _read(self, chain: tuple[BlockContent, ...], compared: int, first: int) -> CopyChunk:
-        stop = first + self._chunk_blocks
-        found = self._home.engine.find_blocks(chain[compared:stop])
-        payloads = await self._home.executor.read_blocks(found[first - compared :])
+    async def _read(
+        self, chain: tuple[BlockContent, ...], compared: int, first: int
+    ) -> tuple[bytes, ...]:
+        """The next blocks, less what was evicted while it was read."""
+        engine = self._home.engine
+        found = engine.find_blocks(chain[compared : first + self._chunk_blocks])[first - compared :]
+        payloads = await self._home.executor.read_blocks([block for block, _ in found])
         if payloads:
             self._block_bytes = len(payloads[0])
-        return CopyChunk(first, payloads, checksum(payloads))
+        return payloads[: engine.intact(found)]
 
     @property
     def _chunk_blocks(self) -> int:

@@ -108,10 +108,6 @@ class Fetch:
     target: World
     hold: Hold
 
-    @property
-    def is_between_steps(self) -> bool:
-        return not self.source.is_mid_step and not self.target.is_mid_step
-
     def bring(self, count: int) -> int:
         """Copy the next blocks, at most so many; lets go when there are none to come."""
         if self.hold.state is not HoldState.HELD:
@@ -119,11 +115,13 @@ class Fetch:
         coming = self.hold.look()
         contents = self.hold.contents(coming[:count].stop)
         found = self.source.engine.find_blocks(contents)[coming.start :]
+        payloads = self.source.kv.read_blocks([block for block, _ in found])
+        assert self.source.engine.intact(found) == len(found)
         blocks = self.hold.take(coming.start, len(found)) if found else None
         if blocks is None:
             self.hold.let_go()
             return 0
-        self.target.kv.write_blocks(blocks, self.source.kv.read_blocks(found))
+        self.target.kv.write_blocks(blocks, payloads)
         if not self.hold.put() or len(found) == len(coming):
             self.hold.let_go()
         return len(found)
@@ -207,7 +205,7 @@ class Fleet:
         """Copy some more blocks if that can be done now; none: give it up, at any time."""
         if not count:
             fetch.hold.let_go()
-        elif fetch.is_between_steps:
+        elif not fetch.target.is_mid_step:
             self.copied += fetch.bring(count)
         if fetch.hold.state is not HoldState.HELD:
             self.fetches.remove(fetch)

@@ -217,8 +217,28 @@ def test_a_chain_is_found_as_far_as_each_block_holds_what_it_must() -> None:
     source.submit(request(A, PROMPT, tokens_max=1))
     run_on(source)
     contents = held(subject).contents(4)
-    assert len(source.find_blocks(contents)) == 4
-    assert subject.find_blocks(contents) == ()
     other = held(engine(), prompt=(*PROMPT[:4], *range(50, 64))).contents(4)
-    assert len(source.find_blocks(other)) == 1
+    assert [len(source.find_blocks(asked)) for asked in (contents, contents[:2], other)] == [
+        4,
+        2,
+        1,
+    ]
+    assert subject.find_blocks(contents) == ()
     assert source.find_blocks(contents[1:]) == source.find_blocks(contents)[1:]
+
+
+def test_what_is_evicted_while_it_is_read_is_not_intact_even_if_it_comes_back() -> None:
+    subject = engine(blocks=5)
+    subject.submit(request(A, PROMPT, tokens_max=1))
+    run_on(subject)
+    found = subject.find_blocks(held(engine()).contents(4))
+    assert subject.intact(found) == 4
+    subject.submit(request(B, tuple(range(6)), tokens_max=1))
+    run_on(subject)
+    assert subject.intact(found) == 3, "the leaf went first"
+    subject.submit(request(B, tuple(range(200, 219)), tokens_max=1))
+    run_on(subject)
+    subject.submit(request(C, PROMPT, tokens_max=1))
+    run_on(subject)
+    assert len(subject.find_blocks([content for _, content in found])) == 4
+    assert subject.intact(found) == 0

@@ -172,6 +172,25 @@ async def test_a_source_that_has_less_than_it_is_said_to_gives_what_it_has() -> 
         assert b.snapshot.counters.copied_tokens == 40
 
 
+async def test_what_a_source_evicts_while_it_is_read_is_not_given(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    async with warm_ends() as (a, b, asked):
+        monkeypatch.setattr(a.engine, "intact", lambda found: 0)
+        b.submit(again(asked, "second"))
+        await served(b, again(asked, "second"))
+        assert ended(b) == {CopyOutcome.PARTLY.value: 1}
+        assert b.snapshot.copies.blocks == 0
+
+
+async def test_a_source_that_has_failed_gives_nothing() -> None:
+    async with warm_ends() as (a, b, asked):
+        a.giving.close()
+        b.submit(again(asked, "second"))
+        await served(b, again(asked, "second"))
+        assert ended(b) == {CopyOutcome.DECLINED.value: 1}
+
+
 async def test_a_source_of_another_model_declines() -> None:
     async with warm_ends() as (a, b, asked):
         a.giving._home = replace(a.home, card=replace(CARD, revision="2"))
