@@ -7,13 +7,16 @@ no token. A first line names the format.
 
 Each line is on its way to the file before the choice is acted upon, so a
 process that dies loses no decision that it made. The file has a bound; what
-comes after is not recorded, and counted.
+comes after is not recorded, and the log says so once. A disk that is full ends
+the recording, too, and no request.
 """
 
 from __future__ import annotations
 
 import json
+import logging
 from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -22,6 +25,8 @@ from orchestrator.policy.route import Placement, Route, RouteConfig
 from orchestrator.policy.view import ClusterView, Subject
 from orchestrator.replay.plain import Damaged, decode, encode
 from protos.messages import ReplicaId
+
+log = logging.getLogger(__name__)
 
 FORMAT = {"blockyard_placements": 1}
 # About 100,000 placements among eight replicas.
@@ -48,13 +53,19 @@ class Recording:
 
     def __init__(self, path: Path, *, bytes_max: int = BYTES_MAX) -> None:
         """Raises RecordingRefused."""
-        self.left_out = 0  # decisions for which there was no room
-        self._room = bytes_max
+        self._path = path
+        opening = _line_of(FORMAT)
+        self._room = bytes_max - len(opening)
+        self._is_open = True
         try:
             self._file = path.open("w", encoding="ascii", buffering=1)
         except OSError as error:
             raise RecordingRefused(f"cannot record in {path}: {error.strerror}") from error
-        self._write(FORMAT)
+        try:
+            self._file.write(opening)
+        except OSError as error:
+            self.close()
+            raise RecordingRefused(f"cannot record in {path}: {error.strerror}") from error
 
     def watch(self, choose: Route) -> Route:
         """The same choice of replica, on record."""
@@ -63,23 +74,37 @@ class Recording:
             view: ClusterView, subject: Subject, hits: Mapping[ReplicaId, int], config: RouteConfig
         ) -> Placement | None:
             placement = choose(view, subject, hits, config)
-            self._write(encode(Decision(view, subject, hits, config, placement)))
+            if self._is_open:
+                self._write(encode(Decision(view, subject, hits, config, placement)))
             return placement
 
         return watched
 
     def close(self) -> None:
         """Nothing more is recorded."""
-        self._file.close()
+        self._is_open = False
+        with suppress(OSError):  # what could not be written still cannot
+            self._file.close()
 
     def _write(self, plain: Any) -> None:
-        line = json.dumps(plain, separators=(",", ":")) + "\n"
+        """One line, or the end of the recording: there are no gaps inside."""
+        line = _line_of(plain)
         self._room -= len(line)
-        if self._room < 0 or self._file.closed:
-            self._room = min(self._room, 0)  # once full, it stays so: no gaps inside
-            self.left_out += 1
+        if self._room < 0:
+            self._end("it is as long as it may be")
             return
-        self._file.write(line)
+        try:
+            self._file.write(line)
+        except OSError as error:
+            self._end(str(error.strerror))
+
+    def _end(self, why: str) -> None:
+        self.close()
+        log.warning("no more placements are recorded in %s: %s", self._path, why)
+
+
+def _line_of(plain: Any) -> str:
+    return json.dumps(plain, separators=(",", ":")) + "\n"
 
 
 def read_recording(path: Path) -> Iterator[Decision]:

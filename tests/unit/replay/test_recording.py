@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -161,17 +162,36 @@ def test_what_is_no_recording_is_refused(tmp_path: Path, content: bytes, message
         list(read_recording(path))
 
 
-def test_a_full_file_stays_readable_and_says_what_it_left_out(tmp_path: Path) -> None:
+def test_a_full_file_stays_readable_and_says_so_once(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
     path = tmp_path / "r"
-    whole = record(tmp_path / "whole", 10)
+    record(tmp_path / "whole", 10)
+    assert not caplog.messages
     size = (tmp_path / "whole").stat().st_size
-    short = record(path, 10, bytes_max=size // 2)
+    record(path, 10, bytes_max=size // 2)
     assert path.stat().st_size <= size // 2
     kept = list(read_recording(path))
     assert [each.subject.request_id for each in kept] == [f"r{n}" for n in range(len(kept))]
-    assert len(kept) + short.left_out == 10
     assert 0 < len(kept) < 10
-    assert whole.left_out == 0
+    assert caplog.messages == [
+        f"no more placements are recorded in {path}: it is as long as it may be"
+    ]
+
+
+def test_a_disk_that_is_full_ends_the_recording_and_no_request(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    recording = Recording(tmp_path / "r")
+    with open("/dev/full", "w", buffering=1) as full_disk:
+        os.dup2(full_disk.fileno(), recording._file.fileno())
+    choose = recording.watch(route)
+    for _ in range(2):
+        assert choose(VIEW, subject(), {B: 30}, RouteConfig()) is not None
+    recording.close()
+    assert [message.rpartition(": ")[2] for message in caplog.messages] == [
+        "No space left on device"
+    ]
 
 
 def test_a_decision_that_would_still_fit_is_not_recorded_after_one_that_did_not(
@@ -184,9 +204,10 @@ def test_a_decision_that_would_still_fit_is_not_recorded_after_one_that_did_not(
     choose(VIEW, subject(request_id="r0"), {B: 30}, RouteConfig())
     recording.close()
     assert list(read_recording(tmp_path / "r")) == []
-    assert recording.left_out == 2
 
 
 def test_a_file_that_cannot_be_written_is_said_at_the_start(tmp_path: Path) -> None:
     with pytest.raises(RecordingRefused, match=r"cannot record in .*: Is a directory"):
         Recording(tmp_path)
+    with pytest.raises(RecordingRefused, match="No space left on device"):
+        Recording(Path("/dev/full"))
