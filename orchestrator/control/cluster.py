@@ -12,7 +12,8 @@ them into the frozen picture that policies decide on. Nothing here awaits.
   newer reports have come, and some time has passed. Counted twice for a
   moment it makes the replica look fuller than it is, never emptier.
 - What other gateways announce to have promised is a debit as well. Of its end
-  nobody tells, so it ends with the reports, or when it should have settled.
+  nobody tells, so it ends with the reports, or when it should have settled. None
+  is charged while no reports come, or they would pile up.
 - Reports that are known to be old (`report_lag_ns`) show no debit for as long,
   and the queue that they tell of is gone: it is reckoned (reckoning.py).
 - Headroom is what interactive requests took of late, up to a share of each
@@ -80,6 +81,7 @@ class Cluster:
     def __init__(self, config: ClusterConfig) -> None:
         self._config = config
         self._replicas: dict[ReplicaId, ReplicaState] = {}
+        self._members: tuple[Member, ...] = ()
         self._debits_charged = 0
         self._interactive = Demand()
 
@@ -97,6 +99,9 @@ class Cluster:
             if renewed and state.snapshot is not None and state.snapshot.epoch != member.epoch:
                 state.snapshot = None
             self._replicas[replica_id] = state
+        listed = tuple(self._replicas[replica_id].member for replica_id in sorted(self._replicas))
+        if listed != self._members:
+            self._members = listed
 
     def observe_report(self, snapshot: Snapshot, now_ns: int) -> bool:
         """Whether the report was news. Late, repeated and foreign ones change nothing."""
@@ -130,11 +135,16 @@ class Cluster:
         return self._charge(placement, now_ns, ends_ns=None)
 
     def hear(self, announcement: Announcement, now_ns: int) -> bool:
-        """Another gateway has promised this. False: to a replica of which we know better."""
+        """Another gateway has promised this. False: to a replica of which we know better.
+
+        Of a replica that is not heard it is not charged: nothing is sent there,
+        and no report would come that ends the debit.
+        """
         state = self._replicas.get(announcement.replica_id)
         if state is None or announcement.epoch != state.member.epoch:
             return False
-        self._charge(announcement, now_ns, ends_ns=now_ns + announcement.settle_ms * NS_PER_MS)
+        if state.snapshot is not None and self._is_recent(state, now_ns):
+            self._charge(announcement, now_ns, ends_ns=now_ns + announcement.settle_ms * NS_PER_MS)
         return True
 
     def _charge(
@@ -187,8 +197,8 @@ class Cluster:
         return tuple(snapshot for snapshot in newest if snapshot is not None)
 
     def members(self) -> tuple[Member, ...]:
-        """All known replicas, by replica id."""
-        return tuple(self._replicas[replica_id].member for replica_id in sorted(self._replicas))
+        """All known replicas, by replica id. The same tuple until they change."""
+        return self._members
 
     def epochs(self) -> dict[ReplicaId, int]:
         """Of each replica that is heard."""
@@ -215,6 +225,9 @@ class Cluster:
     def _new_state(self, member: Member) -> ReplicaState:
         lag_ns = self._config.report_lag_ns
         return ReplicaState(member, reckoning=Reckoning(lag_ns) if lag_ns else None)
+
+    def _is_recent(self, state: ReplicaState, now_ns: int) -> bool:
+        return now_ns - state.reported_ns <= self._config.report_age_ns_max
 
     def _headroom(self, snapshot: Snapshot, now_ns: int) -> int:
         """Blocks to keep for interactive requests: their demand of late, spread evenly."""
@@ -246,7 +259,7 @@ class Cluster:
         return ReplicaView(
             replica_id=snapshot.replica_id,
             epoch=snapshot.epoch,
-            alive=now_ns - state.reported_ns <= self._config.report_age_ns_max,
+            alive=self._is_recent(state, now_ns),
             draining=snapshot.draining or state.member.draining,
             blocks_total=snapshot.blocks_total,
             blocks_free=snapshot.blocks_free,

@@ -61,7 +61,7 @@ class Dispatch:
         self.decisions = Decisions(clock)
         self._fleet = fleet
         self._config = config
-        intended = IntendedBlocks()
+        intended = IntendedBlocks(cluster.members)
         locator = Locator(registry, intended, cluster, clock, self.totals, config.locate)
         promises = Promises(cluster, intended, announcer or Alone(), clock)
         self._admissions = Admissions(

@@ -12,21 +12,25 @@ never comes true costs a recompute, and is true from then on.
 The names stay after that, as a memory of what went where: that is what
 requests are routed by when there is no registry to ask.
 
-Bound: names remembered, shared out among the replicas, the longest unused of
-each forgotten first, and of a chain the leaf first.
+Bounds: of each member as many names as it has blocks, and all members' names
+together, shared out evenly. Of each the longest unused are forgotten first,
+and of a chain the leaf first. Who is no member any more is forgotten.
 """
 
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from protos.hashing import BlockHash
 from protos.messages import ReplicaId
+from protos.registry import Member
 
-NAMES_MAX = 1 << 17  # about 25 MiB
+NAMES_MAX = 1 << 20  # about 200 MiB, where there are as many blocks: 64 replicas of 16,384
 COME_TRUE = 0
+
+Members = tuple[Member, ...]
 
 
 @dataclass(slots=True)
@@ -38,10 +42,16 @@ class _Memory:
 
 
 class IntendedBlocks:
-    """Of one gateway. Epochs that it is asked with are those of the replicas that live."""
+    """Of one gateway. Epochs that it is asked with are those of the replicas that live.
 
-    def __init__(self, *, names_max: int = NAMES_MAX) -> None:
+    `members` answers with the same tuple until they change.
+    """
+
+    def __init__(self, members: Callable[[], Members], *, names_max: int = NAMES_MAX) -> None:
+        self._members = members
         self._names_max = names_max
+        self._shared_among: Members = ()
+        self._shares: dict[ReplicaId, int] = {}  # how many names of each may be remembered
         self._memories: dict[ReplicaId, _Memory] = {}
 
     def expect(
@@ -54,6 +64,10 @@ class IntendedBlocks:
         until_ns: int,
     ) -> None:
         """A prompt was sent there. Of these blocks the first `held` are there already."""
+        if (members := self._members()) is not self._shared_among:
+            self._share_out(members)
+        if replica_id not in self._shares:
+            return
         memory = self._memories.get(replica_id)
         if memory is None or memory.epoch < epoch:
             memory = self._memories[replica_id] = _Memory(epoch)
@@ -64,8 +78,7 @@ class IntendedBlocks:
             name = hashes[index]
             before = known.pop(name, COME_TRUE)
             known[name] = before if index < held else max(before, until_ns)
-        names_max = self._names_max // len(self._memories)
-        while len(known) > names_max:
+        while len(known) > self._shares[replica_id]:
             known.popitem(last=False)
 
     def foresee(
@@ -106,6 +119,17 @@ class IntendedBlocks:
                 if not memory.until_ns.get(hashes[index], COME_TRUE):
                     break  # and those before it have come true, too
                 memory.until_ns[hashes[index]] = COME_TRUE
+
+    def _share_out(self, members: Members) -> None:
+        """These are the members now: forget the others, and what is too much of each."""
+        self._shared_among = members
+        each_max = self._names_max // max(1, len(members))
+        records = [member.record for member in members]
+        self._shares = {r.replica_id: min(r.blocks_total, each_max) for r in records}
+        self._memories = {r: memory for r, memory in self._memories.items() if r in self._shares}
+        for replica_id, memory in self._memories.items():
+            while len(memory.until_ns) > self._shares[replica_id]:
+                memory.until_ns.popitem(last=False)
 
     def _living(
         self, epochs: Mapping[ReplicaId, int]

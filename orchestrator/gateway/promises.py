@@ -8,6 +8,7 @@ announce is taken in here.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 
 from orchestrator.control.cluster import Cluster, Debit
 from orchestrator.control.seams import Clock
@@ -75,6 +76,8 @@ class Promises:
 
     def _hear(self, announcement: Announcement) -> None:
         now_ns = self._clock.now_ns()
+        if announcement.settle_ms > SETTLE_MS_MAX:  # whatever another version takes for the most
+            announcement = replace(announcement, settle_ms=SETTLE_MS_MAX)
         if self._cluster.hear(announcement, now_ns):
             self._intended.expect(
                 announcement.replica_id,

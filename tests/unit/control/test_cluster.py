@@ -187,6 +187,18 @@ def test_a_foreign_debit_ends_in_time_where_no_report_comes() -> None:
     assert only(cluster, 2 * SECOND).blocks_promised == 0
 
 
+@pytest.mark.parametrize("is_lost", [True, False])
+def test_what_others_promise_a_replica_that_is_not_heard_does_not_pile_up(is_lost: bool) -> None:
+    cluster = cluster_of(A)
+    if is_lost:
+        cluster.observe_loss(A)
+    for second in range(10, 20):
+        heard = replace(HEARD, settle_ms=60_000)
+        assert cluster.hear(heard, second * SECOND)  # what it leaves there is remembered
+    cluster.observe_report(report(number=1), 20 * SECOND)
+    assert only(cluster, 20 * SECOND).blocks_promised == 0
+
+
 def test_a_placement_in_an_epoch_that_is_not_the_replicas_is_not_charged() -> None:
     cluster = cluster_of(A)
     assert not cluster.hear(replace(HEARD, epoch=2), 0)

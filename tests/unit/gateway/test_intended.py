@@ -5,9 +5,11 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from orchestrator.gateway.intended import IntendedBlocks
+from orchestrator.gateway.intended import NAMES_MAX, IntendedBlocks
 from protos.hashing import BlockHash, block_hashes, scope_hash
 from protos.messages import ReplicaId
+from protos.registry import Member, ReplicaRecord
+from tests.unit.control.reports import CARD
 
 A, B = ReplicaId("a"), ReplicaId("b")
 EPOCHS = {A: 1, B: 1}
@@ -15,9 +17,22 @@ PROMPT = block_hashes(range(40 * 4), block_size=4, root=scope_hash(["m"]))
 LATER = 100
 
 
+def members(*replica_ids: ReplicaId, blocks: int = 1000) -> tuple[Member, ...]:
+    return tuple(
+        Member(ReplicaRecord(replica_id, "127.0.0.1:1", CARD, blocks), 1, draining=False)
+        for replica_id in replica_ids
+    )
+
+
+def remembering(*replica_ids: ReplicaId, names_max: int = NAMES_MAX) -> IntendedBlocks:
+    """With these members, for good."""
+    listed = members(*replica_ids)
+    return IntendedBlocks(lambda: listed, names_max=names_max)
+
+
 def expecting(*, held: int = 0, epoch: int = 1, blocks: int = 40) -> IntendedBlocks:
     """The prompt was sent to a, which has the first blocks already."""
-    intended = IntendedBlocks()
+    intended = remembering(A, B)
     intended.expect(A, epoch, PROMPT[:blocks], held=held, until_ns=LATER)
     return intended
 
@@ -70,7 +85,7 @@ def test_without_a_registry_what_was_placed_is_remembered_also_after_its_time() 
 
 
 def test_of_too_many_names_the_longest_unused_go_and_of_a_chain_the_leaf() -> None:
-    intended = IntendedBlocks(names_max=60)
+    intended = remembering(A, names_max=60)
     other = block_hashes(range(500, 660), block_size=4, root=scope_hash(["m"]))
     for prompt in (PROMPT, other):
         intended.expect(A, 1, prompt, held=0, until_ns=LATER)
@@ -86,7 +101,7 @@ def test_of_too_many_names_the_longest_unused_go_and_of_a_chain_the_leaf() -> No
 def test_what_is_remembered_of_a_chain_never_has_a_hole(
     placed: list[tuple[ReplicaId, int, int]],
 ) -> None:
-    intended = IntendedBlocks(names_max=64)
+    intended = remembering(A, B, names_max=64)
     for replica_id, length, held in placed:
         intended.expect(replica_id, 1, PROMPT[:length], held=held, until_ns=LATER)
     for replica_id in (A, B):
@@ -96,13 +111,57 @@ def test_what_is_remembered_of_a_chain_never_has_a_hole(
 
 
 def test_names_are_bounded_over_all_replicas() -> None:
-    intended = IntendedBlocks(names_max=100)
     replicas = [ReplicaId(f"{n}") for n in range(10)]
-    for _ in range(2):
-        for replica_id in replicas:
-            intended.expect(replica_id, 1, PROMPT, held=0, until_ns=LATER)
+    intended = remembering(*replicas, names_max=100)
+    for replica_id in replicas:
+        intended.expect(replica_id, 1, PROMPT, held=0, until_ns=LATER)
     found = intended.recall(PROMPT, dict.fromkeys(replicas, 1))
     assert sum(found.values()) <= 100
+
+
+def test_replicas_that_come_and_go_leave_nothing_to_the_newest_but_room() -> None:
+    """Power: sharing names out among all that ever were leaves the newest not one."""
+    listed = members()
+    intended = IntendedBlocks(lambda: listed, names_max=100)
+    for life in range(200):
+        replica_id = ReplicaId(f"{life}")
+        listed = members(replica_id, ReplicaId(f"{life + 1}"))
+        intended.expect(replica_id, 1, PROMPT, held=0, until_ns=LATER)
+        assert intended.recall(PROMPT, {replica_id: 1}) == {replica_id: 40}
+    every = {ReplicaId(f"{life}"): 1 for life in range(200)}
+    assert set(intended.recall(PROMPT, every)) <= {ReplicaId("198"), ReplicaId("199")}
+
+
+def test_who_comes_takes_its_share_from_those_that_are_there() -> None:
+    listed = members(A)
+    intended = IntendedBlocks(lambda: listed, names_max=50)
+    intended.expect(A, 1, PROMPT, held=0, until_ns=LATER)
+    listed = members(A, B)
+    intended.expect(B, 1, PROMPT, held=0, until_ns=LATER)
+    assert intended.recall(PROMPT, EPOCHS) == {A: 25, B: 25}
+
+
+def test_of_a_replica_no_more_is_remembered_than_it_has_room_for() -> None:
+    listed = members(A, blocks=12) + members(B, blocks=10_000)
+    intended = IntendedBlocks(lambda: listed)
+    for replica_id in (A, B):
+        intended.expect(replica_id, 1, PROMPT, held=0, until_ns=LATER)
+    assert intended.recall(PROMPT, EPOCHS) == {A: 12, B: 40}
+
+
+def test_each_of_64_replicas_can_be_remembered_to_hold_a_prompt_of_100_000_tokens() -> None:
+    listed = members(*(ReplicaId(f"{n}") for n in range(64)), blocks=20_000)
+    intended = IntendedBlocks(lambda: listed)
+    long = block_hashes(range(100_000), block_size=16, root=scope_hash(["m"]))
+    last = listed[-1].record.replica_id
+    intended.expect(last, 1, long, held=0, until_ns=LATER)
+    assert intended.recall(long, {last: 1}) == {last: 6250}
+
+
+def test_of_strangers_nothing_is_remembered() -> None:
+    intended = remembering(B)
+    intended.expect(A, 1, PROMPT, held=0, until_ns=LATER)
+    assert intended.recall(PROMPT, EPOCHS) == {}
 
 
 def test_names_that_are_equal_are_one() -> None:

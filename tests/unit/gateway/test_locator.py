@@ -39,8 +39,9 @@ class Parts:
     """A locator and all around it; both replicas live."""
 
     def __init__(self) -> None:
-        self.registry, self.intended, self.totals = Registry(), IntendedBlocks(), Totals()
         cluster = Cluster(ClusterConfig())
+        self.registry, self.totals = Registry(), Totals()
+        self.intended = IntendedBlocks(cluster.members)
         cluster.observe_members([member(A), member(B)])
         for replica_id in (A, B):
             cluster.observe_report(report(replica_id), 0)

@@ -57,7 +57,7 @@ class Gateway:
     def __init__(self) -> None:
         self.cluster, self.intended, self.channel = (
             Cluster(ClusterConfig()),
-            IntendedBlocks(),
+            IntendedBlocks(lambda: self.cluster.members()),
             Channel(),
         )
         self.cluster.observe_members([member(A)])
@@ -105,3 +105,11 @@ def test_a_promise_settles_in_twice_the_time_that_it_is_expected_to_take(
     cost = Cost(44, 0, queue_s=queue_s, prefill_s=0.0, room_s=0.0, pressure_s=0.0)
     one.promises.make(replace(PLACEMENT, cost=cost), PROMPT)
     assert one.channel.said[0].settle_ms == settle_ms
+
+
+def test_nobody_else_can_make_a_promise_last_for_ever() -> None:
+    other = Gateway()
+    other.channel.hear(Announcement(A, 1, 120, 44, 2, False, 4_000_000_000, PROMPT))
+    other.cluster.observe_report(report(A, number=1), 60_007 * MS)  # the first one of two
+    assert other.promised(60_007 * MS) == (0, 0, 0)
+    assert other.foreseen(60_007 * MS) == 10
