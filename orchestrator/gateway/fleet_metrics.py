@@ -18,6 +18,7 @@ from orchestrator.control.seams import Clock
 from orchestrator.gateway.metrics import PREFIX
 from orchestrator.policy.scores import NS_PER_S
 from protos.messages import Snapshot
+from protos.moves import CopyOutcome
 
 Reading = tuple[str, Callable[[Snapshot], float]]
 
@@ -94,8 +95,9 @@ class FleetCollector(Collector):
                 blocks.add_metric([report.replica_id, state], count(report))
             for direction, count in MOVED.items():
                 moved.add_metric([report.replica_id, direction], count(report))
-            for outcome, ended in report.copies.ended:
-                copies.add_metric([report.replica_id, outcome], ended)
+            ended = dict(report.copies.ended)
+            for outcome in CopyOutcome:
+                copies.add_metric([report.replica_id, outcome.value], ended.get(outcome.value, 0))
         yield blocks
         yield copies
         yield moved

@@ -36,6 +36,9 @@ class BlockContent:
     tokens: tuple[int, ...]
 
 
+Found = tuple[BlockId, BlockContent]
+
+
 class BlockPool:
     """Hands out blocks, counts references, remembers names. Never blocks, never copies."""
 
@@ -129,6 +132,24 @@ class BlockPool:
     def content(self, block: BlockId) -> BlockContent | None:
         """What a block was named for; None while it has no name."""
         return self._contents.get(block)
+
+    def find_chain(self, contents: Sequence[BlockContent]) -> tuple[Found, ...]:
+        """The leading ones of these that are here, each with all that it must hold."""
+        found: list[Found] = []
+        for content in contents:
+            block = self._by_name.get(content.block_hash)
+            if block is None or self._contents[block] != content:
+                break
+            found.append((block, self._contents[block]))
+        return tuple(found)
+
+    def intact(self, found: Sequence[Found]) -> int:
+        """How many of the leading ones have kept their names since `find_chain`."""
+        for count, (block, content) in enumerate(found):
+            # The very one: a block that was evicted and named alike again has another.
+            if self._contents.get(block) is not content:
+                return count
+        return len(found)
 
     def count_find(self, block: BlockId) -> None:
         """One more request begins with this named block."""

@@ -43,7 +43,7 @@ from protos.messages import (
     Snapshot,
 )
 from replicas.engine.arrival import Arrival
-from replicas.engine.block_pool import BlockContent, BlockPool
+from replicas.engine.block_pool import BlockContent, BlockPool, Found
 from replicas.engine.config import EngineConfig
 from replicas.engine.draft import Step
 from replicas.engine.export import Export
@@ -193,29 +193,16 @@ class Engine:
                 return Hold(sequence, self._scheduler)
         return None
 
-    def find_blocks(
-        self, contents: ReadOnly[BlockContent]
-    ) -> tuple[tuple[BlockId, BlockContent], ...]:
+    def find_blocks(self, contents: ReadOnly[BlockContent]) -> tuple[Found, ...]:
         """The leading ones of a chain, from its root, that are here, to be read at any time.
 
         Whoever has read them asks how many are `intact`: only those were theirs all the time.
         """
-        found: list[tuple[BlockId, BlockContent]] = []
-        for content in contents:
-            block = self._pool.find(content.block_hash)
-            here = None if block is None else self._pool.content(block)
-            if block is None or here is None or here != content:
-                break
-            found.append((block, here))
-        return tuple(found)
+        return self._pool.find_chain(contents)
 
-    def intact(self, found: ReadOnly[tuple[BlockId, BlockContent]]) -> int:
+    def intact(self, found: ReadOnly[Found]) -> int:
         """How many of the leading ones nobody has evicted or written since they were found."""
-        for count, (block, content) in enumerate(found):
-            # The very one: a block that was evicted and named alike again has another.
-            if self._pool.content(block) is not content:
-                return count
-        return len(found)
+        return self._pool.intact(found)
 
     def hot_blocks(self, limit: int) -> tuple[tuple[BlockId, BlockContent], ...]:
         """The blocks that most requests found here, at most `limit`, parents before children."""

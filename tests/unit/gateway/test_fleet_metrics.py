@@ -79,6 +79,7 @@ def test_each_replica_is_shown_as_it_reports_now() -> None:
     assert shown.value("copy_wait_seconds_total") == 1.5
     assert shown.value("copies_total", outcome="copied") == 4
     assert shown.value("copies_total", outcome="late") == 1
+    assert shown.value("copies_total", outcome="lost") == 0
 
 
 def test_the_states_of_blocks_add_up_to_all_blocks() -> None:
