@@ -112,8 +112,8 @@ class RegistryReader(Protocol):
 class Announcement:
     """A gateway has sent a request to a replica: what that costs there, and what it leaves there.
 
-    `hashes` are consecutive blocks of the prompt that the replica does not hold
-    yet, from the first of these on; of a long prompt not all.
+    `hashes` are blocks of the prompt, from its first one on; of a long prompt not
+    all. The replica holds the first `held` of them already, as far as is known.
     """
 
     replica_id: ReplicaId
@@ -124,6 +124,7 @@ class Announcement:
     is_interactive: bool
     settle_ms: int  # from now; by then the prompt is computed, or will not be
     hashes: tuple[BlockHash, ...] = ()
+    held: int = 0
 
 
 class Announcer(Protocol):

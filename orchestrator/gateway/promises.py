@@ -62,7 +62,8 @@ class Promises:
             sequences=placement.sequences,
             is_interactive=placement.is_interactive,
             settle_ms=settle_ms(placement),
-            hashes=tuple(hashes[held:]),
+            hashes=tuple(hashes),
+            held=held,
         )
         self._intended.expect(
             placement.replica_id,
@@ -83,7 +84,7 @@ class Promises:
                 announcement.replica_id,
                 announcement.epoch,
                 announcement.hashes,
-                held=0,
+                held=announcement.held,
                 until_ns=now_ns + announcement.settle_ms * NS_PER_MS,
             )
 

@@ -2,8 +2,8 @@
 
     version (1), sender (16), then for each announcement:
     lengths of id and hashes (2 + 2), epoch (8), prefill tokens, blocks,
-    sequences, settle ms (4 each), is it interactive (1), the replica's id, the
-    hashes (16 each)
+    sequences, settle ms, held (4 each), is it interactive (1), the replica's id,
+    the hashes (16 each)
 
 Whoever hears a version that it does not know hears nothing: during an upgrade
 gateways of two versions are deaf to each other, and that is all.
@@ -18,10 +18,10 @@ from protos.hashing import DIGEST_BYTES, BlockHash
 from protos.messages import ReplicaId
 from protos.registry import Announcement
 
-VERSION = 1
+VERSION = 2
 SENDER_BYTES = 16
 _OPENING = Struct(f"!B{SENDER_BYTES}s")
-_FIXED = Struct("!HHQIIII?")
+_FIXED = Struct("!HHQIIIII?")
 
 
 class UnknownMessage(Exception):
@@ -42,6 +42,7 @@ def encode(sender: bytes, announcements: Iterable[Announcement]) -> bytes:
                 told.blocks,
                 told.sequences,
                 told.settle_ms,
+                told.held,
                 told.is_interactive,
             )
         )
@@ -70,7 +71,7 @@ def _announcements(message: bytes) -> Iterator[Announcement]:
         at = hashes_at + count * DIGEST_BYTES
         if at > len(message):
             raise UnknownMessage("cut short")
-        epoch, prefill_tokens, blocks, sequences, settle_ms, is_interactive = numbers
+        epoch, prefill_tokens, blocks, sequences, settle_ms, held, is_interactive = numbers
         yield Announcement(
             replica_id=ReplicaId(message[name_at:hashes_at].decode()),
             epoch=epoch,
@@ -83,4 +84,5 @@ def _announcements(message: bytes) -> Iterator[Announcement]:
                 BlockHash(message[start : start + DIGEST_BYTES])
                 for start in range(hashes_at, at, DIGEST_BYTES)
             ),
+            held=held,
         )

@@ -34,7 +34,7 @@ from protos.registry import Announcement, RegistryUnavailable
 log = logging.getLogger(__name__)
 
 OUTBOX_MAX = 256
-HASHES_MAX = 512  # of one announcement: 8 KiB
+HASHES_MAX = 1024  # of one announcement: 16 KiB
 MESSAGE_HASHES_MAX = 4096  # 64 KiB, and the announcement that reaches it
 PAUSE_S = 0.5
 ALONE_S = 0.5  # a gateway that has come is told of placements within this time

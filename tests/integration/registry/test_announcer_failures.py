@@ -11,6 +11,7 @@ import pytest
 from redis.asyncio import Redis
 
 from orchestrator.live.valkey import EmbeddedValkey
+from orchestrator.registry.announcement_wire import VERSION
 from orchestrator.registry.config import RegistryConfig
 from orchestrator.registry.keys import Keys
 from orchestrator.registry.redis_announcer import OUTBOX_MAX, RedisAnnouncer
@@ -93,7 +94,7 @@ async def test_words_that_are_no_announcement_are_passed_over(
 ) -> None:
     one, two = Gateway(valkey.url), Gateway(valkey.url)
     await hears(one, two)
-    for garbage in (b"", b"x", bytes([1]) + b"o" * 16 + b"y", bytes([9]) * 40):
+    for garbage in (b"", b"x", bytes([VERSION]) + b"o" * 16 + b"y", bytes([9]) * 40):
         await admin.publish(Keys(CONFIG.prefix).placements, garbage)
     await hears(one, two)
     assert set(one.heard) == {PLACED}

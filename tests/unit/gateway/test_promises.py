@@ -6,6 +6,8 @@ from collections.abc import Callable
 from dataclasses import replace
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from orchestrator.control.cluster import Cluster, ClusterConfig
 from orchestrator.gateway.intended import IntendedBlocks
@@ -80,7 +82,7 @@ def test_a_promise_is_charged_here_and_told_to_others() -> None:
     one, other = Gateway(), Gateway()
     debit = one.promises.make(PLACEMENT, PROMPT)
     (said,) = one.channel.said
-    assert said == Announcement(A, 1, 120, 44, 2, False, 4000, PROMPT[10:])
+    assert said == Announcement(A, 1, 120, 44, 2, False, 4000, PROMPT, held=10)
     other.channel.hear(said)
     for gateway in (one, other):
         assert gateway.promised(8 * MS) == (44, 120, 2)
@@ -113,3 +115,19 @@ def test_nobody_else_can_make_a_promise_last_for_ever() -> None:
     other.cluster.observe_report(report(A, number=1), 60_007 * MS)  # the first one of two
     assert other.promised(60_007 * MS) == (0, 0, 0)
     assert other.foreseen(60_007 * MS) == 10
+
+
+@given(st.lists(st.tuples(st.integers(1, 40), st.integers(0, 40)), min_size=1, max_size=8))
+def test_without_a_registry_others_know_what_a_gateway_knows(
+    placed: list[tuple[int, int]],
+) -> None:
+    """Power: told of the blocks only that are not there yet, they recall nothing of a prompt."""
+    one, other = Gateway(), Gateway()
+    for length, held in placed:
+        placement = replace(PLACEMENT, hit_blocks=min(held, length))
+        one.promises.make(placement, PROMPT[:length])
+        other.channel.hear(one.channel.said[-1])
+        for gateway in (one, other):
+            assert gateway.intended.recall(PROMPT, {A: 1})[A] >= length
+    for now_ns in (8 * MS, 4007 * MS):
+        assert other.foreseen(now_ns) == one.foreseen(now_ns)

@@ -25,6 +25,7 @@ ANNOUNCEMENTS = st.builds(
     is_interactive=st.booleans(),
     settle_ms=NUMBERS,
     hashes=st.lists(st.binary(min_size=16, max_size=16).map(BlockHash), max_size=5).map(tuple),
+    held=NUMBERS,
 )
 
 
