@@ -34,6 +34,13 @@ class Rest:
 
     def checks(self) -> Iterator[Check]:
         """Each raises AssertionError, whose sentence says who kept what."""
+        yield from self._awaited()
+        for host in self.replicas:
+            if host.life is not None:
+                yield host.life.replica.engine.check
+
+    def _awaited(self) -> Iterator[Check]:
+        """What time may heal. It is looked at again and again, so no block is."""
         for host in self.replicas:
             if host.life is None:
                 yield partial(check_gone, host.name, self.registry)
@@ -51,7 +58,7 @@ class Rest:
 
     def is_reached(self) -> bool:
         """Whether nothing is on its way any more, and nobody is waited for."""
-        return not any(map(is_broken, self.checks()))
+        return not any(map(is_broken, self._awaited()))
 
 
 def is_broken(check: Check) -> bool:
@@ -68,7 +75,6 @@ def check_replica(replica: SimReplica) -> None:
     assert replica.engine.is_idle, f"{name} still has work"
     standing = replica.reported.door.standing
     assert standing is Standing.OPEN, f"{name} is {standing.value}, and nobody wants it so"
-    replica.engine.check()
     used = replica.snapshot().blocks_used
     assert used == 0, f"{name} is idle and {used} of its blocks are in use"
 
