@@ -220,3 +220,21 @@ def test_check_notices_a_table_that_names_a_block_twice() -> None:
     pool.share(block)
     with pytest.raises(AssertionError, match="twice in the table"):
         pool.check([[block, block]])
+
+
+def test_a_block_that_is_named_alike_again_is_not_the_one_that_was_found() -> None:
+    pool = BlockPool(1)
+    pool.release_table(chain(pool, b"x"))
+    found = pool.find_chain([content(b"x")])
+    assert pool.intact(found) == 1
+    pool.release_table(chain(pool, b"x"))  # evicted, and written in between
+    assert pool.find_chain([content(b"x")]) == found
+    assert pool.intact(found) == 0
+
+
+def test_a_chain_ends_where_a_name_stands_for_other_tokens() -> None:
+    pool = BlockPool(2)
+    chain(pool, b"x", b"y")
+    other = BlockContent(BlockHash(b"y"), BlockHash(b"x"), 1, (1, 3))
+    assert len(pool.find_chain([content(b"x"), content(b"y", b"x", 1)])) == 2
+    assert len(pool.find_chain([content(b"x"), other])) == 1
