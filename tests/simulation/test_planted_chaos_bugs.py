@@ -49,7 +49,8 @@ def aborted_moves() -> Scenario:
         *(TimedFault(3.2 + number / 5, Break(one, other)) for number in range(8)),
     ]
     agents = load("scale").loads[1]
-    busy = replace(agents, at_s=tuple(2.0 + number / 10 for number in range(10)), rate=0.0)
+    moments = tuple(2.0 + number / 10 for number in range(10))
+    busy = replace(agents, at_s=moments, rate=0.0, output_tokens=(600, 900))
     return Scenario("aborted-moves", "as it says", 6.0, Shape(), (busy,), tuple(faults))
 
 
