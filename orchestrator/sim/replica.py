@@ -206,7 +206,8 @@ class SimReplica:
         )
         peers = SimPeers(node, around.peers, around.spreading, around.copies, around.wires)
         self._mover = Mover(home, peers, MoveLimits())
-        self._giving = Giving(home, MoveLimits())
+        bytes_per_s = self._config.copy_bytes_per_s
+        self._giving = Giving(home, MoveLimits(), bytes_per_s=bytes_per_s)
         tell = self._reporter.tell_copies
         self._copying = Copying(home, peers, MoveLimits(), self._config, tell)
         self._spreading = Spreading(home, peers, MoveLimits(), self._copying.learn)

@@ -79,7 +79,9 @@ class MigrateEnd:
         limits, peers = MoveLimits(), GrpcPeers(Transport())
         self._mover = Mover(home, peers, limits)
         self._service = PeerService(
-            self._mover, Spreading(home, peers, limits), Giving(home, limits)
+            self._mover,
+            Spreading(home, peers, limits),
+            Giving(home, limits, bytes_per_s=config.copy_bytes_per_s),
         )
         self.peer = Peer(config.replica_id, "", reporter.epoch)
 

@@ -48,6 +48,11 @@ class Hold:
             return HoldState.HELD
         return HoldState.LET_GO if self._is_let_go else HoldState.LEFT
 
+    @property
+    def deadline_ns(self) -> int | None:
+        """When nobody wants it any more unless it has begun; None: there is no such time."""
+        return self._sequence.deadline_ns
+
     def look(self) -> range:
         """Which of its first blocks are not here now; those that are stay. Only while HELD."""
         self._scheduler.keep(self._sequence)

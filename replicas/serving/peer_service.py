@@ -1,12 +1,15 @@
 """ReplicaPeer over gRPC: moves that arrive, hot blocks for who has none, and blocks by name.
 
 One stream is one move; its end, or its source's death, is the move's end. A
-source that is not read fast enough is held up by gRPC's own flow control.
+source that is not read fast enough is held up by gRPC's own flow control; who
+asks for a copy and then reads nothing of it loses his place.
 """
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator
+from contextlib import aclosing
 from typing import TypeAlias
 
 import grpc
@@ -44,19 +47,16 @@ class PeerService(control_pb2_grpc.ReplicaPeerServicer):
     ) -> None:
         await self._mover.receive(MigrateArrival(context))
 
-    async def Copy(
-        self, request: control_pb2.CopyAsk, context: CopyContext
-    ) -> AsyncIterator[control_pb2.CopyChunk]:
-        chunks = self._giving.give(copy_ask_from_proto(request))
+    async def Copy(self, request: control_pb2.CopyAsk, context: CopyContext) -> None:
         try:
-            async for chunk in chunks:
-                yield copy_chunk_to_proto(chunk)
+            async with aclosing(self._giving.give(copy_ask_from_proto(request))) as chunks:
+                async for chunk in chunks:
+                    async with asyncio.timeout(self._giving.unread_s):
+                        await context.write(copy_chunk_to_proto(chunk))
         except PeerDeclined as declined:
             await context.abort(grpc.StatusCode.FAILED_PRECONDITION, str(declined))
-        except PeerLost as lost:
-            await context.abort(grpc.StatusCode.UNAVAILABLE, str(lost))
-        finally:
-            await chunks.aclose()
+        except TimeoutError:
+            await context.abort(grpc.StatusCode.DEADLINE_EXCEEDED, "nobody reads what is given")
 
     async def Warm(
         self, request: control_pb2.WarmRequest, context: WarmContext

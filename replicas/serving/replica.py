@@ -98,7 +98,7 @@ class Replica:
         home, limits = self._build_home(executor), MoveLimits()
         peers = GrpcPeers(self._transport)
         self._mover = Mover(home, peers, limits)
-        self._giving = Giving(home, limits)
+        self._giving = Giving(home, limits, bytes_per_s=config.copy_bytes_per_s)
         self._copying = Copying(home, peers, limits, config, self._reporter.tell_copies)
         self._spreading = Spreading(home, peers, limits, self._copying.learn)
         self._warmup = Warmup(self._door, self._spreading.pull, warm_ms=config.warm_ms)

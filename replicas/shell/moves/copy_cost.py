@@ -5,7 +5,11 @@
 fitted by least squares, recent copies weighing more. Two made-up copies keep
 the line in place while there are none or all are of one length; they say what
 the configuration assumes of the way here. One copy that was held up counts as
-no more than several times what was expected of it.
+no more than several times what was expected of it. One that was given up says
+only that all of it would have taken longer; it never makes copies cheaper.
+
+Dear copies are not made, and so cannot show that they have become cheap: who
+has made none for long forgets what was dearer than assumed.
 """
 
 from __future__ import annotations
@@ -77,6 +81,22 @@ class CopyCost:
         self._copies.fade(DECAY)
         self._copies.add(1.0, blocks, took_ns)
         if self.block_ns:
+            self._fit()
+
+    def learn_late(self, blocks: int, waited_ns: int) -> None:
+        """So many were asked for, and given up after this time: they would have taken longer."""
+        if self.block_ns and waited_ns > self.expected_ns(blocks):
+            self.learn(blocks, waited_ns)
+
+    def forget(self) -> None:
+        """Believe the assumption again, if the copies so far were dearer."""
+        if not self.block_ns:
+            return
+        learned, believed = self._copies, self.expected_ns(PRIOR_BLOCKS[-1])
+        self._copies = _Sums()
+        self._fit()
+        if self.expected_ns(PRIOR_BLOCKS[-1]) > believed:
+            self._copies = learned
             self._fit()
 
     def _fit(self) -> None:

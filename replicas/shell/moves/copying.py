@@ -4,13 +4,15 @@ A request that names a source is in the engine from its submission on, and is
 held there (replicas.engine.hold) while its blocks come. They come in the order
 of the chain; what arrives between two steps is written at the next boundary,
 all at once, and findable from then on. Blocks that somebody is fetching
-already are waited for and not fetched twice.
+already are waited for and not fetched twice; those that have come in another
+way meanwhile are skipped.
 
 Nothing here can fail a request. A source that is gone, late, busy, of another
 model or has evicted meanwhile, a chunk that does not fit, no room, too many
 copies: the request takes its place in the line, finds what has come, and
 computes the rest. How each ended is counted. Time is bounded by a multiple of
-what the copy was expected to take, since a late one is worth nothing.
+what the copy was expected to take, since a late one is worth nothing, and by
+the request's own deadline.
 """
 
 from __future__ import annotations
@@ -25,12 +27,14 @@ from protos.hashing import BlockHash
 from protos.messages import CopySource, CopyTotals, RequestId
 from protos.moves import CopyAsk, CopyChunk, CopyOutcome
 from replicas.config import ReplicaConfig
+from replicas.engine.block_pool import BlockContent
 from replicas.engine.hold import Hold, HoldState
 from replicas.engine.plan import BlockId
 from replicas.shell.clock import NS_PER_S, now_ns
 from replicas.shell.moves.channel import PeerDeclined, PeerLost, Peers
 from replicas.shell.moves.checksum import checksum
 from replicas.shell.moves.copy_cost import CopyCost
+from replicas.shell.moves.copy_failures import CopyFailures
 from replicas.shell.moves.home import Home
 from replicas.shell.moves.limits import MoveLimits
 from replicas.shell.moves.read_ahead import ReadAhead
@@ -68,6 +72,8 @@ class Copying:
         self._config = config
         self._tell = tell
         self._cost = CopyCost()
+        self._failures = CopyFailures(limits)
+        self._learned = 0  # times
         self._wishes: asyncio.Queue[Wish] = asyncio.Queue(limits.holds_max)
         self._held = 0  # requests
         self._under_way = 0  # copies
@@ -86,6 +92,8 @@ class Copying:
         """A request has just been submitted: hold it until its blocks are here, if any are not."""
         if source.replica_id == self._home.replica_id or not self._cost.block_ns:
             return
+        if self._failures.is_resting:
+            return
         hold = self._home.engine.hold(request_id, source.blocks)
         if hold is None:
             return
@@ -101,13 +109,23 @@ class Copying:
         if self._config.copy_bytes_per_s:
             await self._probe()
         async with asyncio.TaskGroup() as copies:
+            copies.create_task(self._forget_what_is_old())
             while True:
                 copies.create_task(self._carry_out(await self._wishes.get()))
 
     def learn(self, blocks: int, took_ns: int) -> None:
         """So many blocks came here in this time, for whatever reason."""
+        self._learned += 1
         self._cost.learn(blocks, took_ns)
         self._tell_all()
+
+    async def _forget_what_is_old(self) -> None:
+        while True:
+            learned = self._learned
+            await asyncio.sleep(self._limits.copy_memory_ms / 1000)
+            if self._learned == learned:
+                self._cost.forget()
+                self._tell_all()
 
     async def _probe(self) -> None:
         """Learn how large a block is, and with it what a copy will cost, by assumption."""
@@ -129,7 +147,9 @@ class Copying:
         self._tell_all()
 
     def _tell_all(self) -> None:
-        self._tell(self._cost.start_ns, self._cost.block_ns, self.totals)
+        is_off = self._failures.is_resting
+        start_ns, block_ns = (0, 0) if is_off else (self._cost.start_ns, self._cost.block_ns)
+        self._tell(start_ns, block_ns, self.totals)
 
     async def _carry_out(self, wish: Wish) -> None:
         """Whatever happens, the request is let go."""
@@ -142,6 +162,18 @@ class Copying:
             self._held -= 1
             self._held_ns += now_ns() - wish.since_ns
             self._end(outcome)
+        await self._rest_after(outcome)
+
+    async def _rest_after(self, outcome: CopyOutcome) -> None:
+        """Make no copies for a while, if this was one failure too many."""
+        rest_ms = self._failures.begin_rest(outcome)
+        if rest_ms is None:
+            return
+        logger.warning("copies keep failing; none are made for %d ms", rest_ms)
+        self._tell_all()
+        await asyncio.sleep(rest_ms / 1000)
+        self._failures.end_rest()
+        self._tell_all()
 
     async def _copy_in_time(self, wish: Wish) -> CopyOutcome:
         try:
@@ -162,10 +194,13 @@ class Copying:
             return CopyOutcome.LEFT
 
     def _patience_ns(self, wish: Wish) -> int:
+        """Whoever is overdue is let go just after that, to be refused."""
         expected_ns = self._cost.expected_ns(wish.source.blocks)
         least_ns = self._limits.copy_ms_min * NS_PER_MS
-        most_ns = self._limits.copy_ms_max * NS_PER_MS
-        return min(max(self._limits.copy_patience * expected_ns, least_ns), most_ns)
+        patience_ns = max(self._limits.copy_patience * expected_ns, least_ns)
+        if wish.hold.deadline_ns is None:
+            return patience_ns
+        return min(patience_ns, wish.hold.deadline_ns + NS_PER_MS - now_ns())
 
     async def _copy(self, wish: Wish) -> CopyOutcome:
         """Until all that is wanted is here, or will not come."""
@@ -174,17 +209,24 @@ class Copying:
             missing = hold.look()
             if not missing:
                 return CopyOutcome.COPIED
-            first = hold.contents(missing.start + 1)[missing.start].block_hash
-            before = self._coming.get(first)
-            if before is None and self._under_way >= self._limits.copies_in_max:
+            contents = hold.contents(missing.stop)
+            names = [content.block_hash for content in contents[missing.start :]]
+            before = self._coming.get(names[0])
+            if before is not None:
+                await before.wait()
+                continue
+            if self._under_way >= self._limits.copies_in_max:
                 return CopyOutcome.BUSY
-            if before is None:
-                return await self._pull(wish, missing)
-            await before.wait()
+            # As far as nobody else fetches them: those are looked at again afterwards.
+            ours = next((at for at, name in enumerate(names) if name in self._coming), len(names))
+            outcome = await self._pull(wish, contents[: missing.start + ours], missing[:ours])
+            if outcome is not CopyOutcome.COPIED:
+                return outcome
         return CopyOutcome.LEFT
 
-    async def _pull(self, wish: Wish, missing: range) -> CopyOutcome:
-        contents = wish.hold.contents(missing.stop)
+    async def _pull(
+        self, wish: Wish, contents: tuple[BlockContent, ...], missing: range
+    ) -> CopyOutcome:
         ask = CopyAsk(
             card=self._home.card,
             root=contents[0].parent,
@@ -193,17 +235,20 @@ class Copying:
             first=missing.start,
         )
         ended = asyncio.Event()
-        for name in ask.names[missing.start :]:
-            self._coming.setdefault(name, ended)
+        self._coming.update(dict.fromkeys(ask.names[missing.start :], ended))
         self._under_way += 1
+        began_ns = now_ns()
         arriving = ReadAhead(self._receive(wish.source, ask), self._limits.copy_chunks_max)
         try:
             return await self._write_all(wish.hold, arriving, missing)
+        except asyncio.CancelledError:
+            self._learned += 1
+            self._cost.learn_late(len(missing), now_ns() - began_ns)
+            raise
         finally:
             self._under_way -= 1
             for name in ask.names[missing.start :]:
-                if self._coming.get(name) is ended:
-                    del self._coming[name]
+                del self._coming[name]
             ended.set()
             await arriving.close()
 
@@ -211,19 +256,14 @@ class Copying:
         """The chunks as they come, each looked at; how long all took is the price of a copy."""
         began_ns, first = now_ns(), ask.first
         async with aclosing(self._peers.copy(source, ask)) as chunks:
-            try:
-                async for chunk in chunks:
-                    if chunk.first != first or checksum(chunk.payloads) != chunk.crc32:
-                        raise Misfit(f"block {chunk.first} for {first}, or changed on the way")
-                    first += len(chunk.payloads)
-                    if first > len(ask.names):
-                        raise Misfit("more blocks than were asked for")
-                    yield chunk
-            except (GeneratorExit, asyncio.CancelledError):
-                # Given up as late: it would have taken longer, not less.
-                self._cost.learn(len(ask.names) - ask.first, now_ns() - began_ns)
-                raise
-        self._cost.learn(first - ask.first, now_ns() - began_ns)
+            async for chunk in chunks:
+                if chunk.first != first or checksum(chunk.payloads) != chunk.crc32:
+                    raise Misfit(f"block {chunk.first} for {first}, or changed on the way")
+                first += len(chunk.payloads)
+                if first > len(ask.names):
+                    raise Misfit("more blocks than were asked for")
+                yield chunk
+        self.learn(first - ask.first, now_ns() - began_ns)
 
     async def _write_all(
         self, hold: Hold, arriving: ReadAhead[CopyChunk], missing: range
@@ -235,18 +275,25 @@ class Copying:
                 is_here = hold.state is HoldState.HELD
                 return CopyOutcome.NO_ROOM if is_here else CopyOutcome.LEFT
             first += len(payloads)
-            self._blocks += len(payloads)
         return CopyOutcome.COPIED if first == missing.stop else CopyOutcome.PARTLY
 
     async def _write(self, hold: Hold, first: int, payloads: list[bytes]) -> bool:
         """Put blocks in place between two steps; False where they are not wanted, or no room is."""
 
         async def write() -> bool:
-            blocks = hold.take(first, len(payloads))
+            if hold.state is not HoldState.HELD:
+                return False
+            # Somebody may have computed some of them meanwhile.
+            missing = hold.look().start
+            wanted = payloads[max(0, missing - first) :]
+            if not wanted:
+                return True
+            blocks = hold.take(max(first, missing), len(wanted))
             if blocks is None:
                 return False
             try:
-                await self._home.executor.write_blocks(blocks, payloads)
+                await self._home.executor.write_blocks(blocks, wanted)
+                self._blocks += len(wanted)
                 return hold.put()
             except ValueError as error:
                 raise Misfit(str(error)) from error

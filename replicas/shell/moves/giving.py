@@ -26,18 +26,27 @@ from replicas.shell.moves.limits import MoveLimits
 class Giving:
     """Gives blocks of `home` to those who name them."""
 
-    def __init__(self, home: Home, limits: MoveLimits) -> None:
+    def __init__(self, home: Home, limits: MoveLimits, *, bytes_per_s: int) -> None:
+        """All copies out together go at most so fast; 0: none do."""
         self._home = home
         self._limits = limits
-        self._budget = ByteBudget(limits.copy_bytes_per_s)
+        self._budget = ByteBudget(bytes_per_s) if bytes_per_s else None
         self._given_now = 0
         self._is_open = True
         self._block_bytes: int | None = None  # known once one was read
+
+    @property
+    def unread_s(self) -> float:
+        """Whoever has not read a chunk after this is not given any more."""
+        return self._limits.copy_unread_ms_max / 1000
 
     async def give(self, ask: CopyAsk) -> AsyncGenerator[CopyChunk, None]:
         """In chunks, in the order of the chain, until one is not here. Raises PeerDeclined."""
         if not self._is_open:
             raise PeerDeclined("this replica has failed")
+        budget = self._budget
+        if budget is None:
+            raise PeerDeclined("nothing is copied from here")
         if ask.card != self._home.card:
             raise PeerDeclined(f"{self._home.card.name} {self._home.card.revision} is served here")
         if self._given_now >= self._limits.copies_out_max:
@@ -48,11 +57,11 @@ class Giving:
             # The whole chain is compared once; what follows a block that is here is its child.
             compared, first = 0, ask.first
             while first < len(chain) and self._is_open:
-                await self._budget.wait()
+                await budget.wait()
                 payloads = await self._read(chain, compared, first)
                 if not payloads:
                     return
-                self._budget.spend(sum(map(len, payloads)))
+                budget.spend(sum(map(len, payloads)))
                 yield CopyChunk(first, payloads, checksum(payloads))
                 compared = first = first + len(payloads)
         finally:

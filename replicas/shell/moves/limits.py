@@ -50,11 +50,17 @@ class MoveLimits:
     copies_out_max: int = 8  # at once; a further asker is declined, and computes
     # Read between two steps of the source, and one message: some milliseconds of copying.
     copy_chunk_bytes_max: int = 8 << 20
-    # Of all copies out, at most this fast: most of a 10 Gbit/s link, a sixth of a GPU's bus.
-    copy_bytes_per_s: int = 1 << 30
     # Read ahead of what is written; at the bound the wire waits. A step of the taker can be long.
     copy_chunks_max: int = 8
-    # A copy is late after so many times what it was expected to take, within these bounds.
+    # A copy is late after so many times what it was expected to take, but not before the least
+    # time; and always when its request is overdue.
     copy_patience: int = 4
     copy_ms_min: int = 100
-    copy_ms_max: int = 2000
+    # An asker who has not read a chunk after this has gone, whatever its connection says.
+    copy_unread_ms_max: int = 10_000
+    # After so many failures in a row no copies are made here for a while, which doubles each time.
+    copy_failures_max: int = 3
+    copy_rest_ms_min: int = 1000
+    copy_rest_ms_max: int = 60_000
+    # What made copies dearer than assumed is forgotten when none were made for so long.
+    copy_memory_ms: int = 60_000

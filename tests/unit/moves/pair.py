@@ -45,9 +45,7 @@ from tests.unit.shell.counting import CARD, CONFIG, CountingExecutor, engine
 from tests.unit.shell.eventually import eventually
 
 # A block of the counting executor is a chunk, so that a short sequence has many.
-LIMITS = MoveLimits(
-    chunk_bytes_max=1, copy_chunk_bytes_max=1, copy_ms_min=60_000, copy_ms_max=60_000
-)
+LIMITS = MoveLimits(chunk_bytes_max=1, copy_chunk_bytes_max=1, copy_ms_min=60_000)
 
 
 @dataclass(eq=False)
@@ -100,6 +98,7 @@ class Town:
         self._arrivals: set[asyncio.Task[None]] = set()
         self.copies = 0  # that were asked for
         self.chunks_max: int | None = None  # that get through; then the source is lost
+        self.free_chunks = 0  # of each copy, that pass whatever `may_pass` says
         self.may_pass = asyncio.Event()  # chunks on their way
         self.may_pass.set()
         self.change: Callable[[CopyChunk], CopyChunk] = lambda chunk: chunk
@@ -125,7 +124,8 @@ class Town:
         async for chunk in self.ends[source.replica_id].giving.give(ask):
             if passed == self.chunks_max:
                 raise PeerLost("it has broken off")
-            await self.may_pass.wait()
+            if passed >= self.free_chunks:
+                await self.may_pass.wait()
             yield self.change(chunk)
             passed += 1
 
@@ -173,7 +173,7 @@ class End:
         self.mover = Mover(home, town, limits)
         self._told = 0
         self.spreading = Spreading(home, town, limits)
-        self.giving = Giving(home, limits)
+        self.giving = Giving(home, limits, bytes_per_s=CONFIG.copy_bytes_per_s)
         config = replace(CONFIG, replica_id=self.peer.replica_id)
         self.copying = Copying(home, town, limits, config, reporter.tell_copies)
         self.link: GatewayLink = self.links.attach()

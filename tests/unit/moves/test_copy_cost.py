@@ -68,6 +68,31 @@ def test_neither_part_is_ever_negative() -> None:
         assert cost.block_ns >= 1
 
 
+@pytest.mark.parametrize("waited_ms", [0, 12, 74, 200])
+def test_a_copy_that_was_given_up_never_makes_copies_cheaper(waited_ms: int) -> None:
+    cost = assumed()
+    for number in range(20):
+        blocks = 1 + number * 7 % 40
+        cost.learn(blocks, 10 * MS + blocks * 2 * MS)
+    before = cost.expected_ns(32)
+    for _ in range(10):
+        cost.learn_late(32, waited_ms * MS)
+    assert cost.expected_ns(32) >= before
+    assert (cost.expected_ns(32) > before) == (waited_ms * MS > before)
+
+
+def test_only_what_made_copies_dearer_is_forgotten() -> None:
+    dear, cheap = assumed(), assumed()
+    for _ in range(10):
+        dear.learn(20, 500 * MS)
+        cheap.learn(20, 15 * MS)
+    believed = cheap.expected_ns(20)
+    dear.forget()
+    cheap.forget()
+    assert dear.expected_ns(20) == assumed().expected_ns(20)
+    assert cheap.expected_ns(20) == believed < assumed().expected_ns(20)
+
+
 def test_a_copy_of_nothing_teaches_nothing() -> None:
     cost = assumed()
     cost.learn(0, 500 * MS)

@@ -7,12 +7,14 @@ step, whatever the answer would have been.
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import replace
 
 import pytest
 
+from protos.hashing import block_hashes
 from protos.messages import (
     CopySource,
     FinishReason,
@@ -22,7 +24,9 @@ from protos.messages import (
     RequestId,
 )
 from protos.moves import CopyChunk, CopyOutcome
+from replicas.shell.clock import now_ns
 from replicas.shell.moves.checksum import checksum
+from replicas.shell.moves.copying import Wish
 from replicas.shell.moves.limits import MoveLimits
 from tests.unit.moves.pair import LIMITS, End, ends
 from tests.unit.shell.counting import BLOCK, CARD, answer, request
@@ -66,6 +70,11 @@ async def served(end: End, *asked: Request) -> None:
 
     await eventually(all_done, "they are answered")
     assert told == {each.request_id: answer(each) for each in asked}
+
+
+def price_ns(end: End, blocks: int = BLOCKS) -> int:
+    """Of a copy of so many blocks to there, as it says."""
+    return end.snapshot.copy_start_ns + blocks * end.snapshot.copy_block_ns
 
 
 def ended(end: End) -> dict[str, int]:
@@ -200,14 +209,46 @@ async def test_a_source_of_another_model_declines() -> None:
 
 
 async def test_a_late_copy_is_given_up_and_its_request_computed() -> None:
-    limits = replace(LIMITS, copy_ms_min=1, copy_ms_max=50)
-    async with warm_ends(limits=limits) as (_, b, asked):
-        expected_ns = b.snapshot.copy_start_ns
+    async with warm_ends(limits=replace(LIMITS, copy_ms_min=1)) as (_, b, asked):
+        expected_ns = price_ns(b)
         b.town.may_pass.clear()
         b.submit(again(asked, "second"))
         await served(b, again(asked, "second"))
         assert ended(b) == {CopyOutcome.LATE.value: 1}
-        assert b.snapshot.copy_start_ns + 9 * b.snapshot.copy_block_ns > expected_ns
+        assert price_ns(b) > expected_ns
+
+
+async def test_a_copy_is_as_late_as_it_is_long() -> None:
+    limits = replace(LIMITS, copy_ms_min=1)
+    async with warm_ends(limits=limits) as (_, b, asked):
+        for _ in range(10):
+            b.copying.learn(BLOCKS, 60_000_000_000)
+        assert price_ns(b) > 5_000_000_000
+        source = CopySource(ReplicaId("a"), "", BLOCKS)
+        for name, deadline_ms in (("patient", None), ("hasty", 500)):
+            b.engine.submit(replace(again(asked, name), deadline_ms=deadline_ms), now_ns=now_ns())
+            hold = b.engine.hold(RequestId(name), BLOCKS)
+            assert hold is not None
+            patience_ns = b.copying._patience_ns(Wish(hold, source, now_ns()))
+            b.engine.cancel(RequestId(name))
+            if deadline_ms is None:
+                assert patience_ns == limits.copy_patience * price_ns(b)
+            else:
+                assert 0 < patience_ns <= 501_000_000
+
+
+async def test_copies_that_are_given_up_do_not_make_copies_cheap() -> None:
+    async with warm_ends(limits=replace(LIMITS, copy_failures_max=99)) as (_, b, asked):
+        b.copying.learn(BLOCKS, 400 * 1_000_000)
+        before_ns = price_ns(b)
+        b.town.free_chunks = 1
+        b.town.may_pass.clear()
+        for number in range(5):
+            given_up = replace(again(asked, f"given up {number}"), deadline_ms=1)
+            b.submit(given_up)
+            await eventually(lambda: sum(ended(b).values()) > number, "it is given up")  # noqa: B023
+        assert price_ns(b) >= before_ns
+        b.town.may_pass.set()
 
 
 async def test_who_waits_for_blocks_holds_up_nobody_and_is_counted() -> None:
@@ -292,17 +333,69 @@ async def test_a_cancelled_request_leaves_nothing_behind() -> None:
 async def test_a_deadline_passes_also_while_blocks_are_on_their_way() -> None:
     async with warm_ends() as (_, b, asked):
         b.town.may_pass.clear()
-        b.submit(replace(again(asked, "second"), deadline_ms=1))
+        b.submit(replace(again(asked, "second"), deadline_ms=30))
         refusals: list[RefusalReason] = []
 
         def is_refused() -> bool:
-            b.home.work.set()
             refusals.extend(each.reason for events in unread(b.link) for each in events.refusals)
             return bool(refusals)
 
         await eventually(is_refused, "it is overdue")
         assert refusals == [RefusalReason.OVERDUE]
         b.town.may_pass.set()
+
+
+async def test_blocks_that_are_computed_here_meanwhile_are_skipped() -> None:
+    async with warm_ends() as (_, b, asked):
+        b.town.may_pass.clear()
+        b.submit(again(asked, "held"))
+        await eventually(lambda: b.town.copies == 1, "it asks")
+        start = replace(asked, prompt=asked.prompt[:13], request_id=RequestId("start"))
+        b.submit(start)
+        await served(b, start)
+        b.town.may_pass.set()
+        await served(b, again(asked, "held"))
+        assert ended(b) == {CopyOutcome.COPIED.value: 1}
+        assert b.town.copies == 1
+        assert b.snapshot.copies.blocks == BLOCKS - 3
+
+
+async def test_blocks_that_are_on_their_way_are_not_asked_for_behind_others_that_are_not() -> None:
+    async with warm_ends() as (_, b, asked):
+        name = block_hashes(asked.prompt, block_size=CARD.block_size, root=CARD.scope())[4]
+        b.copying._coming[name] = others = asyncio.Event()
+        b.submit(again(asked, "second"))
+        await eventually(lambda: b.copying.totals.blocks == 4, "the first ones came")
+        assert ended(b) == {}
+        del b.copying._coming[name]
+        others.set()
+        await served(b, again(asked, "second"))
+        assert (b.town.copies, b.snapshot.copies.blocks) == (2, BLOCKS)
+        assert ended(b) == {CopyOutcome.COPIED.value: 1}
+
+
+async def test_after_failures_in_a_row_no_copies_are_made_for_a_while() -> None:
+    limits = replace(LIMITS, copy_failures_max=2, copy_rest_ms_min=200)
+    async with warm_ends(limits=limits) as (_, b, asked):
+        for number in range(2):
+            assert price_ns(b) > 0
+            lost = replace(again(asked, f"lost {number}", source="nobody"), salt=b"%d" % number)
+            b.submit(lost)
+            await eventually(lambda: b.engine.is_idle, "it is answered")
+        assert b.snapshot.copy_block_ns == b.snapshot.copy_start_ns == 0
+        b.submit(replace(again(asked, "computed"), salt=b"at once"))
+        assert not b.copying._held, "it waits for nothing"
+        await eventually(lambda: price_ns(b) > 0, "it tries again")
+        assert ended(b) == {CopyOutcome.LOST.value: 2}
+
+
+async def test_dear_copies_are_forgotten_when_none_are_made() -> None:
+    async with warm_ends(limits=replace(LIMITS, copy_memory_ms=100)) as (_, b, _):
+        assumed_ns = price_ns(b)
+        for _ in range(5):
+            b.copying.learn(BLOCKS, 1000 * assumed_ns)
+        assert price_ns(b) > 2 * assumed_ns
+        await eventually(lambda: price_ns(b) == assumed_ns, "it has forgotten")
 
 
 async def test_what_waits_for_blocks_is_handed_back_like_what_waits() -> None:
