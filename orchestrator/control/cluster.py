@@ -14,8 +14,8 @@ them into the frozen picture that policies decide on. Nothing here awaits.
 - What other gateways announce to have promised is a debit as well. Of its end
   nobody tells, so it ends with the reports, or when it should have settled. None
   is charged while no reports come, or they would pile up.
-- Reports that are known to be old (`report_lag_ns`) show no debit for as long,
-  and the queue that they tell of is gone: it is reckoned (reckoning.py).
+- Reports that turn out to be old (report_lag.py) show no debit for as long, and
+  the queue that they tell of is gone: it is reckoned (reckoning.py).
 - Headroom is what interactive requests took of late, up to a share of each
   pool. Others leave it free; what they have grown into, replicas take back.
 """
@@ -28,6 +28,7 @@ from dataclasses import dataclass, field
 from orchestrator.control.demand import Demand
 from orchestrator.control.prefill_rate import FleetRate, PrefillRate, fleet_rate
 from orchestrator.control.reckoning import Reckoning
+from orchestrator.control.report_lag import Given, ReportLag
 from orchestrator.policy.route import Placement
 from orchestrator.policy.scores import ScoreConfig
 from orchestrator.policy.view import ClusterView, ReplicaView
@@ -43,8 +44,6 @@ class ClusterConfig:
     report_age_ns_max: int = 3_000_000_000
     # Two hops and a step: within this time a sent request is in the reports.
     debit_settle_ns: int = 100_000_000
-    # By how much reports are known to come late. Those that ride with tokens do not.
-    report_lag_ns: int = 0
     # Of each pool: as much is kept for interactive requests, if they asked for it of late.
     headroom_share: float = 0.2
 
@@ -71,7 +70,8 @@ class ReplicaState:
     snapshot: Snapshot | None = None
     reported_ns: int = 0
     prefill_rate: PrefillRate = field(default_factory=PrefillRate)
-    reckoning: Reckoning | None = None  # None: reports are news
+    given: Given = field(default_factory=Given)
+    reckoning: Reckoning = field(default_factory=Reckoning)
     debits: dict[int, Debit] = field(default_factory=dict)
 
 
@@ -84,6 +84,7 @@ class Cluster:
         self._members: tuple[Member, ...] = ()
         self._debits_charged = 0
         self._interactive = Demand()
+        self._lag = ReportLag()
 
     # ---- facts
 
@@ -93,7 +94,7 @@ class Cluster:
         self._replicas = {}
         for member in members:
             replica_id = member.record.replica_id
-            state = known.get(replica_id) or self._new_state(member)
+            state = known.get(replica_id) or ReplicaState(member)
             renewed = state.member.epoch != member.epoch
             state.member = member
             if renewed and state.snapshot is not None and state.snapshot.epoch != member.epoch:
@@ -112,13 +113,15 @@ class Cluster:
             state.prefill_rate.observe(state.snapshot, snapshot)
         state.snapshot = snapshot
         state.reported_ns = now_ns
-        if state.reckoning is not None:
+        state.given.report(snapshot, now_ns, self._lag)
+        if lag_ns := self._lag.lag_ns:
             fleet = self._fleet_rates()[state.member.record.card]
-            state.reckoning.report(work_waiting(snapshot, fleet), now_ns)
+            state.reckoning.report(work_waiting(snapshot, fleet), now_ns, lag_ns)
+        settle_ns = self._config.debit_settle_ns + lag_ns
         state.debits = {
             debit.number: debit
             for debit in state.debits.values()
-            if not is_shown(debit, snapshot, now_ns, self._config)
+            if not is_shown(debit, snapshot, now_ns, settle_ns)
         }
         return True
 
@@ -167,14 +170,14 @@ class Cluster:
         )
         if state is not None:
             state.debits[debit.number] = debit
-            if state.reckoning is not None:
-                state.reckoning.place(debit.prefill_tokens, now_ns)
+            state.given.place(debit.sequences, now_ns)
+            state.reckoning.place(debit.prefill_tokens, now_ns)
         return debit
 
     def observe_first_token(self, debit: Debit, now_ns: int) -> None:
         """What was promised is being kept: the prompt is computed."""
         state = self._replicas.get(debit.replica_id)
-        if state is not None and state.reckoning is not None:
+        if state is not None and self._lag.lag_ns:
             state.reckoning.begin(debit.charged_ns, now_ns)
 
     def release(self, debit: Debit) -> None:
@@ -222,10 +225,6 @@ class Cluster:
             ),
         )
 
-    def _new_state(self, member: Member) -> ReplicaState:
-        lag_ns = self._config.report_lag_ns
-        return ReplicaState(member, reckoning=Reckoning(lag_ns) if lag_ns else None)
-
     def _is_recent(self, state: ReplicaState, now_ns: int) -> bool:
         return now_ns - state.reported_ns <= self._config.report_age_ns_max
 
@@ -251,7 +250,7 @@ class Cluster:
         tokens_waiting = work_waiting(snapshot, fleet)
         tokens_promised = sum(debit.prefill_tokens for debit in promised)
         sequences_promised = sum(debit.sequences for debit in promised)
-        if state.reckoning is not None:
+        if self._lag.lag_ns:
             known_rate = rate or ScoreConfig().prefill_tokens_per_s
             tokens_waiting = state.reckoning.tokens_ahead(known_rate, now_ns)
             sequences_waiting = state.reckoning.prompts_ahead(tokens_waiting)
@@ -290,9 +289,9 @@ def is_news(state: ReplicaState, snapshot: Snapshot) -> bool:
     return (snapshot.epoch, snapshot.number) > (last.epoch, last.number)
 
 
-def is_shown(debit: Debit, snapshot: Snapshot, now_ns: int, config: ClusterConfig) -> bool:
+def is_shown(debit: Debit, snapshot: Snapshot, now_ns: int, settle_ns: int) -> bool:
     """Whether the report must contain what the debit stands for, or the debit is over."""
-    old_enough = now_ns - debit.charged_ns >= config.debit_settle_ns + config.report_lag_ns
+    old_enough = now_ns - debit.charged_ns >= settle_ns
     return (old_enough and snapshot.number >= debit.shown_by) or is_over(debit, now_ns)
 
 

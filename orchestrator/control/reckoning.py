@@ -10,11 +10,15 @@ things tell the queue of a moment:
   was placed there before it has been served, so what waits was placed after.
 
 The second one is news at once, however late reports are.
+
+Bound: placements of as long as a report may be late.
 """
 
 from __future__ import annotations
 
 from collections import deque
+
+from orchestrator.control.report_lag import LAG_NS_MAX
 
 NS_PER_S = 1_000_000_000
 
@@ -22,27 +26,26 @@ NS_PER_S = 1_000_000_000
 class Reckoning:
     """Of one replica. Times are of one clock, and never go back."""
 
-    def __init__(self, lag_ns: int) -> None:
-        self._lag_ns = lag_ns
-        self._placed: deque[tuple[int, int]] = deque()  # when, tokens; back to the last report
+    def __init__(self) -> None:
+        self._placed: deque[tuple[int, int]] = deque()  # when, tokens
         self._known_ns = 0
         self._known_tokens = 0
 
     def place(self, tokens: int, now_ns: int) -> None:
         """A prompt with so much to compute was sent there."""
         self._placed.append((now_ns, tokens))
+        while self._placed[0][0] < now_ns - LAG_NS_MAX:
+            self._placed.popleft()
 
     def begin(self, placed_ns: int, now_ns: int) -> None:
         """What was placed then has its first token now."""
         self._know(sum(tokens for at_ns, tokens in self._placed if at_ns > placed_ns), now_ns)
 
-    def report(self, tokens: int, now_ns: int) -> None:
-        """A report has arrived that says how much waited when it was made."""
-        made_ns = now_ns - self._lag_ns
+    def report(self, tokens: int, now_ns: int, lag_ns: int) -> None:
+        """A report has arrived, so late, that says how much waited when it was made."""
+        made_ns = now_ns - lag_ns
         if made_ns > self._known_ns:
             self._know(tokens, made_ns)
-        while self._placed and self._placed[0][0] < made_ns:
-            self._placed.popleft()
 
     def tokens_ahead(self, tokens_per_s: float, now_ns: int) -> int:
         """By all that is known, at this rate."""

@@ -358,7 +358,7 @@ class World:
         config = self.config
         number = int(name.rpartition("-")[2])
         clock, registry = self.clocks[name], self._way_to_registry(name)
-        cluster = Cluster(ClusterConfig(report_lag_ns=round(config.stale_s * NS_PER_S)))
+        cluster = Cluster(ClusterConfig())
         fleet = Fleet(registry, self._connect(name), cluster, clock, FleetConfig())
         choose = POLICIES[config.policy](config.seed * config.gateways + number)
         if self._recording is not None:

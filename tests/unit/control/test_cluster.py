@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from random import Random
 
 import pytest
 
@@ -10,7 +11,7 @@ from orchestrator.control.cluster import Cluster, ClusterConfig
 from orchestrator.policy.route import Placement, RouteReason
 from orchestrator.policy.scores import Cost
 from orchestrator.policy.view import ReplicaView
-from protos.messages import EngineCounters, ReplicaId
+from protos.messages import EngineCounters, ReplicaId, Snapshot
 from protos.registry import Announcement
 from tests.unit.control.reports import CARD, MS, SECOND, A, B, busy_report, member, report
 
@@ -217,31 +218,51 @@ def test_interactive_requests_of_other_gateways_reserve_room_as_own_ones_do() ->
 # ---- reports that come late
 
 
+def given(number: int, finished: int) -> Snapshot:
+    """Of a replica that has been given so many requests, and has answered them."""
+    return replace(report(number=number), counters=EngineCounters(requests_finished=finished))
+
+
+def late_cluster() -> tuple[Cluster, int, int]:
+    """It has found out that reports are 10 s late. How many requests the last one shows, and its
+    number, which is also the second at which it came.
+    """
+    cluster = cluster_of(A)
+    random = Random(1)
+    placed_s: list[int] = []
+    for second in range(1, 90):
+        shown = sum(at_s <= second - 10 for at_s in placed_s)
+        cluster.observe_report(given(second, shown), second * SECOND)
+        if second < 75 and random.random() < 0.5:
+            placed_s.append(second)
+            nothing = replace(PLACEMENT, prefill_tokens=0)
+            cluster.release(cluster.charge(nothing, second * SECOND))
+    return cluster, len(placed_s), 89
+
+
 def test_a_debit_outlives_reports_that_are_older_than_it() -> None:
     """Power: `is_shown` without the lag ends it with the second report."""
-    cluster = Cluster(ClusterConfig(report_lag_ns=10 * SECOND))
-    cluster.observe_members([member(A)])
-    for number in range(5):
-        cluster.observe_report(report(number=number), number * SECOND)
-        if number == 1:
-            cluster.charge(PLACEMENT, SECOND)
-    assert only(cluster, 5 * SECOND).blocks_promised == 7
-    for number in range(5, 14):
-        cluster.observe_report(report(number=number), number * SECOND)
-    assert only(cluster, 14 * SECOND).blocks_promised == 0
+    cluster, shown, now_s = late_cluster()
+    cluster.charge(PLACEMENT, now_s * SECOND)
+    for later in range(1, 10):
+        cluster.observe_report(given(now_s + later, shown), (now_s + later) * SECOND)
+    assert only(cluster, (now_s + 9) * SECOND).blocks_promised == 7
+    for later in range(10, 12):
+        cluster.observe_report(given(now_s + later, shown), (now_s + later) * SECOND)
+    assert only(cluster, (now_s + 11) * SECOND).blocks_promised == 0
 
 
 def test_of_a_late_report_the_queue_is_reckoned() -> None:
-    cluster = Cluster(ClusterConfig(report_lag_ns=10 * SECOND))
-    cluster.observe_members([member(A)])
-    busy = replace(busy_report(0, full_ns=0, prefill_tokens=0), prefill_tokens_waiting=50_000)
-    cluster.observe_report(busy, 11 * SECOND)
-    # Made ten seconds ago; a replica of unknown speed is assumed to compute 4,000 a second.
-    assert only(cluster, 11 * SECOND).prefill_tokens_ahead == 10_000
-    debit = cluster.charge(PLACEMENT, 11 * SECOND)
-    cluster.observe_first_token(debit, 12 * SECOND)
+    cluster, shown, now_s = late_cluster()
+    now_ns = (now_s + 1) * SECOND
+    cluster.observe_report(replace(given(now_s + 1, shown), prefill_tokens_waiting=50_000), now_ns)
+    # Made ten seconds ago, give or take half of one; a replica of unknown speed is assumed to
+    # compute 4,000 a second.
+    assert only(cluster, now_ns).prefill_tokens_ahead == pytest.approx(10_000, abs=2_000)
+    debit = cluster.charge(PLACEMENT, now_ns)
+    cluster.observe_first_token(debit, now_ns + SECOND)
     cluster.release(debit)
-    assert only(cluster, 12 * SECOND).prefill_tokens_ahead == 0
+    assert only(cluster, now_ns + SECOND).prefill_tokens_ahead == 0
 
 
 # ---- what is learned
