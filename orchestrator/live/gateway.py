@@ -10,6 +10,7 @@ from fastapi import FastAPI
 
 from orchestrator.config import Deployment
 from orchestrator.control.cluster import Cluster, ClusterConfig
+from orchestrator.gateway.announcement_metrics import AnnouncementCollector
 from orchestrator.gateway.dispatch import Dispatch, DispatchConfig
 from orchestrator.gateway.door_tls import DoorTls
 from orchestrator.gateway.fleet import Fleet, FleetConfig
@@ -94,6 +95,7 @@ def build_gateway(deployment: Deployment) -> LiveGateway:
     dispatch = Dispatch(fleet, cluster, registry, clock, DispatchConfig(), choose, announcer)
     metrics = GatewayMetrics()
     metrics.registry.register(FleetCollector(cluster, clock))
+    metrics.registry.register(AnnouncementCollector(lambda: announcer.forgotten))
     doorkeeper = Doorkeeper(deployment, clock, metrics)
     telemetry = Telemetry("gateway", host_port(gethostname(), deployment.http_port))
     server = GatewayServer(

@@ -6,7 +6,9 @@ the server is away, or slow, what was to be told is forgotten, both try again
 after a pause, and go on when it is back.
 
 A gateway that is alone pays nothing: the server says how many heard a
-message, and where that was only the sender it is silent for a moment.
+message, and where that was nobody but the sender it is silent for a moment.
+
+Whatever fails, also in who is told, is logged once, and both tasks go on.
 
 Bounds: the outbox (the oldest are forgotten), the hashes of one announcement
 and of one message, the pause, the wait for the server.
@@ -29,7 +31,8 @@ from orchestrator.registry.announcement_wire import UnknownMessage, decode, enco
 from orchestrator.registry.config import RegistryConfig
 from orchestrator.registry.keys import Keys
 from orchestrator.registry.redis_server import RedisServer
-from protos.registry import Announcement, RegistryUnavailable
+from orchestrator.registry.trouble import Trouble
+from protos.registry import Announcement
 
 log = logging.getLogger(__name__)
 
@@ -52,6 +55,9 @@ class RedisAnnouncer:
         self._outbox: deque[Announcement] = deque()
         self._has_news = asyncio.Event()
         self._alone_until = 0.0
+        self._is_listening = False
+        self._deafness = Trouble(log, "other gateways are not heard")
+        self._muteness = Trouble(log, "other gateways are not told of placements")
         self._tasks: list[asyncio.Task[None]] = []
 
     @classmethod
@@ -89,13 +95,15 @@ class RedisAnnouncer:
             message, count = self._next_message()
             try:
                 heard_by = await self._server.ask("PUBLISH", self._channel, message)
-            except RegistryUnavailable:
+            except Exception as error:
+                self._muteness.meet(error)
                 self.forgotten += count + len(self._outbox)
                 self._outbox.clear()  # later they would be no news
                 self._has_news.clear()
                 await asyncio.sleep(PAUSE_S)
             else:
-                is_alone = heard_by <= 1
+                self._muteness.end()
+                is_alone = heard_by <= self._is_listening  # our own ear counts
                 pause_s = ALONE_S if is_alone else 0.0
                 self._alone_until = asyncio.get_running_loop().time() + pause_s
 
@@ -116,23 +124,33 @@ class RedisAnnouncer:
         while not _is_cancelled():
             try:
                 await self._hear_until_it_fails(hear)
-            except RegistryUnavailable as error:
-                log.info("other gateways are not heard for a while: %s", error)
+            except Exception as error:
+                self._deafness.meet(error)
             await asyncio.sleep(PAUSE_S)
 
     async def _hear_until_it_fails(self, hear: Callable[[Announcement], None]) -> None:
         async with aclosing(self._server.hear(self._channel, silence_s=SILENCE_S)) as messages:
-            async for message in messages:
-                if message is None:
-                    continue
-                try:
-                    announcements = decode(message, me=self._me)
-                except UnknownMessage:
-                    continue  # of a gateway of another version
-                if announcements is not None:
-                    self._alone_until = 0.0
-                    for announcement in announcements:
+            try:
+                async for message in messages:
+                    self._is_listening = True
+                    self._deafness.end()
+                    for announcement in self._read(message):
                         hear(announcement)
+            finally:
+                self._is_listening = False
+
+    def _read(self, message: bytes | None) -> tuple[Announcement, ...]:
+        """What another gateway says in it."""
+        if message is None:
+            return ()
+        try:
+            announcements = decode(message, me=self._me)
+        except UnknownMessage:
+            return ()  # of a gateway of another version
+        if announcements is None:
+            return ()
+        self._alone_until = 0.0
+        return announcements
 
 
 def bounded(announcement: Announcement) -> Announcement:

@@ -8,6 +8,7 @@ from pathlib import Path
 from prometheus_client.core import Metric
 
 from orchestrator.control.orchestrator import OrchestratorConfig
+from orchestrator.gateway.announcement_metrics import AnnouncementCollector
 from orchestrator.gateway.dispatch_metrics import DispatchCollector
 from orchestrator.gateway.fleet_metrics import FleetCollector
 from orchestrator.gateway.key_metrics import KeyCollector
@@ -51,6 +52,7 @@ def shown() -> set[Line]:
 
     run(scenario())
     families.extend(GatewayMetrics().collect())
+    families.extend(AnnouncementCollector(lambda: 0).collect())
     keys = Keys(RateLimits(RateCounts(OsClock())))
     families.extend(KeyCollector(keys, lambda: True).collect())
     families.extend(ControlCollector(leading_room()).collect())
