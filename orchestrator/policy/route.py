@@ -135,15 +135,19 @@ def offer(
     config: RouteConfig,
     holders: Sequence[Source] = (),
 ) -> Offer:
-    """Its cost with a copy from the first other holder, where that is quicker than computing."""
+    """Its cost with a copy from the first other holder, where that is quicker than computing.
+
+    All is copied that is not here by now: also what others will soon have computed here.
+    """
     computed = Offer(replica, hit_blocks, cost(replica, subject, hit_blocks, config.scores))
     source = next((one for one in holders if one.replica_id != replica.replica_id), None)
     if not replica.takes_copies or source is None or source.blocks <= hit_blocks:
         return computed
-    copied = source.blocks - hit_blocks
-    price = cost(replica, subject, hit_blocks, config.scores, copied_blocks=copied)
+    present = min(hit_blocks, usable_hits(subject, subject.held).get(replica.replica_id, 0))
+    copied = source.blocks - present
+    price = cost(replica, subject, present, config.scores, copied_blocks=copied)
     is_quicker = price.own_s < computed.cost.own_s
-    return Offer(replica, hit_blocks, price, source) if is_quicker else computed
+    return Offer(replica, present, price, source) if is_quicker else computed
 
 
 def has_room(offered: Offer, subject: Subject, config: RouteConfig) -> bool:

@@ -58,6 +58,16 @@ def test_nothing_is_copied_that_is_there() -> None:
     assert placement.cost.copy_s == pytest.approx(0.010 + 30 * 0.0002)
 
 
+def test_what_is_to_be_computed_there_is_copied_too_and_paid_for() -> None:
+    """It will be found there in a while, but a copy does not wait for that."""
+    view = cluster(replace(ready("a"), prefill_tokens_waiting=BUSY), ready("b"))
+    placement = route(view, asked({A: 90, B: 20}), {A: 90, B: 60}, CONFIG)
+    assert placement is not None
+    assert (placement.source, placement.source_blocks) == (A, 90)
+    assert placement.cost.copy_s == pytest.approx(0.010 + 70 * 0.0002)
+    assert placement.prefill_tokens == 1_600 - 90 * BLOCK_SIZE
+
+
 @pytest.mark.parametrize(("blocks", "is_copied"), [(2, False), (3, True)])
 def test_the_start_of_a_copy_has_to_pay(blocks: int, is_copied: bool) -> None:
     """10 ms and 0.2 for each block, against 4: two blocks do not, three do."""
