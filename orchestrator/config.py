@@ -51,6 +51,9 @@ class Deployment(BaseModel):
     block_size: int = Field(default=16, ge=1, le=1024)
     device: Literal["auto", "cpu", "cuda"] = "auto"
     dtype: Literal["auto", "float32", "bfloat16", "float16"] = "auto"
+    # Of the link between replicas' nodes, in Gbit/s: so fast cached blocks are copied at most, and
+    # so fast they are believed to be until some were. 0: never copied.
+    copy_gbps: float = Field(default=25.0, ge=0)
     ui: bool = False  # the live page of each gateway, at /ui/
     record_file: Path | None = None  # where a gateway records its placements; None: nowhere
     log_level: Literal["debug", "info", "warning", "error"] = "info"
@@ -65,6 +68,10 @@ class Deployment(BaseModel):
                 f"and a most of {self.replicas_most}"
             )
         return self
+
+    @property
+    def copy_bytes_per_s(self) -> int:
+        return round(self.copy_gbps * 1e9 / 8)
 
     @property
     def replicas_least(self) -> int:

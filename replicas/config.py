@@ -11,6 +11,9 @@ from pathlib import Path
 
 from protos.messages import ReplicaId
 
+# 25 Gbit/s: the slowest link that GPU nodes of a datacentre are sold with.
+COPY_BYTES_PER_S = 3_125_000_000
+
 
 @dataclass(frozen=True, slots=True)
 class ReplicaConfig:
@@ -30,9 +33,10 @@ class ReplicaConfig:
     park_tokens_max: int = 4096  # said by one of them with nobody to hear; beyond, it is cancelled
     warm_ms: int = 0  # a new replica waits so long at most for its first blocks; 0: it opens cold
     # What copies of cached blocks to here are assumed to cost until they were made: so long before
-    # the first block, and then at most so fast. 0: none are made, requests compute.
+    # the first block, and then as fast as the link is. All copies out go together no faster than
+    # that. 0: none are made in either direction, requests compute.
     copy_start_ms: int = 10
-    copy_bytes_per_s: int = 1 << 30
+    copy_bytes_per_s: int = COPY_BYTES_PER_S
     lease_ms: int = 3000  # the registry's lease; renewed three times as often
     publish_interval_ms: int = 5  # block events wait at most this long for company
     publish_hashes_max: int = 512  # in one batch; a fuller one goes out at once

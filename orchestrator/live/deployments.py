@@ -63,6 +63,7 @@ class ReplicaActor:
             internal_tls=deployment.internal_tls,
             health_port=deployment.health_port,
             warm_ms=WARM_MS if deployment.replicas_most > 1 else 0,
+            copy_bytes_per_s=deployment.copy_bytes_per_s,
         )
         # Weights load in a thread: the actor answers health checks meanwhile.
         self._replica = await asyncio.to_thread(

@@ -32,6 +32,7 @@ from orchestrator.workload.synthetic import WORKLOADS, synthesize
 from orchestrator.workload.trace_file import BadTrace, load_file
 from orchestrator.workload.traffic import Arrival, Traffic
 from protos.messages import Request
+from replicas.config import COPY_BYTES_PER_S
 
 SYNTHETIC = "synthetic:"
 POSITIVE = click.IntRange(1)
@@ -66,6 +67,13 @@ def placed(_: click.Context, __: click.Parameter, path: Path | None) -> Path | N
 @click.option("--stale-ms", type=click.FloatRange(0), default=0.0, help="Age of load reports.")
 @click.option("--no-copies", is_flag=True, help="Replicas copy no blocks from each other.")
 @click.option(
+    "--copy-gbps",
+    type=click.FloatRange(0, min_open=True),
+    default=COPY_BYTES_PER_S * 8 / 1e9,
+    show_default=True,
+    help="Of each replica's link to the others, in Gbit/s.",
+)
+@click.option(
     "--cost-model",
     default=H100_8B,
     show_default=True,
@@ -94,6 +102,7 @@ def command(
     spread: bool,
     stale_ms: float,
     no_copies: bool,
+    copy_gbps: float,
     cost_model: str,
     seed: int,
     json_path: Path | None,
@@ -119,6 +128,7 @@ def command(
             cost_model=load_cost_model(cost_model),
             stale_s=stale_ms / 1000,
             copying=not no_copies,
+            link_bytes_per_s=round(copy_gbps * 1e9 / 8),
         )
     except (BadTrace, BadCostModel, CannotPlot, RecordingRefused) as error:
         raise click.ClickException(str(error)) from error

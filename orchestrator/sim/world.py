@@ -51,15 +51,15 @@ from orchestrator.workload.tokens import VOCAB_SIZE
 from orchestrator.workload.traffic import Arrival, Traffic
 from protos.messages import ModelCard, ReplicaId, Request, Snapshot
 from protos.registry import ReplicaRecord
-from replicas.config import ReplicaConfig
+from replicas.config import COPY_BYTES_PER_S, ReplicaConfig
 from replicas.engine.engine import Engine
 from replicas.engine.shipped import StepSize, shipped
 
 # Until nothing is under way, and nobody waits for who is gone.
 SETTLE_S = 1.0
 SETTLE_TRIES = 60
-# 128 KiB of KV a token (an 8B model with grouped KV heads) at 12.5 GB/s.
-TOKEN_WIRE_NS = 10_486
+# Of KV: an 8B model with grouped KV heads.
+TOKEN_BYTES = 128 << 10
 # The checkers look at engines instead, as often as they are told.
 SHELL = ReplicaConfig(ReplicaId(""), check_interval_ms=10**9)
 
@@ -85,8 +85,9 @@ class WorldConfig:
     exact: bool = False  # tokens depend on what the blocks hold
     deadly: frozenset[int] = frozenset()  # seeds of requests of which exact replicas die
     revival_s: float = 1.0  # until one that died of a request is started again
-    # That a block is on the wire from replica to replica; None: as by 100 GbE.
-    block_ns: int | None = None
+    # Of each replica's link to the others, which is what copies may take of it, too.
+    link_bytes_per_s: int = COPY_BYTES_PER_S
+    block_ns: int | None = None  # that a block is on that link; None: an 8B model's
     copying: bool = True  # whether replicas copy cached blocks from each other
     control_planes: int = 0
     rebalance: bool = False  # whether the control plane balances; it always drains
@@ -100,7 +101,9 @@ class WorldConfig:
 
     @property
     def wire_block_ns(self) -> int:
-        return self.block_size * TOKEN_WIRE_NS if self.block_ns is None else self.block_ns
+        if self.block_ns is not None:
+            return self.block_ns
+        return self.block_size * TOKEN_BYTES * NS_PER_S // self.link_bytes_per_s
 
 
 @dataclass(frozen=True, slots=True)

@@ -25,7 +25,7 @@ from replicas.model.runner import TorchRunner
 from replicas.serving.executor import ThreadExecutor
 from replicas.serving.peer_client import GrpcPeers
 from replicas.serving.peer_service import PeerService
-from replicas.serving.server import SERVER_OPTIONS
+from replicas.serving.server import server_options
 from replicas.shell.links import Links
 from replicas.shell.moves.giving import Giving
 from replicas.shell.moves.home import Home
@@ -88,7 +88,7 @@ class MigrateEnd:
     @asynccontextmanager
     async def serving(self) -> AsyncIterator[MigrateEnd]:
         """Step, carry out orders and take in moves, until the block is left."""
-        server = aio.server(options=SERVER_OPTIONS)
+        server = aio.server(options=server_options())
         control_pb2_grpc.add_ReplicaPeerServicer_to_server(  # type: ignore[no-untyped-call]
             self._service, server
         )

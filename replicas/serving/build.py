@@ -15,12 +15,13 @@ from replicas.config import ReplicaConfig
 from replicas.engine.engine import Engine
 from replicas.engine.shipped import CPU_STEP, CUDA_STEP, shipped
 from replicas.model.grammar import Grammars, Vocabulary
-from replicas.model.kv_cache import blocks_that_fit
+from replicas.model.kv_cache import block_bytes, blocks_that_fit
 from replicas.model.loading import LoadedModel, load_model
 from replicas.model.runner import TorchRunner
 from replicas.model.source import resolve_model
 from replicas.serving.executor import ThreadExecutor
 from replicas.serving.replica import Replica
+from replicas.serving.server import message_bytes_for
 
 CPU_BLOCKS = 1024
 # What is free once the weights are in memory, less what a step's activations may need.
@@ -60,7 +61,9 @@ def build_replica(
     engine = Engine(shipped(card, blocks, step, takes_grammars=vocabulary is not None))
     grammars = Grammars(vocabulary) if vocabulary is not None else None
     executor = ThreadExecutor(_allocate(loaded, grammars, blocks=blocks, block_size=block_size))
-    return Replica(config, engine, executor, card, registry, directory)
+    of_block = block_bytes(loaded.config, block_size=block_size, dtype=loaded.dtype)
+    message_bytes_max = message_bytes_for(of_block)
+    return Replica(config, engine, executor, card, registry, directory, message_bytes_max)
 
 
 def _default_blocks(model: LoadedModel, block_size: int) -> int:

@@ -30,7 +30,7 @@ from protos.messages import Standing
 from protos.registry import ControlDirectory, RegistryUnavailable, ReplicaRecord
 from protos.transport import Transport
 from replicas.config import ReplicaConfig
-from replicas.serving.server import CHANNEL_OPTIONS
+from replicas.serving.server import channel_options
 from replicas.shell.backoff import Backoff
 from replicas.shell.door import Door
 from replicas.shell.links import Links
@@ -110,7 +110,7 @@ class ControlLink:
             logger.info("control plane at %s lost: %s", address, _describe(error))
 
     async def _converse(self, address: str, record: ReplicaRecord) -> None:
-        async with self._transport.channel(address, CHANNEL_OPTIONS) as channel:
+        async with self._transport.channel(address, channel_options()) as channel:
             call: AttachCall = control_pb2_grpc.ControlPlaneStub(channel).Attach()  # type: ignore[no-untyped-call]
             await call.wait_for_connection()
             self._backoff.reset()

@@ -26,7 +26,7 @@ from protos.hashing import BlockHash
 from protos.messages import CopySource, ModelCard
 from protos.moves import CopyAsk, CopyChunk, Peer, ToSource, ToTarget
 from protos.transport import Transport
-from replicas.serving.server import CHANNEL_OPTIONS
+from replicas.serving.server import MESSAGE_BYTES_MAX, channel_options
 from replicas.shell.moves.channel import PeerDeclined, PeerLost, SourceEnd, WarmBlock
 
 # For a target to read what was sent last. One that hangs is left to itself.
@@ -37,17 +37,18 @@ MigrateCall: TypeAlias = "aio.StreamStreamCall[control_pb2.ToTarget, control_pb2
 class GrpcPeers:
     """`Peers` over gRPC."""
 
-    def __init__(self, transport: Transport) -> None:
+    def __init__(self, transport: Transport, message_bytes_max: int = MESSAGE_BYTES_MAX) -> None:
         self._transport = transport
+        self._options = channel_options(message_bytes_max)
 
     def migrate(self, target: Peer) -> SourceEnd:
-        return MigrateStream(self._transport.channel(target.address, CHANNEL_OPTIONS))
+        return MigrateStream(self._transport.channel(target.address, self._options))
 
     async def warm(
         self, peer: Peer, card: ModelCard, blocks_max: int
     ) -> AsyncGenerator[tuple[WarmBlock, ...], None]:
         asked = control_pb2.WarmRequest(card=card_to_proto(card), blocks_max=blocks_max)
-        async with self._transport.channel(peer.address, CHANNEL_OPTIONS) as channel:
+        async with self._transport.channel(peer.address, self._options) as channel:
             stub = control_pb2_grpc.ReplicaPeerStub(channel)  # type: ignore[no-untyped-call]
             try:
                 async for message in stub.Warm(asked):
@@ -56,7 +57,7 @@ class GrpcPeers:
                 raise PeerLost(_describe(error)) from None
 
     async def copy(self, source: CopySource, ask: CopyAsk) -> AsyncGenerator[CopyChunk, None]:
-        async with self._transport.channel(source.address, CHANNEL_OPTIONS) as channel:
+        async with self._transport.channel(source.address, self._options) as channel:
             stub = control_pb2_grpc.ReplicaPeerStub(channel)  # type: ignore[no-untyped-call]
             try:
                 async for message in stub.Copy(copy_ask_to_proto(ask)):

@@ -31,7 +31,7 @@ from replicas.serving.control_link import ControlLink, Reported
 from replicas.serving.data_service import DataService
 from replicas.serving.peer_client import GrpcPeers
 from replicas.serving.peer_service import PeerService
-from replicas.serving.server import ReplicaServer
+from replicas.serving.server import MESSAGE_BYTES_MAX, ReplicaServer
 from replicas.shell.block_feed import BlockFeed
 from replicas.shell.door import Door
 from replicas.shell.links import Links
@@ -69,9 +69,11 @@ class Replica:
         card: ModelCard,
         registry: RegistryWriter | None = None,
         directory: ControlDirectory | None = None,
+        message_bytes_max: int = MESSAGE_BYTES_MAX,
     ) -> None:
         """Raises BadCertificates where the configuration names some that are not good."""
         self._config = config
+        self._message_bytes_max = message_bytes_max
         self._transport = Transport(config.internal_tls)
         self._engine = engine
         self._card = card
@@ -96,7 +98,7 @@ class Replica:
         waits_for_warmth = config.warm_ms > 0 and directory is not None
         self._door = Door(engine, self._work, self._tell_all, is_warm=not waits_for_warmth)
         home, limits = self._build_home(executor), MoveLimits()
-        peers = GrpcPeers(self._transport)
+        peers = GrpcPeers(self._transport, message_bytes_max)
         self._mover = Mover(home, peers, limits)
         self._giving = Giving(home, limits, bytes_per_s=config.copy_bytes_per_s)
         self._copying = Copying(home, peers, limits, config, self._reporter.tell_copies)
@@ -117,7 +119,7 @@ class Replica:
         config = self._config
         service = DataService(self._links, report_interval_ms=config.report_interval_ms)
         peer_service = PeerService(self._mover, self._spreading, self._giving)
-        server = ReplicaServer(service, peer_service, self._transport)
+        server = ReplicaServer(service, peer_service, self._transport, self._message_bytes_max)
         port = await server.start(config.host, config.port, config.health_port)
         self._server = server
         await self._tell_all()

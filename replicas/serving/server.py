@@ -27,24 +27,38 @@ PEER_SERVICE = control_pb2.DESCRIPTOR.services_by_name["ReplicaPeer"].full_name
 
 # A prompt of a million tokens takes 4 MiB on the wire.
 MESSAGE_BYTES_MAX = 16 * 1024 * 1024
+# What a message has beside the payload of a block: its tokens, names and checksum.
+FRAME_BYTES = 1024 * 1024
 # Somebody who connects and says nothing, or no TLS where that is spoken.
 HANDSHAKE_MS = 10_000
 # A peer that vanished without closing is noticed within this much silence.
 KEEPALIVE_MS = 10_000
 KEEPALIVE_TIMEOUT_MS = 5_000
 
-CHANNEL_OPTIONS = (
-    ("grpc.max_receive_message_length", MESSAGE_BYTES_MAX),
-    ("grpc.max_send_message_length", MESSAGE_BYTES_MAX),
-    ("grpc.keepalive_time_ms", KEEPALIVE_MS),
-    ("grpc.keepalive_timeout_ms", KEEPALIVE_TIMEOUT_MS),
-)
-SERVER_OPTIONS = (
-    *CHANNEL_OPTIONS,
-    ("grpc.so_reuseport", 0),  # a port that is taken is an error, not shared
-    ("grpc.server_handshake_timeout_ms", HANDSHAKE_MS),
-    ("grpc.http2.min_recv_ping_interval_without_data_ms", KEEPALIVE_MS // 2),
-)
+
+def channel_options(message_bytes_max: int = MESSAGE_BYTES_MAX) -> tuple[tuple[str, int], ...]:
+    """Of a connection to another member."""
+    return (
+        ("grpc.max_receive_message_length", message_bytes_max),
+        ("grpc.max_send_message_length", message_bytes_max),
+        ("grpc.keepalive_time_ms", KEEPALIVE_MS),
+        ("grpc.keepalive_timeout_ms", KEEPALIVE_TIMEOUT_MS),
+    )
+
+
+def server_options(message_bytes_max: int = MESSAGE_BYTES_MAX) -> tuple[tuple[str, int], ...]:
+    """Of a listener for other members."""
+    return (
+        *channel_options(message_bytes_max),
+        ("grpc.so_reuseport", 0),  # a port that is taken is an error, not shared
+        ("grpc.server_handshake_timeout_ms", HANDSHAKE_MS),
+        ("grpc.http2.min_recv_ping_interval_without_data_ms", KEEPALIVE_MS // 2),
+    )
+
+
+def message_bytes_for(block_bytes: int) -> int:
+    """A limit for messages among replicas whose blocks are so large: one always fits."""
+    return max(MESSAGE_BYTES_MAX, block_bytes + FRAME_BYTES)
 
 
 class ReplicaServer:
@@ -55,10 +69,11 @@ class ReplicaServer:
         data_service: control_pb2_grpc.ReplicaDataServicer,
         peer_service: control_pb2_grpc.ReplicaPeerServicer,
         transport: Transport,
+        message_bytes_max: int = MESSAGE_BYTES_MAX,
     ) -> None:
         self._transport = transport
         self._health_door: aio.Server | None = None
-        self._server = aio.server(options=SERVER_OPTIONS)
+        self._server = aio.server(options=server_options(message_bytes_max))
         self._health = health.aio.HealthServicer()
         control_pb2_grpc.add_ReplicaDataServicer_to_server(  # type: ignore[no-untyped-call]
             data_service, self._server

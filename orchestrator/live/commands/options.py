@@ -72,6 +72,13 @@ NAMED = {
         show_default=True,
         help="auto: bfloat16 on a GPU, float32 on a CPU.",
     ),
+    "copy_gbps": click.option(
+        "--copy-gbps",
+        type=click.FloatRange(0),
+        default=25.0,
+        show_default=True,
+        help="Of the link between replicas, over which they copy cached blocks; 0: never.",
+    ),
     "log_level": click.option(
         "--log-level",
         type=click.Choice(["debug", "info", "warning", "error"]),

@@ -23,7 +23,9 @@ from replicas.serving.replica import ReplicaUnhealthy
 
 @click.command()
 @click.argument("replica_id", metavar="NAME")
-@process_options("advertise_host", "drain_s", "model", "blocks", "block_size", "device", "dtype")
+@process_options(
+    "advertise_host", "drain_s", "model", "blocks", "block_size", "device", "dtype", "copy_gbps"
+)
 @click.option("--port", "replica_port", type=PORT, help="Default: any free one.")
 @HEALTH_PORT
 @ADVERTISE_PORT
@@ -51,6 +53,7 @@ async def replica_process(
         advertise_port=advertise_port,
         internal_tls=deployment.internal_tls,
         health_port=deployment.health_port,
+        copy_bytes_per_s=deployment.copy_bytes_per_s,
     )
     built = await asyncio.to_thread(
         build_replica,

@@ -141,12 +141,19 @@ async def build_member(
     blocks_total: int = 1200,
     warm_ms: int = 0,
     park_grace_ms: int = 500,
+    copy_start_ms: int = CONFIG.copy_start_ms,
+    copy_bytes_per_s: int = CONFIG.copy_bytes_per_s,
 ) -> Replica:
     """A replica that will attach to the control plane there."""
     directory = MemoryRegistry(time.monotonic_ns, RegistryConfig(lease_ms=600_000))
     await directory.lead("plane", plane_address)
     config = replace(
-        CONFIG, replica_id=ReplicaId(name), warm_ms=warm_ms, park_grace_ms=park_grace_ms
+        CONFIG,
+        replica_id=ReplicaId(name),
+        warm_ms=warm_ms,
+        park_grace_ms=park_grace_ms,
+        copy_start_ms=copy_start_ms,
+        copy_bytes_per_s=copy_bytes_per_s,
     )
     return build_replica(
         config,
@@ -160,7 +167,12 @@ async def build_member(
 
 @asynccontextmanager
 async def member(
-    name: str, *, blocks_total: int = 1200, warm_ms: int = 0, park_grace_ms: int = 500
+    name: str,
+    *,
+    blocks_total: int = 1200,
+    warm_ms: int = 0,
+    park_grace_ms: int = 500,
+    copy_start_ms: int = CONFIG.copy_start_ms,
 ) -> AsyncIterator[Member]:
     async with served_plane() as (plane, plane_address):
         replica = await build_member(
@@ -169,6 +181,7 @@ async def member(
             blocks_total=blocks_total,
             warm_ms=warm_ms,
             park_grace_ms=park_grace_ms,
+            copy_start_ms=copy_start_ms,
         )
         try:
             address = await replica.start()

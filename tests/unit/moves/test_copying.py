@@ -27,6 +27,7 @@ from protos.moves import CopyChunk, CopyOutcome
 from replicas.shell.clock import now_ns
 from replicas.shell.moves.checksum import checksum
 from replicas.shell.moves.copying import Wish
+from replicas.shell.moves.giving import Giving
 from replicas.shell.moves.limits import MoveLimits
 from tests.unit.moves.pair import LIMITS, End, ends
 from tests.unit.shell.counting import BLOCK, CARD, answer, request
@@ -313,6 +314,14 @@ async def test_copies_beyond_the_bound_are_not_made() -> None:
 
 async def test_copies_out_beyond_the_bound_are_declined() -> None:
     async with warm_ends(limits=replace(LIMITS, copies_out_max=0)) as (_, b, asked):
+        b.submit(again(asked, "second"))
+        await served(b, again(asked, "second"))
+        assert ended(b) == {CopyOutcome.DECLINED.value: 1}
+
+
+async def test_from_a_replica_that_copies_nothing_nothing_comes() -> None:
+    async with warm_ends() as (a, b, asked):
+        a.giving = Giving(a.home, LIMITS, bytes_per_s=0)
         b.submit(again(asked, "second"))
         await served(b, again(asked, "second"))
         assert ended(b) == {CopyOutcome.DECLINED.value: 1}
