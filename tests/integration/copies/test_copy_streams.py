@@ -20,7 +20,7 @@ from protos.transport import Transport
 from replicas.serving.peer_client import GrpcPeers
 from replicas.serving.peer_service import PeerService
 from replicas.serving.server import MESSAGE_BYTES_MAX, message_bytes_for, server_options
-from replicas.shell.moves.channel import PeerLost
+from replicas.shell.moves.channel import PeerDeclined, PeerLost
 from replicas.shell.moves.checksum import checksum
 from replicas.shell.moves.giving import Giving
 from replicas.shell.moves.mover import Mover
@@ -45,8 +45,11 @@ class EndlessGiving:
     def __init__(self, block_bytes: int) -> None:
         self._payload = bytes(block_bytes)
         self.under_way = 0
+        self.places = 8
 
     async def give(self, ask: CopyAsk) -> AsyncGenerator[CopyChunk, None]:
+        if self.under_way >= self.places:
+            raise PeerDeclined("no place is left")
         self.under_way += 1
         try:
             while True:
@@ -102,6 +105,19 @@ async def test_whoever_reads_nothing_of_a_copy_loses_his_place() -> None:
         await eventually(lambda: giving.under_way == 1, "it is being given")
         await eventually(lambda: giving.under_way == 0, "his place is free")
         call.cancel()
+
+
+async def test_a_source_that_has_no_place_left_declines() -> None:
+    giving = EndlessGiving(1)
+    giving.places = 1
+    async with served(service(giving), MESSAGE_BYTES_MAX) as source:
+        chunks = GrpcPeers(Transport()).copy(source, ASK)
+        await anext(chunks)
+        with pytest.raises(PeerDeclined, match="no place"):
+            await first(source, MESSAGE_BYTES_MAX)
+        await chunks.aclose()
+        await eventually(lambda: giving.under_way == 0, "its place is free")
+        assert await first(source, MESSAGE_BYTES_MAX)
 
 
 async def test_a_source_of_a_version_without_copies_is_lost_and_no_error() -> None:

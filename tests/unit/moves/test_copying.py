@@ -443,10 +443,13 @@ async def test_a_copy_goes_on_beside_steps_of_both_ends() -> None:
 async def test_blocks_of_one_salt_are_copied_for_it_and_for_no_other(
     holds: bytes, asks: bytes
 ) -> None:
-    async with warm_ends(salt=holds) as (_, b, asked):
+    async with warm_ends(salt=holds) as (a, b, asked):
         second = replace(again(asked, "second"), salt=asks)
         b.submit(second)
         await served(b, second)
         copied = b.snapshot.counters.copied_tokens
         assert copied == (BLOCKS * CARD.block_size if asks == holds else 0)
         assert ended(b) == {"copied" if asks == holds else "partly": 1}
+        # Who asks for what only others have makes the source read nothing, so it takes no longer
+        # than asking for what nobody has.
+        assert (a.giving._block_bytes is None) == (asks != holds)
