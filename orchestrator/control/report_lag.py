@@ -9,8 +9,9 @@ most alike over the last placements, by the sum of squared differences.
 Whatever else makes them differ (a request that was refused, cancelled or moved,
 a placement of which nobody told us) counts the same for every lag. Reports are
 taken for fresh unless enough has been seen, and a lag explains it far better
-than none; of lags that explain it alike, as where requests come like clockwork,
-the smallest counts. All replicas' reports come the same way, so what is learned
+than none does, and than if nothing had been placed: reports that show nothing tell
+nothing. Of lags that explain it alike, as where requests come like clockwork, the
+smallest counts. All replicas' reports come the same way, so what is learned
 of one holds for all.
 
 Bounds: the lags that are tried, and placements for as long as the largest.
@@ -42,6 +43,7 @@ class ReportLag:
     def __init__(self) -> None:
         self.lag_ns = 0
         self._errors = [0.0] * len(LAGS_NS)
+        self._shown = 0.0  # the same, had nothing been placed
 
     def learn(self, shown: int, placed: Sequence[int]) -> None:
         """In one interval reports showed so many new sequences; by each lag there were these."""
@@ -50,8 +52,9 @@ class ReportLag:
             kept * error + (shown - count) ** 2
             for error, count in zip(self._errors, placed, strict=True)
         ]
-        fresh, least = self._errors[0], min(self._errors)
-        is_late = fresh >= ERROR_MIN and least < CLEARLY * fresh
+        self._shown = kept * self._shown + shown**2
+        to_explain, least = min(self._errors[0], self._shown), min(self._errors)
+        is_late = to_explain >= ERROR_MIN and least < CLEARLY * to_explain
         self.lag_ns = LAGS_NS[self._errors.index(least)] if is_late else 0
 
 
