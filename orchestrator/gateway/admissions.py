@@ -159,13 +159,17 @@ class Admissions:
         journey.source, journey.source_blocks = placement.source, placement.source_blocks
         registered = (journey.registered or {}).get(placement.replica_id, 0)
         hit_blocks = placement.hit_blocks
-        journey.bill = Bill(charged, hit_blocks, min(hit_blocks, registered), now_ns)
-        return self._promises.make(placement, journey.hashes)
+        known_blocks = 0 if journey.hits_are_guessed else hit_blocks
+        registered_blocks = min(known_blocks, registered)
+        journey.bill = Bill(
+            charged, hit_blocks, registered_blocks, known_blocks - registered_blocks, now_ns
+        )
+        return self._promises.make(placement, journey.hashes, held=known_blocks)
 
     def settle(self, journey: Journey, *, tokens: int) -> None:
         """The journey's replica is done with it, after so many tokens: charge what it used."""
         # Where its KV was moved to, nothing was predicted for it.
-        bill = journey.bill or Bill(0, 0, 0, began_ns=journey.arrived_ns)
+        bill = journey.bill or Bill(0, 0, 0, 0, began_ns=journey.arrived_ns)
         journey.bill = None
         used = used_block_ns(
             journey.subject,
@@ -186,7 +190,8 @@ class Admissions:
             held = max((journey.registered or {}).values(), default=0)
             locating.detail = f"{held} of {len(journey.hashes)} blocks"
             journey.locating_ns += journey.located_ns - asked_ns
-        journey.hits = self._locator.hits(journey.registered, journey.hashes)
+        hits = self._locator.hits(journey.registered, journey.hashes)
+        journey.hits, journey.hits_are_guessed = hits.blocks, hits.is_guess
 
     def _may_hope(self, journey: Journey) -> bool:
         """Whether to wait for a replica that is not there: half an answer is worth it."""

@@ -12,4 +12,5 @@ class Bill:
     charged: int  # block-nanoseconds
     hit_blocks: int  # believed to be there, and so not charged
     registered_blocks: int  # of these, as many as the registry had
+    intended_blocks: int  # and beyond those, as many as were to be there because of a placement
     began_ns: int

@@ -62,6 +62,7 @@ class Journey:
     sent_to: Member | None = None
     registered: Mapping[ReplicaId, int] | None = None  # by the registry; None: it did not say
     hits: Mapping[ReplicaId, int] = field(default_factory=dict)  # those that are to come included
+    hits_are_guessed: bool = False  # and nobody ever said so
     located_ns: int | None = None  # when the registry was asked
     locating_ns: int = 0  # time spent on learning them
     source: ReplicaId | None = None  # of blocks to copy to where it was placed last

@@ -34,6 +34,14 @@ class LocatorConfig:
     rendezvous_share: float = 0.25
 
 
+@dataclass(frozen=True, slots=True)
+class Hits:
+    """Leading blocks to count on at each replica; a guess where nobody knows anything."""
+
+    blocks: Mapping[ReplicaId, int]
+    is_guess: bool = False
+
+
 class Locator:
     """The registry's `locate`, made safe to wait for, and what it cannot know."""
 
@@ -71,18 +79,17 @@ class Locator:
         self._intended.confirm(registered, hashes)
         return registered
 
-    def hits(
-        self, registered: Mapping[ReplicaId, int] | None, hashes: Sequence[BlockHash]
-    ) -> Mapping[ReplicaId, int]:
-        """Leading blocks to count on now at each replica, given what the registry said."""
+    def hits(self, registered: Mapping[ReplicaId, int] | None, hashes: Sequence[BlockHash]) -> Hits:
+        """What to count on now, given what the registry said."""
         epochs = self._cluster.epochs()
         if registered is not None:
-            return self._intended.foresee(registered, hashes, epochs, self._clock.now_ns())
+            return Hits(self._intended.foresee(registered, hashes, epochs, self._clock.now_ns()))
         recalled = self._intended.recall(hashes, epochs)
         if recalled or not hashes or not epochs:
-            return recalled
+            return Hits(recalled)
         name = hashes[min(len(hashes), self._config.rendezvous_block) - 1]
-        return {rendezvous(name, epochs): round(len(hashes) * self._config.rendezvous_share)}
+        blocks = round(len(hashes) * self._config.rendezvous_share)
+        return Hits({rendezvous(name, epochs): blocks}, is_guess=True)
 
 
 def rendezvous(name: BlockHash, replica_ids: Iterable[ReplicaId]) -> ReplicaId:

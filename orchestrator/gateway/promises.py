@@ -50,10 +50,12 @@ class Promises:
         self._clock = clock
         announcer.listen(self._hear)
 
-    def make(self, placement: Placement, hashes: Sequence[BlockHash]) -> Debit:
-        """The request whose prompt has these blocks goes there. Release the debit in any case."""
+    def make(self, placement: Placement, hashes: Sequence[BlockHash], *, held: int) -> Debit:
+        """The request whose prompt has these blocks goes there. Release the debit in any case.
+
+        The first `held` of them are known to be there, or promised already.
+        """
         now_ns = self._clock.now_ns()
-        held = placement.hit_blocks
         announcement = Announcement(
             replica_id=placement.replica_id,
             epoch=placement.epoch,

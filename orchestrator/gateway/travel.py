@@ -255,12 +255,15 @@ class Travel:
         return replace(request, copy_from=copy_from)
 
     def _compare_hits(self, journey: Journey, first: Delta | Handoff) -> None:
-        """What the replica was said to have, or to have soon, and what it had."""
+        """What the replica was said to have, or to have soon, and what it had.
+
+        Where blocks were to be copied to it nobody can tell: it finds those, too.
+        """
         bill = journey.bill
-        if isinstance(first, Delta) and bill is not None:
+        if isinstance(first, Delta) and bill is not None and not journey.source_blocks:
             found = first.hit_tokens // journey.card.block_size
-            told, intended = bill.registered_blocks, bill.hit_blocks - bill.registered_blocks
-            missing = max(0, bill.hit_blocks - found)
+            told, intended = bill.registered_blocks, bill.intended_blocks
+            missing = max(0, told + intended - found)
             self._totals.registry_hit_blocks += told
             self._totals.registry_false_hit_blocks += max(0, missing - intended)
             self._totals.intended_hit_blocks += intended

@@ -90,3 +90,16 @@ def test_a_record_says_whom_blocks_were_to_come_from() -> None:
             assert placed["copied_from"] == SOURCE
 
     run(scenario())
+
+
+def test_what_was_copied_does_not_vouch_for_the_registry() -> None:
+    """Power: of blocks that only came by the copy the registry seems to have been right."""
+
+    async def scenario() -> None:
+        a, c = ScriptedReplica("a", Answer(hit_tokens=48)), ScriptedReplica("c")
+        async with copying(a, c) as made:
+            await made.hold("a", request().prompt)
+            await tokens(made, request())
+            assert made.dispatch.totals.registry_hit_blocks == 0
+
+    run(scenario())

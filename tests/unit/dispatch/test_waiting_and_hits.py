@@ -70,6 +70,25 @@ def test_of_a_hit_that_is_half_registered_the_rest_fails_first() -> None:
     run(scenario())
 
 
+def test_a_guess_is_no_hit_that_was_to_come_true() -> None:
+    """Power: without a registry a quarter of an unknown prompt is counted on by rendezvous."""
+
+    async def scenario() -> None:
+        answers = (Answer(first_after_s=0.5), Answer(hit_tokens=48))
+        async with tidy(ScriptedReplica("a", *answers)) as made:
+            made.registry.is_down = True
+            first = asyncio.create_task(tokens(made, request("first", token_first=0)))
+            await asyncio.sleep(0.1)
+            totals = made.dispatch.totals
+            await tokens(made, request("second", token_first=0))
+            assert (totals.intended_hit_blocks, totals.intended_false_hit_blocks) == (3, 0)
+            await first
+            assert (totals.intended_hit_blocks, totals.intended_false_hit_blocks) == (3, 0)
+            made.registry.is_down = False
+
+    run(scenario())
+
+
 def test_blocks_too_few_for_who_waits_are_stranded_until_it_has_its_place() -> None:
     """Two replicas of 100 blocks: one request takes 94 of each, the third needs 24 somewhere."""
 

@@ -50,7 +50,7 @@ class Parts:
         )
 
     async def hits(self, hashes: Sequence[BlockHash]) -> Mapping[ReplicaId, int]:
-        return self.locator.hits(await self.locator.locate(hashes), hashes)
+        return self.locator.hits(await self.locator.locate(hashes), hashes).blocks
 
 
 def chain(name: str, blocks: int = 40) -> tuple[BlockHash, ...]:

@@ -80,7 +80,7 @@ class Gateway:
 
 def test_a_promise_is_charged_here_and_told_to_others() -> None:
     one, other = Gateway(), Gateway()
-    debit = one.promises.make(PLACEMENT, PROMPT)
+    debit = one.promises.make(PLACEMENT, PROMPT, held=10)
     (said,) = one.channel.said
     assert said == Announcement(A, 1, 120, 44, 2, False, 4000, PROMPT, held=10)
     other.channel.hear(said)
@@ -105,7 +105,7 @@ def test_a_promise_settles_in_twice_the_time_that_it_is_expected_to_take(
 ) -> None:
     one = Gateway()
     cost = Cost(44, 0, queue_s=queue_s, prefill_s=0.0, room_s=0.0, pressure_s=0.0)
-    one.promises.make(replace(PLACEMENT, cost=cost), PROMPT)
+    one.promises.make(replace(PLACEMENT, cost=cost), PROMPT, held=10)
     assert one.channel.said[0].settle_ms == settle_ms
 
 
@@ -124,8 +124,7 @@ def test_without_a_registry_others_know_what_a_gateway_knows(
     """Power: told of the blocks only that are not there yet, they recall nothing of a prompt."""
     one, other = Gateway(), Gateway()
     for length, held in placed:
-        placement = replace(PLACEMENT, hit_blocks=min(held, length))
-        one.promises.make(placement, PROMPT[:length])
+        one.promises.make(PLACEMENT, PROMPT[:length], held=min(held, length))
         other.channel.hear(one.channel.said[-1])
         for gateway in (one, other):
             assert gateway.intended.recall(PROMPT, {A: 1})[A] >= length
