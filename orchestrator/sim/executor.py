@@ -19,12 +19,16 @@ NOTHING = b"\0"  # what a block of nothing is sent as
 
 
 class CostExecutor:
-    """One simulated GPU. `slowness` stretches its steps; none ends before `frozen_until_ns`."""
+    """One simulated GPU. `slowness` stretches its steps; none ends before `frozen_until_ns`.
+
+    Blocks that come from elsewhere take their time to be written, between two steps.
+    """
 
     block_bytes = len(NOTHING)
 
-    def __init__(self, clock: Clock, cost_model: CostModel) -> None:
+    def __init__(self, clock: Clock, cost_model: CostModel, *, write_block_ns: int = 0) -> None:
         self.busy_ns = 0
+        self._write_block_ns = write_block_ns
         self.slowness = 1
         self.frozen_until_ns = 0
         self._clock = clock
@@ -49,6 +53,7 @@ class CostExecutor:
     async def write_blocks(self, blocks: Sequence[BlockId], payloads: Sequence[bytes]) -> None:
         if any(payload != NOTHING for payload in payloads):
             raise ValueError("A block of nothing is sent as a byte of nothing.")
+        await self._clock.sleep(len(blocks) * self._write_block_ns / NS_PER_S)
 
 
 def choose(sample: Sample) -> SampledToken:

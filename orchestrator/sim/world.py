@@ -60,6 +60,8 @@ SETTLE_S = 1.0
 SETTLE_TRIES = 60
 # Of KV: an 8B model with grouped KV heads.
 TOKEN_BYTES = 128 << 10
+# From pageable memory to a GPU's: a part of what PCIe 5 with 16 lanes carries.
+BUS_BYTES_PER_S = 25_000_000_000
 # The checkers look at engines instead, as often as they are told.
 SHELL = ReplicaConfig(ReplicaId(""), check_interval_ms=10**9)
 
@@ -104,6 +106,11 @@ class WorldConfig:
         if self.block_ns is not None:
             return self.block_ns
         return self.block_size * TOKEN_BYTES * NS_PER_S // self.link_bytes_per_s
+
+    @property
+    def write_block_ns(self) -> int:
+        """That a step waits for a block that has come to be written."""
+        return self.wire_block_ns * self.link_bytes_per_s // BUS_BYTES_PER_S
 
 
 @dataclass(frozen=True, slots=True)
@@ -323,7 +330,7 @@ class World:
     def _build_executor(self, name: str) -> CostExecutor:
         config = self.config
         if not config.exact:
-            return CostExecutor(self.clock, config.cost_model)
+            return CostExecutor(self.clock, config.cost_model, write_block_ns=config.write_block_ns)
         return MortalExecutor(
             self.clock,
             config.cost_model,
