@@ -2,7 +2,8 @@
 
 *Traces*: `NAME.jsonl.xz` or `NAME.jsonl`, one request a line with arrival_ms,
 input_tokens, output_tokens, block_size, hash_ids (null: no prefix is known)
-and tag. `NAME.meta.json` beside it may name the tick to which arrivals were
+and tag. The ids are those of leading blocks: there may be fewer than the
+prompt has blocks, but not more. `NAME.meta.json` beside it may name the tick to which arrivals were
 rounded.
 
 *Plain CSV* with the columns arrival_ms, input_tokens, output_tokens.
@@ -17,10 +18,13 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from orchestrator.workload.tokens import BLOCK_SIZE_MIN
-from orchestrator.workload.traffic import NS_PER_MS, Arrival, Traffic, in_order
+from orchestrator.workload.tokens import BLOCK_SIZE_MIN, VOCAB_SIZE
+from orchestrator.workload.trace_row import BadRow, arrival_of, number_in
+from orchestrator.workload.traffic import Traffic, in_order
 
 BLOCK_SIZE_WITHOUT_IDS = 16
+CSV_COLUMNS = ("arrival_ms", "input_tokens", "output_tokens")
+TICK_MS_MAX = 24 * 3600 * 1000
 
 
 class BadTrace(ValueError):
@@ -31,35 +35,55 @@ def load_file(path: Path) -> Traffic:
     """The workload in this file. Raises BadTrace."""
     try:
         return _load_csv(path) if path.suffix == ".csv" else _load_trace(path)
-    except (OSError, lzma.LZMAError, UnicodeDecodeError) as error:
+    except (OSError, EOFError, lzma.LZMAError, UnicodeDecodeError, csv.Error) as error:
         raise BadTrace(f"{path}: {error}") from error
 
 
 def _load_csv(path: Path) -> Traffic:
     with path.open(newline="") as file:
-        rows = enumerate(csv.DictReader(file))
-        return Traffic(
-            in_order(_arrival(path, number, row) for number, row in rows), BLOCK_SIZE_WITHOUT_IDS
-        )
+        reader = csv.DictReader(file)
+        absent = [name for name in CSV_COLUMNS if name not in (reader.fieldnames or ())]
+        if absent:
+            raise BadTrace(f"{path}: its first line does not name the columns {', '.join(absent)}")
+        rows = [{name: number_in(row[name]) for name in CSV_COLUMNS} for row in reader]
+    return _traffic(path, rows, BLOCK_SIZE_WITHOUT_IDS)
 
 
 def _load_trace(path: Path) -> Traffic:
     rows = list(_rows(path))
+    return _traffic(path, rows, _block_size(path, rows), _tick_ms(path))
+
+
+def _traffic(
+    path: Path, rows: Sequence[Mapping[str, Any]], block_size: int, tick_ms: int = 0
+) -> Traffic:
     if not rows:
         raise BadTrace(f"{path}: no requests")
-    arrivals = in_order(_arrival(path, number, row) for number, row in enumerate(rows))
-    return Traffic(arrivals, _block_size(path, rows), _tick_ms(path))
+    arrivals = []
+    for number, row in enumerate(rows):
+        try:
+            arrivals.append(arrival_of(number, row, block_size))
+        except BadRow as error:
+            raise BadTrace(f"{path}: request {number}: {error}") from error
+    return Traffic(in_order(arrivals), block_size, tick_ms)
 
 
 def _block_size(path: Path, rows: Sequence[Mapping[str, Any]]) -> int:
     """The one size of all rows; without any hash id it means nothing, and may be absent."""
-    sizes = {row.get("block_size") for row in rows}
-    if sizes == {None} and not any(row.get("hash_ids") for row in rows):
+    sizes = [row.get("block_size") for row in rows]
+    if not any(
+        size is not None or row.get("hash_ids") for size, row in zip(sizes, rows, strict=True)
+    ):
         return BLOCK_SIZE_WITHOUT_IDS
-    block_size = sizes.pop()
-    if sizes or not isinstance(block_size, int) or block_size < BLOCK_SIZE_MIN:
-        raise BadTrace(f"{path}: block_size must be one number of at least {BLOCK_SIZE_MIN}")
-    return block_size
+    size = sizes[0]
+    for number, other in enumerate(sizes):
+        if type(other) is not int or other != size or not BLOCK_SIZE_MIN <= other <= VOCAB_SIZE:
+            raise BadTrace(
+                f"{path}: request {number}: block_size must be one number for all requests,"
+                f" from {BLOCK_SIZE_MIN} to {VOCAB_SIZE}"
+            )
+    assert isinstance(size, int)
+    return size
 
 
 def _rows(path: Path) -> Iterator[dict[str, Any]]:
@@ -67,28 +91,11 @@ def _rows(path: Path) -> Iterator[dict[str, Any]]:
         for number, line in enumerate(file, start=1):
             try:
                 row = json.loads(line)
-            except ValueError as error:
+            except (ValueError, RecursionError) as error:
                 raise BadTrace(f"{path}:{number}: {error}") from error
             if not isinstance(row, dict):
                 raise BadTrace(f"{path}:{number}: not an object")
             yield row
-
-
-def _arrival(path: Path, number: int, row: Mapping[str, Any]) -> Arrival:
-    try:
-        arrival = Arrival(
-            number=number,
-            arrival_ns=round(float(row["arrival_ms"]) * NS_PER_MS),
-            input_tokens=int(row["input_tokens"]),
-            output_tokens=int(row["output_tokens"]),
-            block_ids=tuple(row.get("hash_ids") or ()),
-            tag=row.get("tag") or "",
-        )
-    except (KeyError, TypeError, ValueError) as error:
-        raise BadTrace(f"{path}: request {number}: {error!r}") from error
-    if arrival.input_tokens < 1 or arrival.output_tokens < 1 or arrival.arrival_ns < 0:
-        raise BadTrace(f"{path}: request {number}: a negative time or an empty side")
-    return arrival
 
 
 def _tick_ms(path: Path) -> int:
@@ -96,6 +103,9 @@ def _tick_ms(path: Path) -> int:
     if not meta.exists():
         return 0
     try:
-        return int(json.loads(meta.read_text()).get("tick_ms", 0))
-    except (ValueError, AttributeError, TypeError) as error:
-        raise BadTrace(f"{meta}: {error}") from error
+        tick_ms = json.loads(meta.read_text()).get("tick_ms", 0)
+    except (ValueError, AttributeError, RecursionError) as error:
+        raise BadTrace(f"{meta}: not a JSON object") from error
+    if type(tick_ms) is not int or not 0 <= tick_ms <= TICK_MS_MAX:
+        raise BadTrace(f"{meta}: tick_ms must be a whole number from 0 to {TICK_MS_MAX:,}")
+    return tick_ms

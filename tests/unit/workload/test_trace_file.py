@@ -67,7 +67,19 @@ def test_a_csv_has_lengths_and_no_prefixes(tmp_path: Path) -> None:
         ([ROW | {"block_size": 1}], "block_size must be one number"),
         ([ROW | {"block_size": None}], "block_size must be one number"),
         ([{k: v for k, v in ROW.items() if k != "output_tokens"}], "request 0: .*output_tokens"),
-        ([ROW, ROW | {"input_tokens": 0}], "request 1: "),
+        ([ROW, ROW | {"input_tokens": 0}], "request 1: input_tokens must be a whole number"),
+        ([ROW | {"input_tokens": 3.7}], "input_tokens must be a whole number"),
+        ([ROW | {"output_tokens": "7"}], "output_tokens must be a whole number"),
+        ([ROW | {"output_tokens": 10_000_001}], "output_tokens must be .* to 10,000,000"),
+        ([ROW | {"arrival_ms": None}], "request 0: arrival_ms is missing"),
+        ([ROW | {"arrival_ms": float("inf")}], "arrival_ms must be a number from 0"),
+        ([ROW | {"arrival_ms": float("nan")}], "arrival_ms must be a number from 0"),
+        ([ROW | {"arrival_ms": -1}], "arrival_ms must be a number from 0"),
+        ([ROW | {"hash_ids": ["a"]}], "hash_ids must be a list of whole numbers"),
+        ([ROW | {"hash_ids": [1 << 40]}], "hash_ids must be a list of whole numbers"),
+        ([ROW | {"hash_ids": [1, 2, 3, 4]}], "hash_ids names 4 blocks, and input_tokens fill 3"),
+        ([ROW | {"block_size": [16]}], "block_size must be one number"),
+        ([ROW | {"tag": 1}], "tag must be a text"),
     ],
 )
 def test_a_bad_trace_is_refused(tmp_path: Path, rows: list[dict[str, Any]], message: str) -> None:
@@ -93,4 +105,44 @@ def test_a_broken_line_is_named(tmp_path: Path) -> None:
     path = tmp_path / "t.jsonl"
     path.write_text(json.dumps(ROW) + "\n{\n")
     with pytest.raises(BadTrace, match=r"t\.jsonl:2"):
+        load_file(path)
+
+
+def test_a_trace_that_was_cut_off_is_refused_by_name(tmp_path: Path) -> None:
+    path = write(tmp_path / "cut.jsonl.xz", ROW)
+    path.write_bytes(path.read_bytes()[:-20])
+    with pytest.raises(BadTrace, match=r"cut\.jsonl\.xz"):
+        load_file(path)
+
+
+def test_an_arrival_that_no_float_can_hold_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "t.jsonl"
+    path.write_text(json.dumps(ROW).replace("1500", "1e400") + "\n")
+    with pytest.raises(BadTrace, match="request 0: arrival_ms must be a number"):
+        load_file(path)
+
+
+@pytest.mark.parametrize("meta", ["[]", '{"tick_ms": 1e400}', '{"tick_ms": -1}'])
+def test_a_tick_that_is_none_is_refused(tmp_path: Path, meta: str) -> None:
+    (tmp_path / "t.meta.json").write_text(meta)
+    with pytest.raises(BadTrace, match=r"t\.meta\.json"):
+        load_file(write(tmp_path / "t.jsonl.xz", ROW))
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("", "does not name the columns arrival_ms, input_tokens, output_tokens"),
+        ("arrival,input_tokens,output_tokens\n0,1,1\n", "does not name the columns arrival_ms"),
+        ("arrival_ms,input_tokens,output_tokens\n", "no requests"),
+        ("arrival_ms,input_tokens,output_tokens\n0,1\n", "request 0: output_tokens is missing"),
+        ("arrival_ms,input_tokens,output_tokens\n0,3.7,1\n", "input_tokens must be a whole"),
+        ("arrival_ms,input_tokens,output_tokens\n0,ten,1\n", "input_tokens must be a whole"),
+        ("arrival_ms,input_tokens,output_tokens\nnan,1,1\n", "arrival_ms must be a number"),
+    ],
+)
+def test_a_bad_csv_is_refused(tmp_path: Path, text: str, message: str) -> None:
+    path = tmp_path / "bad.csv"
+    path.write_text(text)
+    with pytest.raises(BadTrace, match=rf"bad\.csv: .*{message}"):
         load_file(path)
