@@ -8,11 +8,14 @@ from __future__ import annotations
 
 import sys
 from importlib import import_module
+from typing import Any
 
 import click
 
 from orchestrator.live.own_session import enter_own_session
 from orchestrator.live.ray_token import protect_ray
+
+INTERRUPTED = 130  # as a shell says of what SIGINT ended
 
 COMMANDS = {
     "up": "orchestrator.live.commands.up:up",
@@ -60,6 +63,14 @@ class Verbs(click.Group):
         command = getattr(import_module(module), attribute)
         assert isinstance(command, click.Command)
         return command
+
+    def invoke(self, ctx: click.Context) -> Any:
+        """Ctrl-C is no failure of a verb that says nothing else of it."""
+        try:
+            return super().invoke(ctx)
+        except KeyboardInterrupt:
+            click.echo("interrupted", err=True)
+            ctx.exit(INTERRUPTED)
 
 
 # They start servers, and must be able to stop them in order.

@@ -35,6 +35,7 @@ from orchestrator.live.local_ray import local_ray
 from orchestrator.live.operator_client import replica_states
 from orchestrator.live.registry_url import leader_at, members_at, resolved, without_password
 from orchestrator.live.valkey import EmbeddedValkey
+from orchestrator.replay.recording import Recording, RecordingRefused
 from protos.certificates import BadCertificates
 from protos.registry import RegistryUnavailable
 from protos.transport import Transport
@@ -80,6 +81,7 @@ class LocalOptions:
     tls: Path | None = None
     internal_tls: Path | None = None
     ui: bool = False  # the live page
+    copy_gbps: float = 25.0  # of the link between replicas; 0: they copy no blocks
     record_file: Path | None = None  # of the gateway's placements; None: not recorded
 
     @property
@@ -146,6 +148,7 @@ class LocalCluster:
             require_free(port)
         check_certificates(self._options)
         check_keys(self._options)
+        check_recording(self._options)
         source = check_model(self._options.model)
         self._redis_url = self._start_registry()
         most = self._replicas_most()
@@ -183,6 +186,7 @@ class LocalCluster:
                 "tls": absolute(self._options.tls),
                 "internal_tls": absolute(self._options.internal_tls),
                 "ui": self._options.ui,
+                "copy_gbps": self._options.copy_gbps,
                 "record_file": absolute(self._options.record_file),
             }
         )
@@ -270,6 +274,15 @@ def check_keys(options: LocalOptions) -> None:
         if options.keys_file is not None:
             read_keyring(options.keys_file)
     except BadKeysFile as error:
+        raise StartFailed(str(error)) from error
+
+
+def check_recording(options: LocalOptions) -> None:
+    """Where placements go. StartFailed where the gateway could not write them."""
+    try:
+        if options.record_file is not None:
+            Recording(options.record_file).close()
+    except RecordingRefused as error:
         raise StartFailed(str(error)) from error
 
 

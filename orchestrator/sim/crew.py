@@ -3,7 +3,8 @@
 Worlds share nothing, so each runs in a process of its own crew. Whoever stops
 asking, by Ctrl-C or by closing the iteration, ends the workers at once: what
 they were doing is of no use to anybody. A piece of work that raises, or a
-worker that dies, ends the whole crew.
+worker that dies, ends the whole crew; so does the death of whoever asks, however
+he dies.
 
 Workers are started afresh, not forked: what they run must be importable, and
 what goes there and back must be picklable.
@@ -15,7 +16,8 @@ import os
 import signal
 from collections.abc import Callable, Generator, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
-from multiprocessing import active_children, get_context
+from multiprocessing import active_children, get_context, parent_process
+from threading import Thread
 from typing import TypeVar
 
 Item = TypeVar("Item")
@@ -35,7 +37,7 @@ def answers(
         yield from ((item, work(item)) for item in items)
         return
     crew = ProcessPoolExecutor(
-        min(workers, len(items)), mp_context=get_context("spawn"), initializer=_leave_quietly
+        min(workers, len(items)), mp_context=get_context("spawn"), initializer=_leave_with_the_crew
     )
     try:
         futures = {crew.submit(work, item): item for item in items}
@@ -49,6 +51,17 @@ def answers(
         crew.shutdown(cancel_futures=True)
 
 
-def _leave_quietly() -> None:
-    """Ctrl-C reaches every process of a terminal: a worker then has nothing to say."""
+def _leave_with_the_crew() -> None:
+    """Ctrl-C reaches every process of a terminal: a worker then has nothing to say.
+
+    A signal that only its parent was sent it learns from the parent's end.
+    """
     signal.signal(signal.SIGINT, signal.SIG_DFL)
+    Thread(target=_outlive_nobody, daemon=True).start()
+
+
+def _outlive_nobody() -> None:
+    parent = parent_process()
+    assert parent is not None, "a worker was started by somebody"
+    parent.join()
+    os._exit(1)

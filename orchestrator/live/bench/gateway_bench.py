@@ -26,11 +26,12 @@ from typing import Any
 import aiohttp
 
 from orchestrator.gateway.link_config import LinkConfig
+from orchestrator.gateway.token_bytes import UnsupportedTokenizer
 from orchestrator.gateway.tokenizer import load_tokenizer
 from orchestrator.live.bench.chats import Chats
 from orchestrator.live.bench.child import Child
 from orchestrator.live.bench.conditions import Conditions, load_average
-from orchestrator.live.bench.paper_replicas import card_in_words
+from orchestrator.live.bench.paper_replicas import FIRST_WORD, WORDS, card_in_words
 from orchestrator.live.replica_client import GrpcReplicaClient
 from orchestrator.live.valkey import free_port
 from protos.messages import ModelCard, ReplicaId, Request, RequestId, SamplingParams
@@ -96,6 +97,8 @@ def measure_gateway(
     """Raises ModelError, UnsupportedTokenizer or ChildFailed."""
     source = resolve_model(model)
     tokenizer = load_tokenizer(source.path)
+    if tokenizer.vocab_size < FIRST_WORD + WORDS:
+        raise UnsupportedTokenizer(f"{source.name} has no words in its vocabulary, only letters")
     chats = Chats(tokenizer, prompt_tokens=cases.prompt_tokens, seed=0)
     card = ModelCard(source.name, "paper", "none", 16, 8_192, tokenizer.vocab_size)
     conditions = Conditions.here(PACKAGES, server=server)

@@ -21,7 +21,7 @@ QUICK = GatewayCases(streams=8, short_repeats=2, tokens=17, rounds=1, alone=10)
 
 @click.command()
 @click.option("--json", "out", type=click.Path(dir_okay=False, path_type=Path), metavar="OUT")
-@click.option("--model", default="smollm2", show_default=True, metavar="PATH|smollm2|tiny")
+@click.option("--model", default="smollm2", show_default=True, metavar="PATH|smollm2")
 @click.option("--quick", is_flag=True, help="One short round: a look, not a figure.")
 def gateway(out: Path | None, model: str, quick: bool) -> None:
     """CPU for each request and token of a whole gateway, and the time it adds."""

@@ -41,3 +41,9 @@ def test_a_gateway_is_measured_beside_a_bare_server(tmp_path: Path) -> None:
     assert report["known_cpu_us"] > 0 and report["new_cpu_us"] > 0
     assert report["alone_ms"] > report["alone_bare_ms"] > 0
     assert "a streamed token" in result.output
+
+
+def test_a_model_without_words_is_refused() -> None:
+    result = CliRunner().invoke(bench, ["gateway", "--quick", "--model", "tiny"])
+    assert result.exit_code == 1
+    assert "tiny has no words in its vocabulary" in result.output

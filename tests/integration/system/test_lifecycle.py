@@ -137,6 +137,11 @@ def test_corrupt_weights_are_named_and_nothing_stays(tmp_path: Path) -> None:
     os.rmdir(temporary)
 
 
+def test_a_recording_that_cannot_be_written_is_named_before_anything_starts() -> None:
+    error = fails_with(up_command(free_ports(3), "--record", "/nonexistent/placements"))
+    assert "cannot record in /nonexistent/placements: No such file or directory" in error
+
+
 def test_two_services_on_one_port_are_refused_before_anything_starts() -> None:
     port, control = free_ports(2)
     assert "a port each" in fails_with(up_command([port, port, control]))

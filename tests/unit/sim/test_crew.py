@@ -59,22 +59,30 @@ def test_who_asks_no_more_waits_for_nobody() -> None:
     assert not active_children()
 
 
-def test_an_interruption_ends_a_swarm_and_its_workers() -> None:
-    command = "from orchestrator.sim.swarm.command import command; command()"
+@pytest.mark.parametrize(
+    ("how", "code"),
+    [
+        (signal.SIGINT, 130),
+        (signal.SIGTERM, -signal.SIGTERM),
+        (signal.SIGKILL, -signal.SIGKILL),
+    ],
+    ids=["interrupted", "terminated", "killed"],
+)
+def test_the_end_of_a_swarm_is_the_end_of_its_workers(how: signal.Signals, code: int) -> None:
     swarm = subprocess.Popen(
-        [sys.executable, "-c", command, "--seeds", "100000", "--workers", "2"],
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
+        [sys.executable, "-m", "orchestrator", "swarm", "--seeds", "100000", "--workers", "2"],
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
     )
     try:
         workers = eventually_two_workers(psutil.Process(swarm.pid))
-        swarm.send_signal(signal.SIGINT)
-        swarm.communicate(timeout=WAIT_S_MAX)
+        swarm.send_signal(how)
+        assert swarm.wait(timeout=WAIT_S_MAX) == code
     finally:
         swarm.kill()
+        swarm.wait()
     _, alive = psutil.wait_procs(workers, timeout=WAIT_S_MAX)
     assert not alive
-    assert swarm.returncode == 1
 
 
 def eventually_two_workers(parent: psutil.Process) -> list[psutil.Process]:
