@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import gc
 import json
+import math
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -22,14 +23,16 @@ from orchestrator.sim.checkers import Checkers
 from orchestrator.sim.client import Outcome, PlainClients
 from orchestrator.sim.cost_model_file import H100_8B, BadCostModel, load_cost_model
 from orchestrator.sim.hosts import GatewayHost
+from orchestrator.sim.out_file import TO_FILE, drawable, placed, writing
 from orchestrator.sim.plot import plot
 from orchestrator.sim.policies import OURS, POLICIES
 from orchestrator.sim.progress import Progress
 from orchestrator.sim.report import Report, report
+from orchestrator.sim.setting import Setting
 from orchestrator.sim.world import WorldConfig, simulate
 from orchestrator.workload.drawing import CannotPlot, require_matplotlib
 from orchestrator.workload.synthetic import WORKLOADS, synthesize
-from orchestrator.workload.trace_file import BadTrace, load_file
+from orchestrator.workload.trace_file import CSV_COLUMNS, BadTrace, load_file
 from orchestrator.workload.traffic import Arrival, Traffic
 from protos.messages import Request
 from replicas.config import COPY_BYTES_PER_S
@@ -40,14 +43,19 @@ POSITIVE = click.IntRange(1)
 CHECK_EVERY_STEPS = 5000
 CHECK_EVERY_ANSWERS = 20
 
-TO_FILE = click.Path(path_type=Path, dir_okay=False)
 
+class Finite(click.FloatRange):
+    """A range that "nan" is not in, either."""
 
-def placed(_: click.Context, __: click.Parameter, path: Path | None) -> Path | None:
-    """Refuse a file that could not be written when a long run is over."""
-    if path is not None and not path.absolute().parent.is_dir():
-        raise click.BadParameter(f"there is no folder {path.parent}")
-    return path
+    def convert(
+        self, value: float, param: click.Parameter | None, ctx: click.Context | None
+    ) -> float:
+        number: float = super().convert(value, param, ctx)
+        if math.isnan(number):
+            self.fail(
+                f"{value} is not a number in the range {self.min:g} to {self.max:g}", param, ctx
+            )
+        return number
 
 
 @click.command(name="simulate")
@@ -55,20 +63,21 @@ def placed(_: click.Context, __: click.Parameter, path: Path | None) -> Path | N
     "--trace",
     required=True,
     metavar=f"FILE|{SYNTHETIC}NAME",
-    help=f"A .jsonl.xz, .jsonl or .csv file, or {SYNTHETIC} and one of {', '.join(WORKLOADS)}.",
+    help=f"A .jsonl.xz, .jsonl or .csv file (with the columns {','.join(CSV_COLUMNS)}),"
+    f" or {SYNTHETIC} and one of {', '.join(WORKLOADS)}.",
 )
-@click.option("--replicas", type=POSITIVE, default=8, show_default=True)
-@click.option("--gateways", type=POSITIVE, default=1, show_default=True)
+@click.option("--replicas", type=click.IntRange(1, 1024), default=8, show_default=True)
+@click.option("--gateways", type=click.IntRange(1, 64), default=1, show_default=True)
 @click.option("--blocks", type=POSITIVE, default=4000, show_default=True, help="Of each replica.")
 @click.option("--block-size", type=POSITIVE, help="Default: the trace's own.")
 @click.option("--policy", type=click.Choice(list(POLICIES)), default=OURS, show_default=True)
-@click.option("--speed", type=click.FloatRange(0, min_open=True), default=1.0, show_default=True)
+@click.option("--speed", type=Finite(0.001, 1000), default=1.0, show_default=True)
 @click.option("--spread", is_flag=True, help="Spread arrivals that the trace rounded to ticks.")
-@click.option("--stale-ms", type=click.FloatRange(0), default=0.0, help="Age of load reports.")
+@click.option("--stale-ms", type=Finite(0, 600_000), default=0.0, help="Age of load reports.")
 @click.option("--no-copies", is_flag=True, help="Replicas copy no blocks from each other.")
 @click.option(
     "--copy-gbps",
-    type=click.FloatRange(0, min_open=True),
+    type=Finite(0.001, 100_000),
     default=COPY_BYTES_PER_S * 8 / 1e9,
     show_default=True,
     help="Of each replica's link to the others, in Gbit/s.",
@@ -82,7 +91,7 @@ def placed(_: click.Context, __: click.Parameter, path: Path | None) -> Path | N
 )
 @click.option("--seed", type=click.IntRange(0), default=0, show_default=True)
 @click.option("--json", "json_path", type=TO_FILE, callback=placed, help="Write the report here.")
-@click.option("--plot", "plot_path", type=TO_FILE, callback=placed, help="Draw a picture here.")
+@click.option("--plot", "plot_path", type=TO_FILE, callback=drawable, help="Draw a picture here.")
 @click.option(
     "--record",
     "record_path",
@@ -118,18 +127,20 @@ def command(
             require_matplotlib()
         traffic = load_traffic(trace, seed)
         traffic = (traffic.spread(seed) if spread else traffic).faster(speed)
-        config = WorldConfig(
+        setting = Setting(
+            trace=trace,
+            speed=speed,
+            spread=spread,
             replicas=replicas,
             gateways=gateways,
             blocks=blocks,
             block_size=block_size or traffic.block_size,
-            policy=policy,
-            seed=seed,
-            cost_model=load_cost_model(cost_model),
-            stale_s=stale_ms / 1000,
-            copying=not no_copies,
-            link_bytes_per_s=round(copy_gbps * 1e9 / 8),
+            stale_ms=stale_ms,
+            copies=not no_copies,
+            copy_gbps=copy_gbps,
+            cost_model=cost_model,
         )
+        config = world_of(setting, policy, seed)
     except (BadTrace, BadCostModel, CannotPlot, RecordingRefused) as error:
         raise click.ClickException(str(error)) from error
     began = time.perf_counter()
@@ -139,11 +150,35 @@ def command(
     if recording is not None:
         recording.close()
     summary = report(history, wall_s=time.perf_counter() - began)
+    # First what needs no file: a disk that is full shall not cost the figures.
+    click.echo(f"{text_of(summary)}\n{setting.words(seed)}")
     if json_path is not None:
-        json_path.write_text(json.dumps(asdict(summary), indent=2) + "\n")
+        write_report(summary, setting, json_path)
     if plot_path is not None:
-        plot(history, plot_path)
-    click.echo(text_of(summary))
+        with writing(plot_path):
+            plot(history, plot_path)
+
+
+def world_of(setting: Setting, policy: str, seed: int) -> WorldConfig:
+    """The cluster that was asked for. Raises BadCostModel."""
+    return WorldConfig(
+        replicas=setting.replicas,
+        gateways=setting.gateways,
+        blocks=setting.blocks,
+        block_size=setting.block_size,
+        policy=policy,
+        seed=seed,
+        cost_model=load_cost_model(setting.cost_model),
+        stale_s=setting.stale_ms / 1000,
+        copying=setting.copies,
+        link_bytes_per_s=round(setting.copy_gbps * 1e9 / 8),
+    )
+
+
+def write_report(summary: Report, setting: Setting, path: Path) -> None:
+    """The figures, and what they are of."""
+    with writing(path):
+        path.write_text(json.dumps(asdict(summary) | asdict(setting), indent=2) + "\n")
 
 
 class CountedClients(PlainClients):

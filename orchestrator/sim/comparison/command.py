@@ -15,10 +15,11 @@ from pathlib import Path
 
 import click
 
-from orchestrator.sim.comparison.cases import CONTENDERS, Case, cases_in
+from orchestrator.sim.comparison.cases import CONTENDERS, ON_TRACES, Case, cases_in
 from orchestrator.sim.comparison.runs import Run, measure, rows
 from orchestrator.sim.comparison.table import draw, markdown
 from orchestrator.sim.crew import answers, cores
+from orchestrator.sim.out_file import TO_FILE, drawable, placed, writing
 from orchestrator.sim.progress import Progress
 from orchestrator.sim.report import Report
 from orchestrator.workload.drawing import CannotPlot, require_matplotlib
@@ -26,6 +27,7 @@ from orchestrator.workload.trace_file import BadTrace
 
 POSITIVE = click.IntRange(1)
 NAMES = tuple(contender.name for contender in CONTENDERS)
+LOOKED_FOR = tuple(dict.fromkeys(f"{case.workload}.jsonl.xz" for case in ON_TRACES))
 MEASURED = ("wall_s", "events_per_s")  # by nobody here: many share the cores
 
 
@@ -33,15 +35,16 @@ MEASURED = ("wall_s", "events_per_s")  # by nobody here: many share the cores
 @click.option(
     "--traces",
     type=click.Path(exists=True, file_okay=False, path_type=Path),
-    help="A folder of traces. Without one: workloads made from the seed.",
+    help=f"A folder with any of {', '.join(LOOKED_FOR)}."
+    " Without one: workloads made from the seed.",
 )
 @click.option("--requests", type=POSITIVE, help="Only the first so many of each workload.")
 @click.option("--policy", "names", multiple=True, type=click.Choice(NAMES), help="Default: all.")
 @click.option("--only", help="Only cases whose title begins so.")
 @click.option("--seeds", type=POSITIVE, default=1, show_default=True, help="Means over 0, 1, ...")
 @click.option("--workers", type=POSITIVE, help="Processes. Default: one for each core there is.")
-@click.option("--json", "json_path", type=click.Path(path_type=Path), help="Write all runs here.")
-@click.option("--plot", "plot_path", type=click.Path(path_type=Path), help="Draw a picture here.")
+@click.option("--json", "json_path", type=TO_FILE, callback=placed, help="Write all runs here.")
+@click.option("--plot", "plot_path", type=TO_FILE, callback=drawable, help="Draw a picture here.")
 def command(
     *,
     traces: Path | None,
@@ -69,11 +72,13 @@ def command(
     except (BadTrace, CannotPlot) as error:
         raise click.ClickException(str(error)) from error
     tables = {case: rows(reports, case) for case in cases}
-    if json_path is not None:
-        json_path.write_text(json.dumps([entry(*each) for each in reports], indent=2) + "\n")
-    if plot_path is not None:
-        draw(tables, plot_path)
     click.echo("\n\n".join(markdown(case, table) for case, table in tables.items()))
+    if json_path is not None:
+        with writing(json_path):
+            json_path.write_text(json.dumps([entry(*each) for each in reports], indent=2) + "\n")
+    if plot_path is not None:
+        with writing(plot_path):
+            draw(tables, plot_path)
 
 
 def chosen_cases(traces: Path | None, only: str | None) -> Sequence[Case]:
@@ -81,10 +86,12 @@ def chosen_cases(traces: Path | None, only: str | None) -> Sequence[Case]:
     cases, missing = cases_in(traces)
     for name in missing:
         click.echo(f"{traces} has no {name}.jsonl.xz: left out", err=True)
-    cases = [case for case in cases if only is None or case.title.startswith(only)]
-    if not cases:
-        raise click.ClickException("nothing is left to compare")
-    return cases
+    chosen = [case for case in cases if only is None or case.title.startswith(only)]
+    if not chosen:
+        titles = "".join(f"\n  {case.title}" for case in cases)
+        there = f"; the titles there are:{titles}" if cases else ""
+        raise click.ClickException(f"nothing is left to compare{there}")
+    return chosen
 
 
 def measured(runs: Sequence[Run], workers: int) -> list[tuple[Run, Report]]:

@@ -35,6 +35,7 @@ class Row:
     ttft_s: dict[str, float]  # by percentile, and the mean
     refused: float
     imbalance: float
+    requests: float
 
 
 def measure(run: Run) -> Report:
@@ -79,4 +80,5 @@ def row(contender: Contender, seeds: Sequence[Report]) -> Row:
         ttft_s={name: fmean(figures[name] for figures in answered) for name in names},
         refused=fmean(each.refused for each in seeds),
         imbalance=fmean(each.imbalance for each in seeds),
+        requests=fmean(each.requests for each in seeds),
     )

@@ -14,8 +14,9 @@ FIGURES = ("p50", "p90", "p99", "mean")
 
 
 def markdown(case: Case, rows: Sequence[Row]) -> str:
-    """One table, under the name of its case."""
-    return "\n".join((f"**{case.title}**", "", *lines(rows)))
+    """One table, under the name of its case and how many were asked."""
+    heading = f"**{case.title}, {rows[0].requests:,.0f} requests**"
+    return "\n".join((heading, "", *lines(rows)))
 
 
 def lines(rows: Sequence[Row]) -> Iterator[str]:

@@ -90,6 +90,19 @@ def test_only_a_terminal_is_shown_how_far_a_run_is(
         (["--trace", "synthetic:chat", "--cost-model", "nowhere.json"], "nowhere.json"),
         (["--trace", "synthetic:chat", "--policy", "magic"], "'magic' is not one of"),
         (["--trace", "synthetic:chat", "--json", "nowhere/out.json"], "no folder nowhere"),
+        (["--trace", "synthetic:chat", "--plot", "out.nosuch"], "must end in one of"),
+        *(
+            (["--trace", "synthetic:chat", option, value], "is not in the range")
+            for option, value in (
+                *(("--stale-ms", "inf"), ("--stale-ms", "1e300")),
+                *(("--speed", "1e-300"), ("--speed", "inf"), ("--copy-gbps", "inf")),
+                *(("--replicas", "1025"), ("--gateways", "65")),
+            )
+        ),
+        *(
+            (["--trace", "synthetic:chat", option, "nan"], "nan is not a number in the range")
+            for option in ("--stale-ms", "--speed", "--copy-gbps")
+        ),
     ],
 )
 def test_a_mistake_is_answered_with_a_sentence(arguments: list[str], message: str) -> None:
@@ -135,3 +148,31 @@ def test_it_draws_a_picture(trace: Path, tmp_path: Path) -> None:
     result = CliRunner().invoke(command, ["--trace", str(trace), "--plot", str(plot)])
     assert result.exit_code == 0, result.output
     assert plot.read_bytes().startswith(b"\x89PNG")
+
+
+def test_its_help_names_the_columns_of_a_csv() -> None:
+    words = "".join(CliRunner().invoke(command, ["--help"]).output.split())
+    assert "arrival_ms,input_tokens,output_tokens" in words
+
+
+def test_the_report_and_the_summary_name_the_configuration(trace: Path, tmp_path: Path) -> None:
+    out = tmp_path / "out.json"
+    arguments = ["--replicas", "3", "--speed", "2", "--stale-ms", "50", "--json", str(out)]
+    result = CliRunner().invoke(command, ["--trace", str(trace), *arguments])
+    assert f"{trace}, speed 2, seed 0, cost model h100-8b" in result.output
+    assert "replicas 3, gateways 1, blocks 4000 of 16 tokens, reports 50 ms old" in result.output
+    figures = json.loads(out.read_text())
+    assert figures["trace"] == str(trace)
+    assert (figures["replicas"], figures["gateways"], figures["blocks"]) == (3, 1, 4000)
+    assert (figures["speed"], figures["stale_ms"], figures["block_size"]) == (2, 50, 16)
+    assert (figures["copies"], figures["cost_model"], figures["seed"]) == (True, "h100-8b", 0)
+
+
+def test_a_full_disk_costs_the_file_and_not_the_summary(trace: Path) -> None:
+    if not Path("/dev/full").exists():
+        pytest.skip("there is no disk that is always full")
+    arguments = ["--trace", str(trace), "--json", "/dev/full"]
+    result = CliRunner().invoke(command, arguments)
+    assert result.exit_code == 1
+    assert "requests completed" in result.output
+    assert "/dev/full was not written: No space left" in result.output

@@ -15,7 +15,8 @@ from orchestrator.sim.comparison.table import markdown
 from orchestrator.sim.policies import POLICIES
 
 SMALL = ("--requests", "12", "--workers", "1", "--policy", "blockyard", "--policy", "random")
-ROW = Row(Contender("ours", "ours"), 0.341, {"p50": 0.22, "p90": 1, "p99": 2.5, "mean": 0.6}, 3, 1)
+TTFT = {"p50": 0.22, "p90": 1, "p99": 2.5, "mean": 0.6}
+ROW = Row(Contender("ours", "ours"), 0.341, TTFT, 3, 1, 5719)
 
 
 def compare(*arguments: str) -> Result:
@@ -30,7 +31,8 @@ def test_every_policy_has_a_row_and_ours_has_one_without_copies() -> None:
 
 def test_a_row_of_the_table() -> None:
     table = markdown(ON_TRACES[0], [ROW])
-    assert table.startswith("**mooncake_conv_w0, 2 times as fast, 8 replicas of 4,000 blocks**")
+    title = "mooncake_conv_w0, 2 times as fast, 8 replicas of 4,000 blocks, 5,719 requests"
+    assert table.startswith(f"**{title}**")
     assert table.endswith("| ours | 34.1% | 0.22 | 1.00 | 2.50 | 0.60 | 3 | 1.00 |")
 
 
@@ -67,3 +69,21 @@ def test_it_draws_a_picture(tmp_path: Path) -> None:
     plot = tmp_path / "out.png"
     assert compare("--plot", str(plot), "--only", "synthetic:mix").exit_code == 0
     assert plot.read_bytes().startswith(b"\x89PNG")
+
+
+def test_a_title_that_no_case_has_is_answered_with_those_there_are() -> None:
+    result = compare("--only", "nosuch")
+    assert result.exit_code == 1
+    for case in cases_in(None)[0]:
+        assert case.title in result.output
+
+
+def test_its_help_names_the_traces_it_looks_for() -> None:
+    words = "".join(compare("--help").output.split())
+    assert all(f"{case.workload}.jsonl.xz" in words for case in ON_TRACES)
+
+
+def test_a_picture_of_no_known_kind_is_refused_before_the_run() -> None:
+    result = compare("--plot", "out.nosuch")
+    assert result.exit_code == 2
+    assert "must end in one of" in result.output
