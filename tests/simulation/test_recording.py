@@ -10,7 +10,7 @@ from click.testing import CliRunner
 from orchestrator.replay.command import command as replay_command
 from orchestrator.replay.recording import Recording, read_recording
 from orchestrator.replay.replay import replay
-from orchestrator.sim.checkers import Checkers
+from orchestrator.sim.command import checkers
 from orchestrator.sim.command import command as simulate_command
 from orchestrator.sim.world import WorldConfig, simulate
 from orchestrator.workload.synthetic import synthesize
@@ -24,8 +24,8 @@ def test_placements_of_two_simulated_gateways_replay_to_the_same(tmp_path: Path)
     traffic = replace(traffic, arrivals=traffic.arrivals[:REQUESTS]).faster(4.0)
     config = WorldConfig(replicas=3, gateways=2, blocks=1_000, block_size=traffic.block_size)
     recording = Recording(tmp_path / "recorded")
-    plain = simulate(config, traffic, Checkers())
-    recorded = simulate(config, traffic, Checkers(), recording=recording)
+    plain = simulate(config, traffic, checkers())
+    recorded = simulate(config, traffic, checkers(), recording=recording)
     recording.close()
     assert recorded.outcomes == plain.outcomes  # being recorded changes nothing
     decisions = list(read_recording(tmp_path / "recorded"))
