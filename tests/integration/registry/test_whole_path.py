@@ -32,7 +32,7 @@ from orchestrator.registry.redis import RedisRegistry
 from orchestrator.registry.redis_announcer import RedisAnnouncer
 from protos.hashing import block_hashes
 from protos.messages import ReplicaId, Request, RequestId
-from protos.registry import Announcement
+from protos.registry import Announcement, RegistryUnavailable
 from protos.transport import Transport
 from tests.integration.control.until import until, until_true
 from tests.integration.registry.servers import watched
@@ -116,8 +116,11 @@ class Yard:
         """Members are listed, a prefix is found, and gateways hear each other."""
 
         async def is_known() -> bool:
-            held = await self.reader.locate(CHAIN)
-            return len(await self.reader.members()) == 2 and len(CHAIN) in held.values()
+            try:
+                held = await self.reader.locate(CHAIN)
+                return len(await self.reader.members()) == 2 and len(CHAIN) in held.values()
+            except RegistryUnavailable:  # still on its way back: a Sentinel may be the last to know
+                return False
 
         await until_true(is_known, "the registry knows everything again")
         heard = [gateway.ear.heard for gateway in self.gateways]
