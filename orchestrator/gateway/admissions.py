@@ -79,16 +79,17 @@ class Admissions:
                 await self._locate(journey)
                 waiting = waiting or self._stretch(journey, Stage.ADMIT)
                 ticket.changed.clear()
-                match self._admit(journey, place):
+                view = self._candidates(journey)
+                match self._admit(view, journey, place):
                     case admission.Admit(placement):
-                        return self._promise(journey, place, placement)
+                        return self._promise(view, journey, place, placement)
                     case admission.Queue(reason, pushes_out):
                         waiting.wait_for(reason.value)
                         if pushes_out:
                             self.line.push_out(place)
                         if place not in self.line:
                             self._totals.queued[place.request_class, reason] += 1
-                            self._note(journey, place, Happening.QUEUED, reason)
+                            self._note(view, journey, place, Happening.QUEUED, reason)
                         self.line.join(place, ticket)
                         await self._wait(journey)
                     case admission.Shed(AdmitReason.NO_REPLICA) if self._may_hope(journey):
@@ -96,11 +97,13 @@ class Admissions:
                         self.line.step_aside(place, ticket)
                         await self._wait(journey)
                     case admission.Shed(reason, retry_after_s):
-                        self._note(journey, place, Happening.TURNED_AWAY, reason, retry_after_s)
+                        self._note(
+                            view, journey, place, Happening.TURNED_AWAY, reason, retry_after_s
+                        )
                         raise self._turned_away(journey, reason, retry_after_s)
                     case admission.Refuse(reason):
                         self._totals.turned_away[place.request_class, reason] += 1
-                        self._note(journey, place, Happening.TURNED_AWAY, reason)
+                        self._note(view, journey, place, Happening.TURNED_AWAY, reason)
                         raise never_fits(journey.subject)
         finally:
             self.line.leave(place)
@@ -109,6 +112,7 @@ class Admissions:
 
     def _note(
         self,
+        view: ClusterView,
         journey: Journey,
         place: Place,
         what: Happening,
@@ -117,7 +121,7 @@ class Admissions:
     ) -> None:
         """What was decided, and what it was decided by: its own part, and that of others."""
         patience_s = max(0, place.deadline_ns - self._clock.now_ns()) / NS_PER_S
-        accepting = self._candidates(journey).accepting
+        accepting = view.accepting
         known = [
             reason.value,
             f"{journey.subject.blocks_least} needed",
@@ -146,14 +150,16 @@ class Admissions:
             has_begun=journey.keeps_place,
         )
 
-    def _promise(self, journey: Journey, place: Place, placement: Placement) -> Debit:
+    def _promise(
+        self, view: ClusterView, journey: Journey, place: Place, placement: Placement
+    ) -> Debit:
         """Charge the replica's blocks, and its tenant."""
         self._totals.placed[placement.reason] += 1
         if log.isEnabledFor(logging.DEBUG):
             log.debug("%s", placement, extra=journey.course.record.log_fields())
         self.settle(journey, tokens=0)  # an attempt before this one came to nothing
         scores = self._config.admit.route.scores
-        charged = predicted_block_ns(self._fleet.view(), placement, scores)
+        charged = predicted_block_ns(view, placement, scores)
         self.line.serve(place, charged)
         now_ns = self._clock.now_ns()
         journey.source, journey.source_blocks = placement.source, placement.source_blocks
@@ -209,8 +215,7 @@ class Admissions:
         untried = view.without(journey.avoided)
         return view if journey.is_resumption and not untried.accepting else untried
 
-    def _admit(self, journey: Journey, place: Place) -> admission.Admission:
-        view = self._candidates(journey)
+    def _admit(self, view: ClusterView, journey: Journey, place: Place) -> admission.Admission:
         queue = self._queue_state(view, journey, place)
         subject, config = journey.subject, self._config.admit
         if journey.ticket.is_pushed_out:

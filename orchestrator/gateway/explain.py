@@ -172,7 +172,8 @@ def _terms(offer: Offer) -> str:
     cost = offer.cost
     terms = f"queue {_s(cost.queue_s)}, prefill {_s(cost.prefill_s)} with {offer.hit_blocks} blocks"
     if offer.source is not None:
-        terms += f", {_s(cost.copy_s)} to copy up to {offer.source.blocks} of them"
+        copied_to = offer.hit_blocks + offer.copied_blocks
+        terms += f", {_s(cost.copy_s)} to copy up to {copied_to} of them"
     if cost.blocks_missing:
         terms += f", {_s(cost.room_s)} for {cost.blocks_missing} blocks that it lacked"
     return f"{terms}, others {_s(cost.others_s)}, pressure {_s(cost.pressure_s)}"

@@ -15,7 +15,7 @@ one hot replica change the routing of a whole fleet.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from enum import Enum
 from hashlib import blake2b
@@ -65,21 +65,14 @@ class Placement:
 
 
 @dataclass(frozen=True, slots=True)
-class Source:
-    """A replica from which leading blocks of the prompt can be copied."""
-
-    replica_id: ReplicaId
-    blocks: int
-
-
-@dataclass(frozen=True, slots=True)
 class Offer:
     """What one replica would cost."""
 
     replica: ReplicaView
     hit_blocks: int
     cost: Cost
-    source: Source | None = None  # of blocks beyond the hits, to be copied
+    source: ReplicaId | None = None  # of blocks beyond the hits, to be copied
+    copied_blocks: int = 0
 
 
 # `route`, or another choice of replica to compare it with.
@@ -102,7 +95,7 @@ def route(
         longest_with_room=max(offered.hit_blocks for offered in with_room),
         longest=max(offered.hit_blocks for offered in offered_by_all),
     )
-    return place(best.replica, best.hit_blocks, subject, reason, config, best.source)
+    return place(best, subject, reason)
 
 
 def offers(
@@ -110,22 +103,22 @@ def offers(
 ) -> list[Offer]:
     """What each replica that takes requests would cost."""
     usable = usable_hits(subject, hits)
-    holders = sources(view, subject)
+    held = holders(view, subject)
     return [
-        offer(replica, usable.get(replica.replica_id, 0), subject, config, holders)
+        offer(replica, usable.get(replica.replica_id, 0), subject, config, held)
         for replica in view.accepting
     ]
 
 
-def sources(view: ClusterView, subject: Subject) -> list[Source]:
-    """Who has blocks of the prompt now: who has most first, of these who has least to do."""
+def holders(view: ClusterView, subject: Subject) -> dict[ReplicaId, int]:
+    """Blocks of the prompt by who has them now: who has most first, then who has least to do."""
     held = usable_hits(subject, subject.held)
-    holders = [
+    ranked = sorted(
         (-held[replica.replica_id], replica.prefill_tokens_ahead, replica.replica_id)
         for replica in view.replicas
         if replica.alive and held.get(replica.replica_id, 0)
-    ]
-    return [Source(replica_id, -blocks) for blocks, _, replica_id in sorted(holders)]
+    )
+    return {replica_id: -blocks for blocks, _, replica_id in ranked}
 
 
 def offer(
@@ -133,21 +126,26 @@ def offer(
     hit_blocks: int,
     subject: Subject,
     config: RouteConfig,
-    holders: Sequence[Source] = (),
+    held: Mapping[ReplicaId, int],
 ) -> Offer:
     """Its cost with a copy from the first other holder, where that is quicker than computing.
 
     All is copied that is not here by now: also what others will soon have computed here.
     """
-    computed = Offer(replica, hit_blocks, cost(replica, subject, hit_blocks, config.scores))
-    source = next((one for one in holders if one.replica_id != replica.replica_id), None)
-    if not replica.takes_copies or source is None or source.blocks <= hit_blocks:
+    computed = uncopied(replica, hit_blocks, subject, config)
+    source = next((one for one in held if one != replica.replica_id), None)
+    if not replica.takes_copies or source is None or held[source] <= hit_blocks:
         return computed
-    present = min(hit_blocks, usable_hits(subject, subject.held).get(replica.replica_id, 0))
-    copied = source.blocks - present
+    present = min(hit_blocks, held.get(replica.replica_id, 0))
+    copied = held[source] - present
     price = cost(replica, subject, present, config.scores, copied_blocks=copied)
     is_quicker = price.own_s < computed.cost.own_s
-    return Offer(replica, present, price, source) if is_quicker else computed
+    return Offer(replica, present, price, source, copied) if is_quicker else computed
+
+
+def uncopied(replica: ReplicaView, hit_blocks: int, subject: Subject, config: RouteConfig) -> Offer:
+    """Its cost where all that is not there is computed."""
+    return Offer(replica, hit_blocks, cost(replica, subject, hit_blocks, config.scores))
 
 
 def has_room(offered: Offer, subject: Subject, config: RouteConfig) -> bool:
@@ -184,27 +182,19 @@ def explain(best: Offer, *, longest_with_room: int, longest: int) -> RouteReason
     return RouteReason.ROOM
 
 
-def place(
-    replica: ReplicaView,
-    hit_blocks: int,
-    subject: Subject,
-    reason: RouteReason,
-    config: RouteConfig,
-    source: Source | None = None,
-) -> Placement:
+def place(chosen: Offer, subject: Subject, reason: RouteReason) -> Placement:
     """The placement, with the promise to be charged for it."""
-    copied = 0 if source is None else source.blocks - hit_blocks
-    price = cost(replica, subject, hit_blocks, config.scores, copied_blocks=copied)
+    replica, present = chosen.replica, chosen.hit_blocks + chosen.copied_blocks
     return Placement(
         replica_id=replica.replica_id,
         epoch=replica.epoch,
         reason=reason,
-        cost=price,
-        hit_blocks=hit_blocks,
-        blocks=price.blocks,
-        prefill_tokens=round(prefill_work(replica, subject, hit_blocks + copied)),
+        cost=chosen.cost,
+        hit_blocks=chosen.hit_blocks,
+        blocks=chosen.cost.blocks,
+        prefill_tokens=round(prefill_work(replica, subject, present)),
         sequences=subject.choices,
         is_interactive=subject.is_interactive,
-        source=None if source is None else source.replica_id,
-        source_blocks=0 if source is None else source.blocks,
+        source=chosen.source,
+        source_blocks=present if chosen.source is not None else 0,
     )

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from orchestrator.policy.route import Placement, RouteConfig, RouteReason, place
+from orchestrator.policy.route import Placement, RouteConfig, RouteReason, place, uncopied
 from orchestrator.policy.view import ReplicaView, Subject
 
 
@@ -21,4 +21,4 @@ def chosen(
 ) -> Placement:
     """The placement on the replica that a baseline has chosen."""
     reason = RouteReason.PREFIX_HIT if hit_blocks else RouteReason.LOAD
-    return place(replica, hit_blocks, subject, reason, config)
+    return place(uncopied(replica, hit_blocks, subject, config), subject, reason)

@@ -6,7 +6,7 @@ from prometheus_client import CollectorRegistry
 
 from orchestrator.control.cluster import Cluster, ClusterConfig
 from orchestrator.gateway.fleet_metrics import FleetCollector
-from orchestrator.policy.route import RouteConfig, RouteReason, place
+from orchestrator.policy.route import RouteConfig, RouteReason, place, uncopied
 from protos.messages import CopyTotals, EngineCounters, Snapshot
 from tests.unit.control.reports import A, B, member, report
 from tests.unit.policy.views import idle, subject
@@ -104,7 +104,7 @@ def test_a_replica_is_up_where_this_gateway_sends_requests_to_it() -> None:
 def test_what_is_promised_to_a_replica_is_shown_until_it_is_released() -> None:
     shown = Shown()
     shown.hear(report(A))
-    placement = place(idle(A), 0, subject(), RouteReason.LOAD, RouteConfig())
+    placement = place(uncopied(idle(A), 0, subject(), RouteConfig()), subject(), RouteReason.LOAD)
     debit = shown.cluster.charge(placement, NOW_NS)
     assert shown.value("kv_blocks_promised") == placement.blocks > 0
     shown.cluster.release(debit)

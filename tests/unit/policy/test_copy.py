@@ -142,8 +142,9 @@ def test_a_source_lives_is_another_one_and_has_more(
     alive = {replica.replica_id for replica in view.replicas if replica.alive}
     for offered in offers(view, who, hit, CONFIG):
         if offered.source is not None:
-            assert offered.source.replica_id in alive - {offered.replica.replica_id}
-            assert offered.hit_blocks < offered.source.blocks <= held[offered.source.replica_id]
+            assert offered.source in alive - {offered.replica.replica_id}
+            assert offered.hit_blocks + offered.copied_blocks <= held[offered.source]
+            assert offered.copied_blocks > 0
             assert offered.replica.takes_copies
 
 
