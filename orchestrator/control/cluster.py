@@ -30,12 +30,14 @@ from orchestrator.control.prefill_rate import FleetRate, PrefillRate, fleet_rate
 from orchestrator.control.reckoning import Reckoning
 from orchestrator.control.report_lag import Given, ReportLag
 from orchestrator.policy.route import Placement
-from orchestrator.policy.scores import ScoreConfig
+from orchestrator.policy.scores import PREFILL_TOKENS_PER_S
 from orchestrator.policy.view import ClusterView, ReplicaView
 from protos.messages import ModelCard, ReplicaId, Snapshot
 from protos.registry import Announcement, Member
 
 NS_PER_MS = 1_000_000
+# Reports come by the thousand in a large cluster, and each would look at all replicas.
+RATES_AGE_NS_MAX = 100_000_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,6 +87,8 @@ class Cluster:
         self._debits_charged = 0
         self._interactive = Demand()
         self._lag = ReportLag()
+        self._rates: dict[ModelCard, FleetRate | None] = {}
+        self._rated_ns: int | None = None
 
     # ---- facts
 
@@ -115,7 +119,7 @@ class Cluster:
         state.reported_ns = now_ns
         state.given.report(snapshot, now_ns, self._lag)
         if lag_ns := self._lag.lag_ns:
-            fleet = self._fleet_rates()[state.member.record.card]
+            fleet = self._recent_rates(now_ns).get(state.member.record.card)
             state.reckoning.report(work_waiting(snapshot, fleet), now_ns, lag_ns)
         settle_ns = self._config.debit_settle_ns + lag_ns
         state.debits = {
@@ -240,10 +244,15 @@ class Cluster:
             fleets.setdefault(state.member.record.card, []).append(state.prefill_rate)
         return {card: fleet_rate(rates) for card, rates in fleets.items()}
 
+    def _recent_rates(self, now_ns: int) -> dict[ModelCard, FleetRate | None]:
+        """The same as of late; a card that has just come is not among them."""
+        if self._rated_ns is None or now_ns - self._rated_ns > RATES_AGE_NS_MAX:
+            self._rates, self._rated_ns = self._fleet_rates(), now_ns
+        return self._rates
+
     def _replica_view(
         self, state: ReplicaState, snapshot: Snapshot, fleet: FleetRate | None, now_ns: int
     ) -> ReplicaView:
-        weight = 0.0 if fleet is None else fleet.context_weight
         promised = [debit for debit in state.debits.values() if not is_over(debit, now_ns)]
         rate = None if fleet is None else state.prefill_rate.among(fleet)
         sequences_waiting = snapshot.sequences_waiting
@@ -251,7 +260,7 @@ class Cluster:
         tokens_promised = sum(debit.prefill_tokens for debit in promised)
         sequences_promised = sum(debit.sequences for debit in promised)
         if self._lag.lag_ns:
-            known_rate = rate or ScoreConfig().prefill_tokens_per_s
+            known_rate = rate or PREFILL_TOKENS_PER_S
             tokens_waiting = state.reckoning.tokens_ahead(known_rate, now_ns)
             sequences_waiting = state.reckoning.prompts_ahead(tokens_waiting)
             tokens_promised = sequences_promised = 0
@@ -277,7 +286,7 @@ class Cluster:
             blocks_yielding=snapshot.blocks_yielding,
             copy_start_ns=snapshot.copy_start_ns,
             copy_block_ns=snapshot.copy_block_ns,
-            context_weight=weight,
+            context_weight=context_weight(fleet),
         )
 
 
@@ -302,8 +311,13 @@ def is_over(debit: Debit, now_ns: int) -> bool:
 
 def work_waiting(snapshot: Snapshot, fleet: FleetRate | None) -> int:
     """Prompt tokens that wait, and what attention over their contexts costs in tokens."""
-    weight = 0.0 if fleet is None else fleet.context_weight
-    return snapshot.prefill_tokens_waiting + round(weight * snapshot.prefill_context_waiting)
+    context = round(context_weight(fleet) * snapshot.prefill_context_waiting)
+    return snapshot.prefill_tokens_waiting + context
+
+
+def context_weight(fleet: FleetRate | None) -> float:
+    """What attending to one token costs, in tokens; nothing before it was measured."""
+    return 0.0 if fleet is None else fleet.context_weight
 
 
 def residence_ns(snapshot: Snapshot) -> int | None:

@@ -191,7 +191,12 @@ class Fleet:
         model = self._model
         ours = tuple(m for m in listed if model is None or model.is_served_by(m.record.card))
         members = serving_one_model(ours, self.card())
-        strangers = {m.record.replica_id: m.record.card for m in listed if m not in members}
+        serving = {member.record.replica_id for member in members}
+        strangers = {
+            member.record.replica_id: member.record.card
+            for member in listed
+            if member.record.replica_id not in serving
+        }
         for replica_id, card in strangers.items():
             if self._strangers.get(replica_id) != card:
                 log.warning(

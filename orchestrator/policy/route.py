@@ -15,7 +15,7 @@ one hot replica change the routing of a whole fleet.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import Enum
 from hashlib import blake2b
@@ -89,7 +89,7 @@ def route(
     with_room = [offered for offered in offered_by_all if has_room(offered, subject, config)]
     if not with_room:
         return None
-    best = min(with_room, key=lambda offered: rank(offered, subject))
+    best = cheapest(with_room, subject)
     reason = explain(
         best,
         longest_with_room=max(offered.hit_blocks for offered in with_room),
@@ -155,13 +155,12 @@ def has_room(offered: Offer, subject: Subject, config: RouteConfig) -> bool:
     return not is_short and offered.replica.sequences_ahead < ahead_max
 
 
-def rank(offered: Offer, subject: Subject) -> tuple[float, int, bytes]:
-    """The order of choice: cost, then running sequences, then spread."""
-    return (
-        offered.cost.total_s,
-        offered.replica.sequences_running,
-        spread(subject.request_id, offered.replica.replica_id),
-    )
+def cheapest(offered: Sequence[Offer], subject: Subject) -> Offer:
+    """The order of choice: cost, then running sequences, then spread. Of one offer at least."""
+    ranks = [(each.cost.total_s, each.replica.sequences_running) for each in offered]
+    least = min(ranks)
+    tied = [each for each, rank in zip(offered, ranks, strict=True) if rank == least]
+    return min(tied, key=lambda each: spread(subject.request_id, each.replica.replica_id))
 
 
 def spread(request_id: RequestId, replica_id: ReplicaId) -> bytes:

@@ -34,13 +34,14 @@ from protos.hashing import reusable_blocks
 from protos.messages import ReplicaId
 
 NS_PER_S = 1_000_000_000
+PREFILL_TOKENS_PER_S = 4_000.0  # believed of a replica before any has shown its own
 
 
 @dataclass(frozen=True, slots=True)
 class ScoreConfig:
     """Weights, and what is believed before anything was measured."""
 
-    prefill_tokens_per_s: float = 4_000.0
+    prefill_tokens_per_s: float = PREFILL_TOKENS_PER_S
     residence_s: float = 3.0  # 128 tokens at 25 ms
     growth_tokens: int = 64  # of the completion, reserved when a choice is placed
     pressure_tokens: float = 512.0  # computed again when a pool at k = 1/2 overflows
