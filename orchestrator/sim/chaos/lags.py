@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections import defaultdict
 from collections.abc import Callable
 from random import Random
@@ -9,6 +10,7 @@ from random import Random
 from orchestrator.sim.network import Network
 
 RESENT_S = 0.2  # after which a packet that was lost is sent again: TCP's least
+RESENT_S_MAX = 3.2
 
 
 class Lags:
@@ -27,14 +29,19 @@ class Lags:
         self._causes[one, other].remove(cause)
         self._apply(one, other)
 
-    def resent(self, share: float) -> Callable[[], float]:
-        """Of a way that loses this share of its packets: the wait doubles with each loss."""
+    def resent(self, share: float, seconds: float) -> Callable[[], float]:
+        """Of a way that loses this share of its packets from now on, for so long.
+
+        The wait doubles with each loss. What is sent again after the end gets through.
+        """
+        loop = asyncio.get_running_loop()
+        ends_s = loop.time() + seconds
 
         def lag_s() -> float:
-            wait_s, total_s = RESENT_S, 0.0
-            while self._random.random() < share:
+            sent_s, wait_s, total_s = loop.time(), RESENT_S, 0.0
+            while sent_s + total_s < ends_s and self._random.random() < share:
                 total_s += wait_s
-                wait_s *= 2
+                wait_s = min(2 * wait_s, RESENT_S_MAX)
             return total_s
 
         return lag_s

@@ -98,7 +98,7 @@ class Strikes:
             case Delay(one, other, delay_s, seconds):
                 await self._lag(one, other, lambda: delay_s, seconds)
             case Loss(one, other, share, seconds):
-                await self._lag(one, other, self._lags.resent(share), seconds)
+                await self._lag(one, other, self._lags.resent(share, seconds), seconds)
             case Part(one, other, seconds):
                 pairs = self._pairs(one, other)
                 await self._part(pairs, seconds)
