@@ -42,6 +42,7 @@ def test_helm_has_nothing_to_say(values: Any) -> None:
         "mtls.enabled=maybe",
         "serve.ui=please",
         "serve.log_format=xml",
+        "serve.copy_gbps=-1",
         "tracing.endpoint=collector",
         "tracing.ratio=2",
         "chaos.schedule=nightly",
@@ -78,6 +79,14 @@ def test_mtls_is_rays_own() -> None:
 def test_the_live_page_is_there_where_it_is_asked_for() -> None:
     assert not deployment(only(chart(CHART_VALUES["prod"]), "RayService")).ui
     assert deployment(only(chart(CHART_VALUES["prod"], "serve.ui=true"), "RayService")).ui
+
+
+@pytest.mark.parametrize(
+    ("setting", "gbps"), [("serve.ui=false", 25.0), ("serve.copy_gbps=0", 0.0)]
+)
+def test_copies_go_as_fast_as_the_link_is_said_to_be(setting: str, gbps: float) -> None:
+    service = only(chart(CHART_VALUES["prod"], setting), "RayService")
+    assert deployment(service).copy_gbps == gbps
 
 
 def test_the_grace_follows_the_drain() -> None:
