@@ -17,6 +17,7 @@ import struct
 import zlib
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
+from functools import lru_cache
 
 from protos.hashing import BlockHash, block_hashes, reusable_blocks
 from protos.messages import (
@@ -67,8 +68,9 @@ def next_token(tokens: Sequence[int], seed: int, params: SamplingParams, generat
     return words[mixed % len(words)]
 
 
-def expected_slots(tokens: Sequence[int]) -> list[Slot]:
-    """What the KV of these tokens looks like."""
+@lru_cache(maxsize=10_000)
+def expected_slots(tokens: tuple[int, ...]) -> list[Slot]:
+    """What the KV of these tokens looks like. Nobody may change it: it is told again."""
     slots: list[Slot] = []
     identity = 0
     for position, token in enumerate(tokens):
@@ -482,13 +484,14 @@ class World:
         inventory = self.engine.inventory()
         assert len(inventory) == len(self.names.findable), "events and inventory disagree"
         assert set(inventory) == self.names.findable, "events and inventory disagree"
-        tables: dict[tuple[bytes, tuple[int, ...]], list[BlockId]] = {}
+        told: set[tuple[bytes, tuple[int, ...]]] = set()
         for name in inventory:
             salt, prefix = self.names.meaning[name]
             parent = prefix[: -self._size]
-            assert not parent or (salt, parent) in tables, "a child without its parent"
+            assert not parent or (salt, parent) in told, "a child without its parent"
+            told.add((salt, prefix))
             block = self.engine._pool.find(name)
             assert block is not None
-            table = [*tables.get((salt, parent), ()), block]
-            tables[salt, prefix] = table
-            assert self.kv.read(table, len(prefix)) == expected_slots(prefix), "a stale name"
+            # What stands before it has been looked at, under the name of its parent.
+            here = self.kv.read([block], self._size)
+            assert here == expected_slots(prefix)[-self._size :], "a stale name"

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import gc
 from collections import deque
 from collections.abc import Callable, Hashable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Protocol, TypeVar
 
@@ -47,6 +49,19 @@ class Explored:
     ends: int
 
 
+@contextmanager
+def uncollected() -> Iterator[None]:
+    """No state has a cycle: to look for one among all of them takes a fifth of the time."""
+    was_enabled = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if was_enabled:
+            gc.enable()
+
+
+@uncollected()
 def explore(start: Callable[[], State]) -> Explored:
     """All states from `start` on. Raises Violation with the shortest way to a bad one."""
     first = start()
