@@ -142,7 +142,8 @@ async def test_a_stream_that_breaks_the_protocol_is_ended_with_a_sentence(
 
 async def test_a_silent_stream_is_ended() -> None:
     async with control_plane(replace(QUICK, silence_s_max=0.2)) as channel:
-        replica = await attached(channel, open_report())
+        replica = Attached(channel)
+        await replica.report(open_report(), introduce=True)
         with pytest.raises(aio.AioRpcError) as caught:
             await replica.next_command("standing")
         assert caught.value.code() is grpc.StatusCode.DEADLINE_EXCEEDED

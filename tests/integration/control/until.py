@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import Awaitable, Callable
 
 POLL_S = 0.005
-WITHIN_S = 20.0
+WITHIN_S = 60.0
 
 
 async def until(condition: Callable[[], object], what: str) -> None:

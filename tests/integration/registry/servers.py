@@ -102,20 +102,22 @@ def watched(folder: Path) -> Iterator[Watched]:
         ]
 
         def is_whole() -> bool:
-            known = [dict(_pairs(s.ask("SENTINEL", "MASTER", MASTER))) for s in sentinels]
-            linked = "master_link_status:up" in str(_info(standby))
-            return linked and all(
-                (each["num-slaves"], each["num-other-sentinels"]) == ("1", "2") for each in known
-            )
+            return all(map(knows_all, sentinels))
 
         wait_for(is_whole, within_s=WITHIN_S, what="Sentinels that know each other")
         yield Watched([master, standby], sentinels)
 
 
-def _info(standby: Server) -> str:
-    with redis.Redis(HOST, standby.port, protocol=2) as client:
-        status = client.info("replication")
-    return f"master_link_status:{status.get('master_link_status')}"
+def knows_all(sentinel: Server) -> bool:
+    """Whether it has met the others, and heard from the standby itself that it follows.
+
+    Before that it has nobody whom it could make the master, and says so.
+    """
+    master = dict(_pairs(sentinel.ask("SENTINEL", "MASTER", MASTER)))
+    standbys = sentinel.ask("SENTINEL", "REPLICAS", MASTER)
+    assert isinstance(standbys, list)
+    links = [dict(_pairs(each))["master-link-status"] for each in standbys]
+    return (links, master["num-other-sentinels"]) == (["ok"], "2")
 
 
 def _pairs(flat: object) -> list[tuple[str, str]]:

@@ -30,7 +30,8 @@ from orchestrator.gateway.meter import RateLimits
 from orchestrator.gateway.rate_counts import RateCounts
 from orchestrator.live.clock import OsClock
 from tests.integration.gateway.conftest import Served
-from tests.integration.security.background import in_background
+from tests.integration.security.background import WITHIN_S, in_background
+from tests.waiting import wait_for
 
 BODIES = ("POST /v1/chat/completions", "POST /v1/completions")
 KEPT_MAX = 3
@@ -121,8 +122,11 @@ def test_methods_that_a_path_has_not_are_refused(
 
 
 def test_nothing_is_left_of_all_that(served: Served) -> None:
-    metrics = httpx.get(f"{served.url}/metrics").text
-    assert "blockyard_requests_in_flight 0.0" in metrics
+    def metrics_at_rest() -> str | None:
+        text = httpx.get(f"{served.url}/metrics").text
+        return text if "blockyard_requests_in_flight 0.0" in text else None
+
+    metrics = wait_for(metrics_at_rest, within_s=WITHIN_S, what="nothing is in flight")
     failed = [line for line in metrics.splitlines() if 'outcome="failed"' in line]
     assert failed and all(line.endswith(" 0.0") for line in failed), failed
 

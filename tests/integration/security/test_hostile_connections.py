@@ -24,7 +24,12 @@ from tests.integration.gateway.scripted import ScriptedReplica
 from tests.unit.shell.eventually import eventually
 
 IMPATIENT = HttpLimits(
-    connections_max=8, head_s=0.3, stall_s=0.5, farewell_s=0.3, head_bytes_max=4096
+    # Patient enough for who means it, on a machine that does much else.
+    connections_max=8,
+    head_s=1.5,
+    stall_s=1.5,
+    farewell_s=1.5,
+    head_bytes_max=4096,
 )
 WITHIN_S = 20.0
 IDLE_CONNECTIONS = 5000
