@@ -1,0 +1,1 @@
+"""How a model comes from an object store or a server into a folder of this machine."""
