@@ -12,10 +12,9 @@ from typing import Any
 
 import click
 
+from orchestrator.exit_status import INTERRUPTED
 from orchestrator.live.own_session import enter_own_session
 from orchestrator.live.ray_token import protect_ray
-
-INTERRUPTED = 130  # as a shell says of what SIGINT ended
 
 COMMANDS = {
     "up": "orchestrator.live.commands.up:up",
@@ -37,6 +36,7 @@ COMMANDS = {
     "policy": "orchestrator.live.commands.policy:policy",
     "keys": "orchestrator.live.commands.keys:keys",
     "certs": "orchestrator.live.commands.certs:certs",
+    "model": "orchestrator.live.commands.model:model",
     "chat": "orchestrator.live.commands.chat:chat",
     "simulate": "orchestrator.sim.command:command",
     "replay": "orchestrator.replay.command:command",

@@ -24,11 +24,12 @@ from orchestrator.chaos.scenario import Scenario
 from orchestrator.chaos.stretch import lasting
 from orchestrator.chaos.world import CannotDo
 from orchestrator.chaos.worlds import Cluster, Local, Simulated, Target, Where
+from orchestrator.exit_status import INTERRUPTED
+from orchestrator.out_file import writing
 
 ALL = "all"
 SUFFIX = ".toml"
 TINY = "tiny"
-INTERRUPTED = 130  # as a shell says of what SIGINT ended
 LOGS = "chaos-logs"  # of servers, beside the figures
 FILE = click.Path(dir_okay=False, path_type=Path)
 FOLDER = click.Path(file_okay=False, path_type=Path)
@@ -118,9 +119,11 @@ def run(
     is_cut = collect(gathering, where, todo, jobs or cpu_count() or 1)
     show_failures(gathering, again)
     if json_path is not None:
-        gathering.write_json(json_path)
+        with writing(json_path):
+            gathering.write_json(json_path)
     if report is not None:
-        gathering.write_page(report, again.line_of_all(scenarios, seed, seeds=seeds))
+        with writing(report):
+            gathering.write_page(report, again.line_of_all(scenarios, seed, seeds=seeds))
     if not where.is_simulated:
         show_kept(gathering.keep_failures(folder, again, {"logs": str(folder / LOGS)}))
     if is_cut:

@@ -11,9 +11,10 @@ from typing import Any
 import click
 
 from orchestrator.client_key import KEY_VARIABLE, client_key
+from orchestrator.exit_status import INTERRUPTED
 from orchestrator.load.plan import Plan, Prompts
 from orchestrator.load.plot import plot
-from orchestrator.load.record import write_record
+from orchestrator.load.record import document
 from orchestrator.load.report import Objectives, failures, report
 from orchestrator.load.run import meet_server, run
 from orchestrator.load.server import CannotMeet, Server
@@ -21,15 +22,14 @@ from orchestrator.load.spikes import Spike, in_order, parse_spike
 from orchestrator.load.table import show
 from orchestrator.load.wire import Access
 from orchestrator.load.workloads import AFTERMATH_S, SECONDS, SYNTHETIC
+from orchestrator.out_file import TO_FILE, drawable, placed, write_json, writing
 from orchestrator.workload.drawing import CannotPlot, require_matplotlib
 from orchestrator.workload.trace_file import BadTrace
 from protos.certificates import BadCertificates
 from protos.trust import trusting
 
 POSITIVE = click.FloatRange(0, min_open=True)
-PATH = click.Path(path_type=Path)
 KEY = "OPENAI_API_KEY"  # for servers that are not ours
-INTERRUPTED = 130
 LASTS = f"Default: {SECONDS:.0f} or {AFTERMATH_S:.0f} after the last spike; all of a trace."
 
 
@@ -98,8 +98,14 @@ LASTS = f"Default: {SECONDS:.0f} or {AFTERMATH_S:.0f} after the last spike; all 
     help="When a client gives up, from the due time on.",
 )
 @click.option("--resume", is_flag=True, help="Go on after a broken connection, by Last-Event-ID.")
-@click.option("--json", "json_path", type=PATH, help="Write figures and every request here.")
-@click.option("--plot", "plot_path", type=PATH, help="Draw a picture here.")
+@click.option(
+    "--json",
+    "json_path",
+    type=TO_FILE,
+    callback=placed,
+    help="Write figures and every request here.",
+)
+@click.option("--plot", "plot_path", type=TO_FILE, callback=drawable, help="Draw a picture here.")
 def command(
     *,
     ttft_s: float,
@@ -138,12 +144,14 @@ def command(
         under_way=ran.under_way,
         busy=ran.busy,
     )
+    show(summary)  # a disk that is full shall not cost the figures
     if json_path is not None:
         told = {**asdict(plan), "prompts": plan.prompts.value, "model": server.model}
-        write_record(json_path, {**told, "ttft_s": ttft_s, "tpot_s": tpot_s}, summary, ran.heard)
+        told |= {"ttft_s": ttft_s, "tpot_s": tpot_s}
+        write_json(json_path, document(told, summary, ran.heard))
     if plot_path is not None:
-        plot(ran.heard, plan.spikes, plot_path)
-    show(summary)
+        with writing(plot_path):
+            plot(ran.heard, plan.spikes, plot_path)
     if ran.is_interrupted:
         raise SystemExit(INTERRUPTED)
     if failed := failures(ran.heard):

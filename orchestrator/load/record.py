@@ -2,22 +2,17 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict
-from pathlib import Path
 from typing import Any
 
 from orchestrator.load.report import Report
 from orchestrator.workload.heard import Heard
 
 
-def write_record(
-    path: Path, plan: Mapping[str, Any], summary: Report, heard: Iterable[Heard]
-) -> None:
+def document(plan: Mapping[str, Any], summary: Report, heard: Iterable[Heard]) -> dict[str, Any]:
     """One document; times of a row are seconds from the beginning of the run."""
-    document = {"plan": plan, **asdict(summary), "rows": [row(one) for one in heard]}
-    path.write_text(json.dumps(document, indent=1) + "\n")
+    return {"plan": plan, **asdict(summary), "rows": [row(one) for one in heard]}
 
 
 def row(heard: Heard) -> dict[str, Any]:

@@ -7,7 +7,6 @@ virtual time. It needs neither a GPU nor Ray, Redis or torch.
 from __future__ import annotations
 
 import gc
-import json
 import math
 import time
 from collections.abc import Iterator, Sequence
@@ -18,12 +17,12 @@ from pathlib import Path
 import click
 
 from orchestrator.control.seams import Clock
+from orchestrator.out_file import TO_FILE, drawable, placed, write_json, writing
 from orchestrator.replay.recording import Recording, RecordingRefused
 from orchestrator.sim.checkers import Checkers
 from orchestrator.sim.client import Outcome, PlainClients
 from orchestrator.sim.cost_model_file import H100_8B, BadCostModel, load_cost_model
 from orchestrator.sim.hosts import GatewayHost
-from orchestrator.sim.out_file import TO_FILE, drawable, placed, writing
 from orchestrator.sim.plot import plot
 from orchestrator.sim.policies import OURS, POLICIES
 from orchestrator.sim.progress import Progress
@@ -152,8 +151,7 @@ def command(
     summary = report(history, wall_s=time.perf_counter() - began)
     # First what needs no file: a disk that is full shall not cost the figures.
     click.echo(f"{text_of(summary)}\n{setting.words(seed)}")
-    if json_path is not None:
-        write_report(summary, setting, json_path)
+    write_json(json_path, asdict(summary) | asdict(setting))
     if plot_path is not None:
         with writing(plot_path):
             plot(history, plot_path)
@@ -173,12 +171,6 @@ def world_of(setting: Setting, policy: str, seed: int) -> WorldConfig:
         copying=setting.copies,
         link_bytes_per_s=round(setting.copy_gbps * 1e9 / 8),
     )
-
-
-def write_report(summary: Report, setting: Setting, path: Path) -> None:
-    """The figures, and what they are of."""
-    with writing(path):
-        path.write_text(json.dumps(asdict(summary) | asdict(setting), indent=2) + "\n")
 
 
 class CountedClients(PlainClients):

@@ -28,6 +28,7 @@ PURE_PROTOS = (
     "protos.moves",
 )
 OWN_KEY = ("orchestrator.client_key",)  # that a client of ours sends
+COMMANDS = ("orchestrator.out_file", "orchestrator.exit_status")  # what all commands share
 TRUST = ("protos.trust", "protos.certificates")  # of a client
 DECIDING = (
     "orchestrator.policy",
@@ -54,8 +55,12 @@ RULES = {
     "protos.moves": Rule(("protos.messages", "protos.hashing"), OUTSIDE_WORLD),
     "replicas": Rule(("protos", "replicas"), frozenset({"redis"})),
     "replicas.engine": Rule((*PURE_PROTOS, "replicas.engine"), OUTSIDE_WORLD),
+    # Files on their way here: they know neither what is in them nor who will load it.
+    "replicas.delivery": Rule(
+        ("replicas.delivery", "replicas.model.errors"), IO_LIBRARIES | {"grpc", "asyncio"}
+    ),
     "replicas.model": Rule(
-        (*PURE_PROTOS, "replicas.engine", "replicas.model"),
+        (*PURE_PROTOS, "replicas.delivery", "replicas.engine", "replicas.model"),
         frozenset({"ray", "redis", "grpc", "asyncio"}),
     ),
     # Driven by whatever loop runs: no transport, no clock but the loop's.
@@ -90,12 +95,19 @@ RULES = {
     ),
     # Scenarios and verdicts know no world; the command finds one by its name.
     "orchestrator.chaos": Rule(
-        (*PURE_PROTOS, "orchestrator.workload", "orchestrator.chaos"),
+        (*PURE_PROTOS, *COMMANDS, "orchestrator.workload", "orchestrator.chaos"),
         IO_LIBRARIES | {"asyncio", "grpc", "socket", "threading"},
     ),
     # A client of any server: it knows nothing of how ours is made.
     "orchestrator.load": Rule(
-        (*PURE_PROTOS, *TRUST, *OWN_KEY, "orchestrator.load", "orchestrator.workload"),
+        (
+            *PURE_PROTOS,
+            *TRUST,
+            *OWN_KEY,
+            *COMMANDS,
+            "orchestrator.load",
+            "orchestrator.workload",
+        ),
         IO_LIBRARIES | {"grpc"},
     ),
     # The two worlds: both see everything that decides, neither sees the other.
@@ -106,6 +118,7 @@ RULES = {
             "orchestrator.config",
             "orchestrator.live",
             *OWN_KEY,
+            *COMMANDS,
             *RECORDED,
             *DECIDING,
         ),
@@ -148,6 +161,7 @@ RULES = {
             "orchestrator.sim",
             "orchestrator.chaos",
             "orchestrator.workload",
+            *COMMANDS,
             *RECORDED,
             *DECIDING,
         ),

@@ -9,7 +9,6 @@ gateway cost is measured by commands of their own (bench_route.py, bench_gateway
 from __future__ import annotations
 
 import asyncio
-import json
 from dataclasses import asdict
 from pathlib import Path
 
@@ -19,6 +18,7 @@ from rich.table import Table
 from orchestrator.live.commands.bench_gateway import gateway
 from orchestrator.live.commands.bench_route import route
 from orchestrator.live.commands.terminal import progress, show_table, table
+from orchestrator.out_file import TO_FILE, placed, write_json
 from replicas.bench.engine_bench import FULL, QUICK, Report, measure_engine
 from replicas.bench.machine import Conditions
 from replicas.bench.migrate_bench import CONTEXTS, MigrateReport, MoveFailed, measure_moves
@@ -36,7 +36,7 @@ bench.add_command(gateway)
 
 
 @bench.command()
-@click.option("--json", "out", type=click.Path(dir_okay=False, path_type=Path), metavar="OUT")
+@click.option("--json", "out", type=TO_FILE, callback=placed, metavar="OUT")
 @click.option("--model", default="smollm2", show_default=True, metavar="PATH|smollm2|tiny")
 @click.option(
     "--dtype",
@@ -53,15 +53,14 @@ def engine(out: Path | None, model: str, dtype: str, quick: bool) -> None:
     except ModelError as error:
         raise click.ClickException(str(error)) from error
     report = measure_engine(loaded, QUICK if quick else FULL, progress)
-    if out is not None:
-        out.write_text(json.dumps(asdict(report), indent=2) + "\n", encoding="utf-8")
+    write_json(out, asdict(report))
     show_table(batch_table(report))
     for line in notes(report):
         click.echo(line)
 
 
 @bench.command()
-@click.option("--json", "out", type=click.Path(dir_okay=False, path_type=Path), metavar="OUT")
+@click.option("--json", "out", type=TO_FILE, callback=placed, metavar="OUT")
 @click.option("--model", default="tiny", show_default=True, metavar="PATH|smollm2|tiny")
 @click.option("--context", "contexts", type=int, multiple=True, metavar="TOKENS")
 def migrate(out: Path | None, model: str, contexts: tuple[int, ...]) -> None:
@@ -72,8 +71,7 @@ def migrate(out: Path | None, model: str, contexts: tuple[int, ...]) -> None:
         report = asyncio.run(measure_moves(loaded, contexts or CONTEXTS, progress))
     except (ModelError, MoveFailed) as error:
         raise click.ClickException(str(error)) from error
-    if out is not None:
-        out.write_text(json.dumps(asdict(report), indent=2) + "\n", encoding="utf-8")
+    write_json(out, asdict(report))
     show_table(move_table(report))
     click.echo(
         f"medians of {report.repeats} moves; anew: the same context computed at the target instead"

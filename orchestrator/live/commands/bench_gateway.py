@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import asdict
 from pathlib import Path
 
@@ -14,13 +13,14 @@ from orchestrator.live.bench.child import ChildFailed
 from orchestrator.live.bench.gateway_bench import GatewayCases, GatewayReport, measure_gateway
 from orchestrator.live.commands.terminal import progress, show_table, table
 from orchestrator.live.valkey import EmbeddedValkey
+from orchestrator.out_file import TO_FILE, placed, write_json
 from replicas.model.errors import ModelError
 
 QUICK = GatewayCases(streams=8, short_repeats=2, tokens=17, rounds=1, alone=10)
 
 
 @click.command()
-@click.option("--json", "out", type=click.Path(dir_okay=False, path_type=Path), metavar="OUT")
+@click.option("--json", "out", type=TO_FILE, callback=placed, metavar="OUT")
 @click.option("--model", default="smollm2", show_default=True, metavar="PATH|smollm2")
 @click.option("--quick", is_flag=True, help="One short round: a look, not a figure.")
 def gateway(out: Path | None, model: str, quick: bool) -> None:
@@ -31,8 +31,7 @@ def gateway(out: Path | None, model: str, quick: bool) -> None:
             report = measure_gateway(cases, model, server.url, "embedded Valkey", progress)
     except (ModelError, UnsupportedTokenizer, ChildFailed, RuntimeError) as error:
         raise click.ClickException(str(error)) from error
-    if out is not None:
-        out.write_text(json.dumps(asdict(report), indent=2) + "\n", encoding="utf-8")
+    write_json(out, asdict(report))
     show_table(gateway_table(report))
     for line in notes(report):
         click.echo(line)

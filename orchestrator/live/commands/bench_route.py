@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import json
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict
@@ -16,13 +15,14 @@ from rich.table import Table
 from orchestrator.live.bench.route_bench import RouteCases, RouteReport, measure_routing
 from orchestrator.live.commands.terminal import progress, show_table, table
 from orchestrator.live.valkey import EmbeddedValkey
+from orchestrator.out_file import TO_FILE, placed, write_json
 from protos.registry import RegistryUnavailable
 
 QUICK = RouteCases(prompt_tokens=(640,), replicas=(4,), blocks=20_000, turns=2)
 
 
 @click.command()
-@click.option("--json", "out", type=click.Path(dir_okay=False, path_type=Path), metavar="OUT")
+@click.option("--json", "out", type=TO_FILE, callback=placed, metavar="OUT")
 @click.option(
     "--redis-url",
     metavar="URL",
@@ -43,8 +43,7 @@ def route(out: Path | None, redis_url: str | None, quick: bool) -> None:
         )
     except (RegistryUnavailable, RuntimeError, ValueError, OSError) as error:
         raise click.ClickException(str(error)) from error
-    if out is not None:
-        out.write_text(json.dumps(asdict(report), indent=2) + "\n", encoding="utf-8")
+    write_json(out, asdict(report))
     show_table(route_table(report))
     click.echo(
         "CPU is this process's for one request: hashing, the lookup's client and the decision; "

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import click
 
+from orchestrator.exit_status import INTERRUPTED
 from orchestrator.live import operator_client
 from orchestrator.live.commands.options import control_address
 from orchestrator.live.commands.terminal import progress, refusals_shown
 from orchestrator.live.control_door import ControlDoor
 from protos import control_pb2
 from protos.messages import ReplicaId
-
-INTERRUPTED = 130  # the shell's code for a command that SIGINT ended
 
 
 @click.command()

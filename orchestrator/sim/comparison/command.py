@@ -7,7 +7,6 @@ GPU nor Ray, Redis or torch.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from contextlib import closing
 from dataclasses import asdict
@@ -15,11 +14,11 @@ from pathlib import Path
 
 import click
 
+from orchestrator.out_file import TO_FILE, drawable, placed, write_json, writing
 from orchestrator.sim.comparison.cases import CONTENDERS, ON_TRACES, Case, cases_in
 from orchestrator.sim.comparison.runs import Run, measure, rows
 from orchestrator.sim.comparison.table import draw, markdown
 from orchestrator.sim.crew import answers, cores
-from orchestrator.sim.out_file import TO_FILE, drawable, placed, writing
 from orchestrator.sim.progress import Progress
 from orchestrator.sim.report import Report
 from orchestrator.workload.drawing import CannotPlot, require_matplotlib
@@ -73,9 +72,7 @@ def command(
         raise click.ClickException(str(error)) from error
     tables = {case: rows(reports, case) for case in cases}
     click.echo("\n\n".join(markdown(case, table) for case, table in tables.items()))
-    if json_path is not None:
-        with writing(json_path):
-            json_path.write_text(json.dumps([entry(*each) for each in reports], indent=2) + "\n")
+    write_json(json_path, [entry(*each) for each in reports])
     if plot_path is not None:
         with writing(plot_path):
             draw(tables, plot_path)

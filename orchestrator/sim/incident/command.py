@@ -9,7 +9,6 @@ real model compute the same in small, and counts the time that it computes.
 from __future__ import annotations
 
 import gc
-import json
 import os
 from collections.abc import Iterator
 from concurrent.futures import ProcessPoolExecutor
@@ -19,6 +18,7 @@ from pathlib import Path
 
 import click
 
+from orchestrator.out_file import TO_FILE, drawable, placed, write_json, writing
 from orchestrator.sim.incident.incident import Case, Each, Incident, simulated_incident
 from orchestrator.sim.incident.models import MODELS
 from orchestrator.sim.incident.picture import draw_incident
@@ -33,8 +33,8 @@ LIVE = "orchestrator.live.incident.play"  # loaded by name: it needs torch, the 
 @click.option("--seed", type=click.IntRange(0), default=0, show_default=True)
 @click.option("--live", is_flag=True, help="A real model on this CPU, in small.")
 @click.option("--model", default="tiny", show_default=True, metavar="PATH|smollm2|tiny")
-@click.option("--json", "json_path", type=click.Path(path_type=Path), help="Write all figures.")
-@click.option("--plot", "plot_path", type=click.Path(path_type=Path), help="Draw a picture here.")
+@click.option("--json", "json_path", type=TO_FILE, callback=placed, help="Write all figures.")
+@click.option("--plot", "plot_path", type=TO_FILE, callback=drawable, help="Draw a picture here.")
 def command(
     *, seed: int, live: bool, model: str, json_path: Path | None, plot_path: Path | None
 ) -> None:
@@ -52,11 +52,11 @@ def command(
     else:
         with in_processes() as each:
             result = simulated_incident(seed, Case(), each=each)
-    if json_path is not None:
-        json_path.write_text(json.dumps(record(result), indent=1) + "\n")
-    if plot_path is not None:
-        draw_incident(result, plot_path)
     click.echo(story(result))
+    write_json(json_path, record(result))
+    if plot_path is not None:
+        with writing(plot_path):
+            draw_incident(result, plot_path)
 
 
 @contextmanager

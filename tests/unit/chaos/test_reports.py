@@ -21,6 +21,7 @@ from orchestrator.chaos.run import Run, Skipped
 from orchestrator.chaos.table import COLUMNS, cells
 from orchestrator.chaos.verdict import judge
 from orchestrator.chaos.worlds import Cluster, Local, Simulated, Target
+from orchestrator.exit_status import INTERRUPTED
 from tests.unit.chaos.made_up import SCENARIO, observed, refused, struck
 from tests.unit.chaos.test_verdict import as_due
 
@@ -219,6 +220,6 @@ def test_what_was_played_before_an_interruption_is_told(
     monkeypatch.setattr(command, "results", interrupted)
     path = tmp_path / "out.json"
     told = CliRunner().invoke(command.run, ["herd", "--seeds", "3", "--json", str(path)])
-    assert told.exit_code == command.INTERRUPTED
+    assert told.exit_code == INTERRUPTED
     assert "2 were not played" in told.stderr
     assert json.loads(path.read_text())["runs"] == 1

@@ -1,4 +1,4 @@
-"""Files that a simulation is told to write: refused early where possible, in words always.
+"""Files that a command is told to write: refused early where possible, in words always.
 
 A mistake in a name shows before a long run. What only writing shows, as a full
 disk does, ends the command with a sentence.
@@ -6,10 +6,12 @@ disk does, ends the command with a sentence.
 
 from __future__ import annotations
 
+import json
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import click
 
@@ -43,3 +45,10 @@ def writing(path: Path) -> Iterator[None]:
         yield
     except OSError as error:
         raise click.ClickException(f"{path} was not written: {error.strerror or error}") from error
+
+
+def write_json(path: Path | None, document: Any) -> None:
+    """The document in this file, if there is one; a failure in a sentence."""
+    if path is not None:
+        with writing(path):
+            path.write_text(json.dumps(document, indent=2) + "\n", encoding="utf-8")
