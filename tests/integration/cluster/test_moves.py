@@ -18,6 +18,7 @@ from tests.waiting import wait_for
 
 OTHER = {"a": "b", "b": "a"}
 TOKENS = 1500  # long enough to be moved in the middle
+ENDLESS = 4000  # for who leaves before they have come
 PROMPT = "All of this is known to everybody. " * 12  # some blocks that are shared
 
 
@@ -111,7 +112,7 @@ def test_a_client_that_leaves_while_its_sequence_moves_leaves_nothing_behind(
     url = cluster.gateways[0].address
     for number in range(3):
         name = f"leaver-{number}"
-        events = Reader(number, body(number, tokens=TOKENS, prompt=PROMPT)).events(url, name)
+        events = Reader(number, body(number, tokens=ENDLESS, prompt=PROMPT)).events(url, name)
         next(events)
         found = find(cluster, name)
         with ThreadPoolExecutor(1) as pool:

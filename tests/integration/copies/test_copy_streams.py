@@ -128,15 +128,16 @@ async def test_a_source_of_a_version_without_copies_is_lost_and_no_error() -> No
 
 
 @pytest.mark.parametrize(
-    ("strike", "outcome"),
-    [(signal.SIGKILL, CopyOutcome.LOST), (signal.SIGSTOP, CopyOutcome.LATE)],
+    ("strike", "outcome", "start_ms"),
+    # A copy is late after four times what it should take to start: not before its source is lost.
+    [(signal.SIGKILL, CopyOutcome.LOST, 5_000), (signal.SIGSTOP, CopyOutcome.LATE, 1_000)],
 )
 async def test_a_source_that_dies_or_hangs_in_the_midst_of_a_copy_costs_no_token(
-    strike: signal.Signals, outcome: CopyOutcome
+    strike: signal.Signals, outcome: CopyOutcome, start_ms: int
 ) -> None:
     async with (
         child("a", copy_bytes_per_s=1) as a,  # so the first block is followed by a long pause
-        member("b", copy_start_ms=500) as b,
+        member("b", copy_start_ms=start_ms) as b,
         Follower().attached(a, b) as follower,
     ):
         follower.mortal = a.peer.replica_id

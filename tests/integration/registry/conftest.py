@@ -20,8 +20,8 @@ def valkey() -> Iterator[EmbeddedValkey]:
 
 @pytest.fixture
 def config() -> RegistryConfig:
-    """Leases that outlive a slow test."""
-    return RegistryConfig(lease_ms=600_000)
+    """Leases that outlive a slow test, and answers of a slow machine."""
+    return RegistryConfig(lease_ms=600_000, operation_ms=10_000, connect_ms=10_000)
 
 
 @pytest.fixture

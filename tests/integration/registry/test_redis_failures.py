@@ -8,6 +8,7 @@ import signal
 import socket
 import time
 from collections.abc import Awaitable, Callable
+from contextlib import suppress
 
 import pytest
 from redis.asyncio import Redis
@@ -18,11 +19,13 @@ from orchestrator.registry.keys import Keys
 from orchestrator.registry.redis import RedisRegistry
 from protos.registry import BlockBatch, Leader, Membership, RegistryUnavailable
 from tests.conformance.registry.world import chain, record
+from tests.integration.control.until import until_true
 
 pytestmark = pytest.mark.redis
 
 PROMPT = chain("prompt", 40)
 BOUND_S = 20.0  # far above the configured bounds: only a call that hangs gets there
+IMPATIENT = RegistryConfig(lease_ms=600_000, operation_ms=300, connect_ms=300)
 
 
 def calls(registry: RedisRegistry, membership: Membership) -> list[Callable[[], Awaitable[object]]]:
@@ -137,11 +140,20 @@ async def test_a_paused_server_is_unavailable_within_the_bound(
     valkey: EmbeddedValkey, registry: RedisRegistry
 ) -> None:
     membership = await joined(registry)
+    impatient = RedisRegistry.connect(valkey.url, IMPATIENT)
+
+    async def is_connected() -> bool:
+        with suppress(RegistryUnavailable):
+            return bool(await impatient.members())
+        return False
+
+    await until_true(is_connected, "who is impatient is connected")
     os.kill(valkey.pid, signal.SIGSTOP)
     try:
-        await assert_everything_is_unavailable(registry, membership)
+        await assert_everything_is_unavailable(impatient, membership)
     finally:
         os.kill(valkey.pid, signal.SIGCONT)
+    await impatient.close()
     term = await registry.lead("one", "here:7000")
     assert term is not None
     assert await registry.leader() == Leader("here:7000", term)
@@ -198,11 +210,9 @@ async def test_nobody_at_the_address_is_unavailable(config: RegistryConfig) -> N
         await registry.close()
 
 
-async def test_a_listener_that_never_answers_is_unavailable_within_the_bound(
-    config: RegistryConfig,
-) -> None:
+async def test_a_listener_that_never_answers_is_unavailable_within_the_bound() -> None:
     with socket.create_server(("127.0.0.1", 0)) as silent:
-        registry = RedisRegistry.connect(f"redis://127.0.0.1:{silent.getsockname()[1]}", config)
+        registry = RedisRegistry.connect(f"redis://127.0.0.1:{silent.getsockname()[1]}", IMPATIENT)
         async with asyncio.timeout(BOUND_S):
             with pytest.raises(RegistryUnavailable):
                 await registry.locate(PROMPT)
