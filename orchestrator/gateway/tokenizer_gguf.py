@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import gguf
+import numpy as np
 from tokenizers import (
     AddedToken,
     Regex,
@@ -36,9 +37,21 @@ _WORDS = (
 )
 
 
+class _MappedFile(gguf.GGUFReader):  # type: ignore[misc]
+    """Slices of a memmap cost three times those of a plain array, and a vocabulary is many."""
+
+    @property
+    def data(self) -> Any:
+        return self._data
+
+    @data.setter
+    def data(self, mapped: Any) -> None:
+        self._data = np.asarray(mapped)
+
+
 def read_gguf(path: Path) -> TokenizerParts:
     """Raises UnsupportedTokenizer, naming the model or pre-tokenizer it does not know."""
-    fields = _Fields(gguf.GGUFReader(path))
+    fields = _Fields(_MappedFile(path))
     kind = fields.get("model")
     if kind != "gpt2":
         raise UnsupportedTokenizer(f"GGUF tokenizer model {kind!r} is not supported; 'gpt2' is")
