@@ -23,7 +23,11 @@ class Deployment(BaseModel):
     # A URL may hold a password: no error and no repr repeats it.
     model_config = ConfigDict(extra="forbid", frozen=True, hide_input_in_errors=True)
 
-    model: str = "smollm2"  # a Hugging Face folder, a .gguf file, "smollm2" or "tiny"
+    # A Hugging Face folder, a .gguf file, the URL of one, `env:NAME` of such a URL with secrets in
+    # it, "smollm2" or "tiny".
+    model: str = "smollm2"
+    model_cache: Path | None = None  # where models from URLs are kept; None: in the user's cache
+    model_checksums: Literal["checked", "required"] = "checked"  # checked: where there are any
     replicas: int = Field(default=2, ge=1)  # at first, where fewer or more may come to be
     min_replicas: int | None = Field(default=None, ge=1)  # None: never fewer than `replicas`
     max_replicas: int | None = Field(default=None, ge=1)  # None: never more

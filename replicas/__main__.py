@@ -30,7 +30,9 @@ NOT_STARTED = 2
 
 
 @click.command(context_settings={"help_option_names": ["-h", "--help"]})
-@click.option("--model", required=True, help="A folder, a .gguf file, 'smollm2' or 'tiny'.")
+@click.option(
+    "--model", required=True, help="A folder or .gguf file, or its URL, 'smollm2' or 'tiny'."
+)
 @click.option("--host", default="127.0.0.1", show_default=True)
 @click.option("--port", type=click.IntRange(0, 65535), default=0, help="0: any free one.")
 @click.option("--blocks", type=click.IntRange(min=1), help="KV blocks; by default what suits.")

@@ -13,7 +13,6 @@ one runs, answers with the very same routes.
 from __future__ import annotations
 
 import asyncio
-from functools import partial
 from typing import Any
 
 import ray
@@ -24,6 +23,7 @@ from ray.serve.handle import DeploymentHandle
 from orchestrator.config import Deployment
 from orchestrator.live.autoscaling import Lines, figures, tell_line
 from orchestrator.live.control_plane import ControlPlaneServer
+from orchestrator.live.delivery import delivery_of
 from orchestrator.live.gateway import build_gateway
 from orchestrator.live.registry_url import connect_registry
 from orchestrator.live.vocabulary import read_vocabulary
@@ -33,6 +33,7 @@ from protos.messages import ReplicaId
 from protos.transport import Transport
 from replicas.config import ReplicaConfig
 from replicas.serving.build import build_replica
+from replicas.serving.starting import starting
 
 # For a new replica to fetch what most requests begin with, where others may have it.
 WARM_MS = 2_000
@@ -65,19 +66,22 @@ class ReplicaActor:
             warm_ms=WARM_MS if deployment.replicas_most > 1 else 0,
             copy_bytes_per_s=deployment.copy_bytes_per_s,
         )
-        # Weights load in a thread: the actor answers health checks meanwhile.
-        self._replica = await asyncio.to_thread(
-            build_replica,
-            replica_config,
-            model=deployment.model,
-            device=deployment.device,
-            dtype=deployment.dtype,
-            blocks_total=deployment.blocks,
-            block_size=deployment.block_size,
-            registry=self._registry,
-            directory=self._registry,
-            vocabulary=partial(read_vocabulary, deployment.model),
-        )
+        # The model comes and loads in a thread: the actor answers health checks meanwhile.
+        async with starting(replica_config) as watch:
+            self._replica = await asyncio.to_thread(
+                build_replica,
+                replica_config,
+                model=deployment.model,
+                device=deployment.device,
+                dtype=deployment.dtype,
+                blocks_total=deployment.blocks,
+                block_size=deployment.block_size,
+                registry=self._registry,
+                directory=self._registry,
+                vocabulary=read_vocabulary,
+                delivery=delivery_of(deployment),
+                watch=watch,
+            )
         await self._replica.start()
 
     async def check_health(self) -> None:
@@ -141,7 +145,7 @@ class GatewayActor:
     ) -> None:
         log_to_stderr(deployment.log_level, deployment.log_format)
         self._drain_s = deployment.drain_s
-        self._gateway = build_gateway(deployment)
+        self._gateway = await build_gateway(deployment)
         await self._gateway.start()
         self._telling: asyncio.Task[None] | None = None
         if deployment.replicas_least < deployment.replicas_most:

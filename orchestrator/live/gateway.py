@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from dataclasses import dataclass
 from functools import partial
 from socket import gethostname
@@ -25,6 +26,7 @@ from orchestrator.gateway.server import GatewayServer
 from orchestrator.gateway.service import Gateway
 from orchestrator.gateway.tokenizer import load_tokenizer
 from orchestrator.live.clock import OsClock
+from orchestrator.live.delivery import tokenizer_source
 from orchestrator.live.doorkeeper import Doorkeeper
 from orchestrator.live.open_files import allow_connections
 from orchestrator.live.registry_url import connect_announcer, connect_registry
@@ -36,7 +38,7 @@ from orchestrator.replay.recording import Recording
 from protos.address import host_port
 from protos.otlp import Telemetry
 from protos.transport import Transport
-from replicas.model.source import resolve_model
+from replicas.model.source import ModelSource
 
 MEET_S_MAX = 2.0  # a replica that is dead but listed holds the doors closed no longer
 
@@ -77,16 +79,22 @@ class LiveGateway:
             self.recording.close()
 
 
-def build_gateway(deployment: Deployment) -> LiveGateway:
-    """Inside a running event loop. Raises ModelError, UnsupportedTokenizer, BadKeysFile
-    or RecordingRefused.
+async def build_gateway(deployment: Deployment) -> LiveGateway:
+    """What it needs of the model is fetched in a thread.
+
+    Raises ModelError, UnsupportedTokenizer, BadKeysFile or RecordingRefused.
     """
+    source = await asyncio.to_thread(tokenizer_source, deployment)
+    return build_gateway_of(source, deployment)
+
+
+def build_gateway_of(source: ModelSource, deployment: Deployment) -> LiveGateway:
+    """Of a model that is here. Inside a running event loop."""
     clock = OsClock()
     registry, announcer = connect_registry(deployment), connect_announcer(deployment)
     cluster = Cluster(ClusterConfig())
     transport = Transport(deployment.internal_tls)
     connect = partial(GrpcReplicaClient, config=LinkConfig(), transport=transport)
-    source = resolve_model(deployment.model)
     tokenizer = load_tokenizer(source.path)
     own_model = OwnModel(source.name, tokenizer.vocab_size)
     fleet = Fleet(registry, connect, cluster, clock, FleetConfig(), own_model)

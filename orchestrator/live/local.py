@@ -31,6 +31,7 @@ from orchestrator.gateway.token_bytes import UnsupportedTokenizer
 from orchestrator.gateway.tokenizer import load_tokenizer
 from orchestrator.live.app import build
 from orchestrator.live.control_door import ControlDoor
+from orchestrator.live.fetching import watched
 from orchestrator.live.local_ray import local_ray
 from orchestrator.live.operator_client import replica_states
 from orchestrator.live.registry_url import leader_at, members_at, resolved, without_password
@@ -39,6 +40,8 @@ from orchestrator.replay.recording import Recording, RecordingRefused
 from protos.certificates import BadCertificates
 from protos.registry import RegistryUnavailable
 from protos.transport import Transport
+from replicas.delivery.config import Delivery
+from replicas.delivery.location import shown
 from replicas.model.errors import ModelError
 from replicas.model.loading import open_model
 from replicas.model.source import ModelSource, resolve_model
@@ -62,6 +65,8 @@ class LocalOptions:
     """What a person can choose about a cluster on this machine."""
 
     model: str = "smollm2"
+    model_cache: Path | None = None  # of models from URLs
+    model_checksums: str = "checked"
     replicas: int = 2
     min_replicas: int | None = None
     max_replicas: int | None = None
@@ -149,7 +154,7 @@ class LocalCluster:
         check_certificates(self._options)
         check_keys(self._options)
         check_recording(self._options)
-        source = check_model(self._options.model)
+        source = check_model(self._options, self._progress)
         self._redis_url = self._start_registry()
         most = self._replicas_most()
         self._start_ray(most)
@@ -166,6 +171,8 @@ class LocalCluster:
         return Deployment.model_validate(
             {
                 "model": self._options.model,
+                "model_cache": absolute(self._options.model_cache),
+                "model_checksums": self._options.model_checksums,
                 "replicas": self._options.replicas,
                 "min_replicas": self._options.min_replicas,
                 "max_replicas": self._options.max_replicas,
@@ -322,15 +329,20 @@ def require_free(port: int) -> None:
             ) from error
 
 
-def check_model(spec: str) -> ModelSource:
-    """What the replicas will load, read as far as its headers. StartFailed if they could not."""
+def check_model(options: LocalOptions, say: Callable[[str], None]) -> ModelSource:
+    """What the replicas will load, fetched where it is elsewhere, and read as far as its headers.
+
+    StartFailed if they could not.
+    """
+    delivery = Delivery(options.model_cache, needs_sums=options.model_checksums == "required")
     try:
-        source = resolve_model(spec)
-        if spec not in BUILT_IN:
+        with watched(say) as watch:
+            source = resolve_model(options.model, delivery=delivery, watch=watch)
+        if options.model not in BUILT_IN:
             open_model(source.path)
             load_tokenizer(source.path)
     except (ModelError, UnsupportedTokenizer, OSError) as error:
-        raise StartFailed(f"model {spec}: {error}") from error
+        raise StartFailed(f"model {shown(options.model)}: {error}") from error
     return source
 
 

@@ -6,14 +6,15 @@ until the first grammar comes; this is where the two meet.
 
 from __future__ import annotations
 
+from pathlib import Path
+
 from orchestrator.gateway.tokenizer import load_tokenizer
 from replicas.model.grammar import Vocabulary
-from replicas.model.source import resolve_model
 
 
-def read_vocabulary(model: str) -> Vocabulary:
-    """Of a model by the name that a deployment gives it. Takes about a second."""
-    tokenizer = load_tokenizer(resolve_model(model).path)
+def read_vocabulary(path: Path) -> Vocabulary:
+    """Of the model in that folder or file. Takes about a second."""
+    tokenizer = load_tokenizer(path)
     return Vocabulary(
         tokens=tokenizer.spelling, special=tokenizer.special, ends=tuple(sorted(tokenizer.eos_ids))
     )

@@ -37,9 +37,10 @@ class Delivery:
     @property
     def folder(self) -> Path:
         """Where all models are kept."""
-        return self.cache if self.cache is not None else _user_cache() / "models"
+        return self.cache if self.cache is not None else user_cache() / "models"
 
 
-def _user_cache() -> Path:
+def user_cache() -> Path:
+    """Where this user keeps what can be had again."""
     root = os.environ.get("XDG_CACHE_HOME")
     return (Path(root) if root else Path.home() / ".cache") / "blockyard"

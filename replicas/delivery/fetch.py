@@ -24,7 +24,7 @@ from replicas.delivery.contents import Contents, Part, survey
 from replicas.delivery.errors import Interrupted, RemoteUnavailable
 from replicas.delivery.location import Location
 from replicas.delivery.lock import locked
-from replicas.delivery.progress import LogWatch, Progress, Watch, sized
+from replicas.delivery.progress import LineWatch, Progress, Watch, sized
 from replicas.delivery.shelf import Shelf
 from replicas.delivery.store import Store
 from replicas.delivery.transfer import bytes_here, transfer
@@ -52,11 +52,20 @@ def fetch(
 
     Blocks, for as long as it takes. Raises ModelNotFound or a DeliveryError.
     """
+    progress = Progress(location.name)
+    watch = LineWatch() if watch is None else watch
+    watch.tell(progress)
+    folder = _folder(location, delivery, part, progress, watch)
+    progress.waits, progress.is_here = False, True
+    watch.tell(progress)
+    return folder / location.saved_as if location.is_file else folder
+
+
+def _folder(
+    location: Location, delivery: Delivery, part: Part, progress: Progress, watch: Watch
+) -> Path:
     stop = Event()
     store, shelf = Store(location, delivery, stop), Shelf(delivery.folder, location)
-    progress = Progress(location.name)
-    watch = LogWatch() if watch is None else watch
-    watch.tell(progress)
     try:
         contents = survey(store, part)
     except RemoteUnavailable as error:
@@ -64,15 +73,11 @@ def fetch(
         if came_before is None:
             raise
         LOG.warning("%s Going on with what came before: %s", error, came_before)
-        return _in(came_before, location)
+        return came_before
     folder = shelf.published(contents)
-    if folder is None:
-        folder = _fetched(_Order(store, shelf, contents, progress, watch, stop))
-    return _in(folder, location)
-
-
-def _in(folder: Path, location: Location) -> Path:
-    return folder / location.saved_as if location.is_file else folder
+    if folder is not None:
+        return folder
+    return _fetched(_Order(store, shelf, contents, progress, watch, stop))
 
 
 def _fetched(order: _Order) -> Path:

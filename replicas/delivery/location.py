@@ -29,6 +29,12 @@ def is_remote(spec: str) -> bool:
     return spec.startswith(FROM_ENVIRONMENT) or _SCHEME.match(spec) is not None
 
 
+def shown(spec: str) -> str:
+    """What may be printed of it."""
+    is_url = is_remote(spec) and not spec.startswith(FROM_ENVIRONMENT)
+    return locate(spec).public if is_url else spec
+
+
 def locate(spec: str) -> Location:
     """Raises UnknownStore for a variable that is not set, and for what is no URL of one store."""
     url = spec

@@ -23,6 +23,7 @@ class Progress:
     resumed: int = 0
     fetched: int = 0
     waits: bool = False  # for another process, which fetches the same
+    is_here: bool = False  # all of it, whoever brought it
     began_ns: int = field(default_factory=time.monotonic_ns)
     _lock: Lock = field(default_factory=Lock)
 
@@ -40,6 +41,8 @@ class Progress:
         return self.resumed + self.fetched
 
     def __str__(self) -> str:
+        if self.is_here:
+            return self.model
         if self.waits:
             return f"{self.model}: waiting for another process that fetches it"
         if not self.bytes_total:
@@ -57,23 +60,30 @@ class Watch(Protocol):
     def tell(self, progress: Progress) -> None: ...
 
 
-class LogWatch:
-    """A line at a steady pace, with the rate since the one before."""
+class LineWatch:
+    """A line at a steady pace, with the rate since the one before; by default a log's."""
 
     period_s = LOG_PERIOD_S
 
-    def __init__(self, clock: Callable[[], int] = time.monotonic_ns) -> None:
+    def __init__(
+        self,
+        say: Callable[[str], None] = LOG.info,
+        clock: Callable[[], int] = time.monotonic_ns,
+    ) -> None:
+        self._say = say
         self._clock = clock
         self._last_ns = clock()
         self._last_bytes = 0
 
     def tell(self, progress: Progress) -> None:
+        if progress.is_here:
+            return  # then whoever brought it has said so
         now_ns = self._clock()
         elapsed_ns, came = now_ns - self._last_ns, progress.fetched - self._last_bytes
         self._last_ns, self._last_bytes = now_ns, progress.fetched
         rate = came * 1_000_000_000 // max(elapsed_ns, 1)
         pace = f", {sized(rate)}/s" if came else ""
-        LOG.info("fetching %s%s", progress, pace)
+        self._say(f"fetching {progress}{pace}")
 
 
 def sized(count: int) -> str:

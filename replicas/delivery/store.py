@@ -67,8 +67,13 @@ class Store:
         self.delivery = delivery
         self._stop = stop
         scheme = location.url.partition("://")[0].lower()
+        # How it reads a file: no more at once than a chunk, and nothing ahead.
+        self._opening: dict[str, Any] = {"cache_type": "none"}
         try:
-            options = {"skip_instance_cache": True, **_options(scheme)}
+            adopted = object_stores.adopted(scheme)
+            if adopted is not None:
+                self._opening["buffer_size"] = delivery.chunk_bytes
+            options = {"skip_instance_cache": True, **(adopted or _options(scheme))}
             self._files, _ = fsspec.core.url_to_fs(location.beside(""), **options)
         except (ImportError, ValueError) as error:
             said = object_stores.HOW_TO if scheme in object_stores.SCHEMES else error
@@ -99,7 +104,7 @@ class Store:
     def opened(self, name: str, *, is_streamed: bool) -> Any:
         """A file object, to be closed. Raises what its library does."""
         block = 0 if is_streamed else self.delivery.chunk_bytes
-        return self._files.open(self._path(name), "rb", block_size=block, cache_type="none")
+        return self._files.open(self._path(name), "rb", block_size=block, **self._opening)
 
     def asked(self, question: str, ask: Callable[[], Answer]) -> Answer | None:
         """The answer, None for what is not there, or a DeliveryError."""
@@ -159,6 +164,4 @@ class Store:
 
 
 def _options(scheme: str) -> dict[str, Any]:
-    if scheme in ("http", "https"):
-        return {"client_kwargs": {"timeout": HTTP_TIMES}}
-    return object_stores.adopted(scheme) or {}
+    return {"client_kwargs": {"timeout": HTTP_TIMES}} if scheme in ("http", "https") else {}

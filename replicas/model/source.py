@@ -1,9 +1,10 @@
-"""Where a model lives on this machine. Nothing is ever downloaded.
+"""Where a model is, and a folder or file of this machine that has it.
 
-A model is named by a path (a Hugging Face folder or a .gguf file) or by one of
-two words: `smollm2`, a real small model that comes as a Python package, and
-`tiny`, a random one for tests and demonstrations, written when first needed.
-The words win over paths of the same name; `./tiny` is a path.
+A model is named by a path (a Hugging Face folder or a .gguf file), by the URL
+of such a folder or file in an object store or on a server (replicas/delivery),
+or by one of two words: `smollm2`, a real small model that comes as a Python
+package, and `tiny`, a random one for tests and demonstrations, written when
+first needed. The words win over paths of the same name; `./tiny` is a path.
 """
 
 from __future__ import annotations
@@ -12,6 +13,11 @@ import importlib.util
 from dataclasses import dataclass
 from pathlib import Path
 
+from replicas.delivery.config import Delivery
+from replicas.delivery.contents import Part
+from replicas.delivery.fetch import fetch
+from replicas.delivery.location import is_remote, locate
+from replicas.delivery.progress import Watch
 from replicas.model.errors import ModelNotFound, UnsupportedModel
 from replicas.model.tiny import write_tiny
 
@@ -26,19 +32,33 @@ class ModelSource:
     path: Path
 
 
-def resolve_model(spec: str, *, cache: Path | None = None) -> ModelSource:
-    """The model that `spec` means. `cache` is where `tiny` is kept, the user's by default."""
+def resolve_model(
+    spec: str,
+    *,
+    cache: Path | None = None,
+    delivery: Delivery | None = None,
+    part: Part = Part.WHOLE,
+    watch: Watch | None = None,
+) -> ModelSource:
+    """The model that `spec` means. `cache` is where `tiny` is kept, the user's by default.
+
+    One that is named by a URL is fetched, or so much of it as `part` says, which may take long;
+    `watch` hears how it goes, the log by default.
+    """
     if spec == "tiny":
         return ModelSource("tiny", write_tiny(cache))
     if spec == "smollm2":
         return ModelSource("smollm2", _smollm2_file())
+    if is_remote(spec):
+        location = locate(spec)
+        return ModelSource(location.name, fetch(location, delivery or Delivery(), part, watch))
     path = Path(spec).expanduser()
     if path.is_dir():
         return ModelSource(path.resolve().name, path)
     if not path.exists():
         raise ModelNotFound(
-            f"There is no model at {spec!r}. Give a Hugging Face folder, a .gguf file, "
-            "'smollm2' or 'tiny'; nothing is downloaded."
+            f"There is no model at {spec!r}. Give a Hugging Face folder, a .gguf file, the URL "
+            "of one, 'smollm2' or 'tiny'."
         )
     if path.suffix != ".gguf":
         raise UnsupportedModel(f"{spec} is neither a folder nor a .gguf file.")

@@ -12,7 +12,6 @@ by the request.
 from __future__ import annotations
 
 import json
-import os
 import shutil
 import tempfile
 from pathlib import Path
@@ -22,6 +21,7 @@ import numpy.typing as npt
 from safetensors.numpy import save_file
 from tokenizers import AddedToken, Tokenizer, decoders, models, pre_tokenizers
 
+from replicas.delivery.config import user_cache
 from replicas.model.config import ModelConfig, RopeConfig
 from replicas.model.stored import EMBEDDING, HEAD, tensor_shapes
 
@@ -57,7 +57,7 @@ CHAT_TEMPLATE = (
 
 def write_tiny(cache: Path | None = None) -> Path:
     """The model's folder, written on first use. Safe when several processes come at once."""
-    folder = (cache or _user_cache()) / f"tiny-{VERSION}"
+    folder = (cache or user_cache()) / f"tiny-{VERSION}"
     if folder.is_dir():
         return folder
     folder.parent.mkdir(parents=True, exist_ok=True)
@@ -76,11 +76,6 @@ def write_tiny(cache: Path | None = None) -> Path:
     finally:
         shutil.rmtree(draft, ignore_errors=True)
     return folder
-
-
-def _user_cache() -> Path:
-    root = os.environ.get("XDG_CACHE_HOME")
-    return (Path(root) if root else Path.home() / ".cache") / "blockyard"
 
 
 def _weights() -> dict[str, npt.NDArray[np.float32]]:

@@ -7,11 +7,15 @@ replica is started later, on the event loop that it will live on.
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
+from pathlib import Path
 
 import torch
 
 from protos.registry import ControlDirectory, RegistryWriter
 from replicas.config import ReplicaConfig
+from replicas.delivery.config import Delivery
+from replicas.delivery.progress import Watch
 from replicas.engine.engine import Engine
 from replicas.engine.shipped import CPU_STEP, CUDA_STEP, shipped
 from replicas.model.grammar import Grammars, Vocabulary
@@ -42,24 +46,28 @@ def build_replica(
     blocks_total: int | None = None,
     registry: RegistryWriter | None = None,
     directory: ControlDirectory | None = None,
-    vocabulary: Callable[[], Vocabulary] | None = None,
+    vocabulary: Callable[[Path], Vocabulary] | None = None,
+    delivery: Delivery | None = None,
+    watch: Watch | None = None,
 ) -> Replica:
     """Everything but the start. Raises ModelError or DoesNotFit, with a sentence for its user.
 
     `device` auto is CUDA where there is one; `blocks_total` None is what suits it.
-    Without a `vocabulary`, requests with a grammar are refused.
+    Without a `vocabulary`, which is read from the model's path, requests with a grammar are
+    refused. A model that is elsewhere is fetched first; `watch` hears how that goes.
     """
     if device == "auto":
         device = "cuda" if torch.cuda.is_available() else "cpu"
     if device == "cpu":
         # Replicas of one machine share its cores; OpenMP barriers stall between them.
         torch.set_num_threads(1)
-    loaded = load_model(resolve_model(model), device=device, dtype=dtype)
+    source = resolve_model(model, delivery=delivery, watch=watch)
+    loaded = load_model(source, device=device, dtype=dtype)
     blocks = blocks_total or _default_blocks(loaded, block_size)
     card = loaded.card(block_size)
     step = CPU_STEP if loaded.device.type == "cpu" else CUDA_STEP
     engine = Engine(shipped(card, blocks, step, takes_grammars=vocabulary is not None))
-    grammars = Grammars(vocabulary) if vocabulary is not None else None
+    grammars = Grammars(partial(vocabulary, source.path)) if vocabulary is not None else None
     executor = ThreadExecutor(_allocate(loaded, grammars, blocks=blocks, block_size=block_size))
     of_block = block_bytes(loaded.config, block_size=block_size, dtype=loaded.dtype)
     message_bytes_max = message_bytes_for(of_block)

@@ -39,7 +39,7 @@ def run(model: LoadedModel, *requests: Request) -> dict[tuple[str, int], list[in
     """Tokens of every choice, computed together by a fresh engine in small steps."""
     card: ModelCard = model.card(BLOCK_SIZE)
     engine = Engine(EngineConfig(card, blocks_total=110, step_tokens_max=16, takes_grammars=True))
-    grammars = Grammars(lambda: read_vocabulary("tiny"))
+    grammars = Grammars(lambda: read_vocabulary(resolve_model("tiny").path))
     runner = TorchRunner(model, blocks_total=110, block_size=BLOCK_SIZE, grammars=grammars)
     for request in requests:
         assert engine.submit(request) is None
@@ -56,7 +56,7 @@ def asked(name: str, *, seed: int, choices: int = 1) -> Request:
     params = SamplingParams(
         tokens_max=120,
         seed=seed,
-        stop_token_ids=read_vocabulary("tiny").ends,
+        stop_token_ids=read_vocabulary(resolve_model("tiny").path).ends,
         grammar=LLMatcher.grammar_from_json_schema(json.dumps(SCHEMA)),
     )
     return Request(RequestId(name), tuple(b"How is the weather?"), params, choices=choices)

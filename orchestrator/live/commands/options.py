@@ -45,8 +45,21 @@ NAMED = {
         "--model",
         default="smollm2",
         show_default=True,
-        metavar="PATH|smollm2|tiny",
-        help="A Hugging Face folder, a .gguf file, or one of the two built-in models.",
+        metavar="PATH|URL|smollm2|tiny",
+        help="A Hugging Face folder or a .gguf file, here or at a URL (s3://, gs://, https://, "
+        "...; env:NAME reads it from the environment), or one of the two built-in models.",
+    ),
+    "model_cache": click.option(
+        "--model-cache",
+        type=FOLDER,
+        help="Where models from URLs are kept; default: blockyard/models in the user's cache.",
+    ),
+    "model_checksums": click.option(
+        "--model-checksums",
+        type=click.Choice(["checked", "required"]),
+        default="checked",
+        show_default=True,
+        help="Of models from URLs, against SHA256SUMS beside them; required: refused without.",
     ),
     "http_port": click.option("--http-port", type=PORT, default=8000, show_default=True),
     "grpc_port": click.option("--grpc-port", type=PORT, default=8001, show_default=True),

@@ -60,7 +60,7 @@ Process = AbstractAsyncContextManager[tuple[str, Callable[[], None]]]
 
 
 @click.command()
-@process_options("drain_s", "model")
+@process_options("drain_s", "model", "model_cache", "model_checksums")
 @KEYS_FILE
 @TLS
 @click.option("--http-port", type=PORT, default=8000, show_default=True)
@@ -85,7 +85,7 @@ def control_plane(advertise_port: int | None, **values: Any) -> None:
 
 @asynccontextmanager
 async def gateway_process(deployment: Deployment) -> AsyncIterator[tuple[str, Callable[[], None]]]:
-    built = build_gateway(deployment)
+    built = await build_gateway(deployment)
     try:
         await built.start()
         scheme = "http" if deployment.tls is None else "https"

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
-from functools import partial
 from typing import Any
 
 import click
@@ -13,18 +12,29 @@ import click
 from orchestrator.config import Deployment
 from orchestrator.live.commands.options import HEALTH_PORT, PORT, process_options
 from orchestrator.live.commands.processes import ADVERTISE_PORT, run
+from orchestrator.live.delivery import delivery_of
 from orchestrator.live.registry_url import connect_registry
 from orchestrator.live.vocabulary import read_vocabulary
 from protos.messages import ReplicaId
 from replicas.config import ReplicaConfig
 from replicas.serving.build import DoesNotFit, build_replica
 from replicas.serving.replica import ReplicaUnhealthy
+from replicas.serving.starting import starting
 
 
 @click.command()
 @click.argument("replica_id", metavar="NAME")
 @process_options(
-    "advertise_host", "drain_s", "model", "blocks", "block_size", "device", "dtype", "copy_gbps"
+    "advertise_host",
+    "drain_s",
+    "model",
+    "model_cache",
+    "model_checksums",
+    "blocks",
+    "block_size",
+    "device",
+    "dtype",
+    "copy_gbps",
 )
 @click.option("--port", "replica_port", type=PORT, help="Default: any free one.")
 @HEALTH_PORT
@@ -55,18 +65,21 @@ async def replica_process(
         health_port=deployment.health_port,
         copy_bytes_per_s=deployment.copy_bytes_per_s,
     )
-    built = await asyncio.to_thread(
-        build_replica,
-        config,
-        model=deployment.model,
-        device=deployment.device,
-        dtype=deployment.dtype,
-        blocks_total=deployment.blocks,
-        block_size=deployment.block_size,
-        registry=registry,
-        directory=registry,
-        vocabulary=partial(read_vocabulary, deployment.model),
-    )
+    async with starting(config) as watch:
+        built = await asyncio.to_thread(
+            build_replica,
+            config,
+            model=deployment.model,
+            device=deployment.device,
+            dtype=deployment.dtype,
+            blocks_total=deployment.blocks,
+            block_size=deployment.block_size,
+            registry=registry,
+            directory=registry,
+            vocabulary=read_vocabulary,
+            delivery=delivery_of(deployment),
+            watch=watch,
+        )
     try:
         yield await built.start(), built.check_health
     finally:

@@ -22,6 +22,7 @@ from orchestrator.live.commands.terminal import progress, stop_signals_raise
 from orchestrator.live.local import LocalCluster, LocalOptions, StartFailed
 from orchestrator.live.registry_url import without_password
 from protos.trust import AUTHORITY
+from replicas.delivery.location import shown
 
 
 @click.command()
@@ -49,7 +50,7 @@ def banner(options: LocalOptions, redis_url: str) -> str:
     front = f"{options.scheme}://127.0.0.1:{options.http_port}"
     page = f"  page     {front}/ui/\n" if options.ui else ""
     return (
-        f"serving {options.model}\n"
+        f"serving {shown(options.model)}\n"
         f"  HTTP     {front}/v1   (described at /openapi.json)\n"
         f"{page}"
         f"  gRPC     127.0.0.1:{options.grpc_port}\n"

@@ -27,7 +27,9 @@ async def test_a_gateway_that_blockyard_builds_exports_its_spans(
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
     registry = MemoryRegistry(time.monotonic_ns, RegistryConfig())
     monkeypatch.setattr(live_gateway, "connect_registry", lambda _: registry)
-    built = live_gateway.build_gateway(Deployment(model="tiny", redis_url="redis://127.0.0.1:1"))
+    built = await live_gateway.build_gateway(
+        Deployment(model="tiny", redis_url="redis://127.0.0.1:1")
+    )
     await registry.join(ReplicaRecord(ReplicaId("a"), "127.0.0.1:1", TINY, blocks_total=1))
     await built.fleet.refresh()
     trace_id = token_hex(16)

@@ -31,7 +31,7 @@ def registry(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> MemoryRegistry:
 
 
 async def test_its_metrics_show_the_replicas(registry: MemoryRegistry) -> None:
-    app = live_gateway.build_gateway(DEPLOYMENT).app
+    app = (await live_gateway.build_gateway(DEPLOYMENT)).app
     async with httpx.AsyncClient(
         transport=httpx.ASGITransport(app), base_url="http://gateway"
     ) as client:
@@ -43,7 +43,7 @@ async def test_its_metrics_show_the_replicas(registry: MemoryRegistry) -> None:
 async def test_it_serves_the_model_of_its_own_tokenizer_whoever_came_first(
     registry: MemoryRegistry,
 ) -> None:
-    gateway = live_gateway.build_gateway(DEPLOYMENT)
+    gateway = await live_gateway.build_gateway(DEPLOYMENT)
     await registry.join(ReplicaRecord(ReplicaId("a"), "127.0.0.1:1", OTHER, blocks_total=1))
     await gateway.fleet.refresh()
     assert gateway.fleet.card() is None

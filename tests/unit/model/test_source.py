@@ -26,7 +26,7 @@ def test_a_file_is_named_without_its_suffix(tmp_path: Path) -> None:
 
 
 def test_a_missing_path_says_what_would_do(tmp_path: Path) -> None:
-    with pytest.raises(ModelNotFound, match=r"absent.*nothing is downloaded"):
+    with pytest.raises(ModelNotFound, match=r"absent.*the URL of one"):
         resolve_model(str(tmp_path / "absent"))
 
 
