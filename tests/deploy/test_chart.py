@@ -41,6 +41,8 @@ def test_helm_has_nothing_to_say(values: Any) -> None:
         "monitorin.enabled=true",
         "mtls.enabled=maybe",
         "serve.ui=please",
+        "modelStore.checksums=never",
+        "modelStore.secret=Not A Name",
         "serve.log_format=xml",
         "serve.copy_gbps=-1",
         "tracing.endpoint=collector",

@@ -26,7 +26,9 @@
 {{- if and .model .Values.modelVolume.enabled }}
 - name: models
   mountPath: /models
+  {{- if not .Values.modelStore.enabled }}
   readOnly: true
+  {{- end }}
 {{- end }}
 {{- if and .keys .Values.apiKeys.enabled }}
 - name: api-keys
@@ -48,7 +50,11 @@
   secret: {secretName: blockyard-redis-ca}
 {{- if and .model .Values.modelVolume.enabled }}
 - name: models
+  {{- if .Values.modelStore.enabled }}
+  persistentVolumeClaim: {claimName: blockyard-models}
+  {{- else }}
   persistentVolumeClaim: {claimName: blockyard-models, readOnly: true}
+  {{- end }}
 {{- end }}
 {{- if and .keys .Values.apiKeys.enabled }}
 - name: api-keys
@@ -57,5 +63,13 @@
 {{- if .Values.mtls.enabled }}
 - name: internal-tls
   secret: {secretName: blockyard-internal-tls}
+{{- end }}
+{{- end }}
+
+{{- /* Credentials of the store that models come from, as the environment of whoever fetches. */}}
+{{- define "blockyard.modelCredentials" -}}
+{{- if .Values.modelStore.enabled }}
+envFrom:
+  - secretRef: {name: {{ .Values.modelStore.secret }}, optional: true}
 {{- end }}
 {{- end }}

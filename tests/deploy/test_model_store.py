@@ -1,0 +1,80 @@
+"""Models from a store: who fetches may reach it, write and show credentials, and nobody else."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from tests.deploy import custom_resources, operator_rules
+from tests.deploy.rendering import CHART_VALUES, Manifest, by_name, chart, only, pod
+from tests.deploy.serve_config import deployment
+from tests.deploy.test_components import prod_with
+from tests.deploy.tools import DEPLOY
+
+SETTINGS = ("modelStore.enabled=true", "serve.model=s3://bucket/llama")
+FETCHING, OTHERS = ("gateway", "replica"), ("control-plane", "head")
+
+
+@pytest.fixture
+def objects() -> list[Manifest]:
+    return chart(CHART_VALUES["prod"], *SETTINGS)
+
+
+def test_chart_and_component_mean_the_same(objects: list[Manifest], tmp_path: Path) -> None:
+    """Of the Serve config kustomize leaves three lines to its user; the component names them."""
+    from_chart, from_component = by_name(objects), by_name(prod_with("model-store", tmp_path))
+    service = ("RayService", "blockyard")
+    written = from_chart[service]["spec"].pop("serveConfigV2")
+    from_component[service]["spec"].pop("serveConfigV2")
+    for key, rendered in from_chart.items():
+        assert rendered == from_component[key], key
+    text = (DEPLOY / "components" / "model-store" / "kustomization.yaml").read_text()
+    for line in ("model: s3://bucket/llama", "model_cache: /models/fetched", "checksums: required"):
+        assert line in written
+        assert line in text
+
+
+def test_it_is_accepted(objects: list[Manifest]) -> None:
+    service = only(objects, "RayService")
+    assert operator_rules.broken_rules(service) == []
+    assert custom_resources.mistakes(service) == []
+
+
+def test_whoever_fetches_may_write_where_the_config_says(objects: list[Manifest]) -> None:
+    opened = deployment(only(objects, "RayService"))
+    assert opened.model_cache is not None
+    for role in FETCHING:
+        spec = pod(objects, role)["spec"]
+        (mount,) = [m for m in spec["containers"][0]["volumeMounts"] if m["name"] == "models"]
+        assert opened.model_cache.is_relative_to(mount["mountPath"])
+        assert "readOnly" not in mount
+        (volume,) = [v for v in spec["volumes"] if v["name"] == "models"]
+        assert volume["persistentVolumeClaim"] == {"claimName": "blockyard-models"}
+
+
+def test_credentials_come_from_a_secret_to_whoever_fetches(objects: list[Manifest]) -> None:
+    for role in (*FETCHING, *OTHERS):
+        sources = pod(objects, role)["spec"]["containers"][0].get("envFrom", [])
+        named = [source["secretRef"]["name"] for source in sources]
+        assert named == (["blockyard-model-store"] if role in FETCHING else [])
+    assert "AWS_" not in str(objects)
+
+
+def test_only_whoever_fetches_reaches_the_store() -> None:
+    objects = chart(CHART_VALUES["prod"], *SETTINGS, "modelStore.port=9000")
+    policy = only(objects, "NetworkPolicy", "models-from-store")["spec"]
+    assert tuple(policy["podSelector"]["matchExpressions"][0]["values"]) == FETCHING
+    assert policy["egress"] == [{"ports": [{"port": 9000, "protocol": "TCP"}]}]
+
+
+def test_without_it_nobody_writes_to_the_volume_of_models() -> None:
+    objects = chart(CHART_VALUES["prod"])
+    assert "models-from-store" not in str(objects)
+    for role in FETCHING:
+        (mount,) = [
+            m
+            for m in pod(objects, role)["spec"]["containers"][0]["volumeMounts"]
+            if m["name"] == "models"
+        ]
+        assert mount["readOnly"] is True
