@@ -37,7 +37,7 @@ _WORDS = (
 )
 
 
-class _MappedFile(gguf.GGUFReader):  # type: ignore[misc]
+class _MappedFile(gguf.GGUFReader):
     """Slices of a memmap cost three times those of a plain array, and a vocabulary is many."""
 
     @property

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -55,15 +56,15 @@ LAYER_NAMES = {
 FloatArray = npt.NDArray[np.float32]
 
 
-class MappedFile(GGUFReader):  # type: ignore[misc]
+class MappedFile(GGUFReader):
     """Slices of a memmap cost three times those of a plain array, and a vocabulary is many."""
 
     @property
-    def data(self) -> npt.NDArray[np.uint8]:
+    def data(self) -> Any:
         return self._data
 
     @data.setter
-    def data(self, mapped: npt.NDArray[np.uint8]) -> None:
+    def data(self, mapped: Any) -> None:
         self._data = np.asarray(mapped)
 
 
