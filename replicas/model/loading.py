@@ -59,8 +59,8 @@ def load_model(
     """Load the model; raises a `ModelError` if it cannot be, or not on this device.
 
     `dtype` is float32, bfloat16, float16 or auto: bfloat16 on CUDA, float32 on a CPU.
-    `kernels` is torch or auto, which are native ones where they can be built; what is not
-    said here is taken from the environment variable BLOCKYARD_KERNELS.
+    `kernels` is torch, triton or auto: Triton's on CUDA, native ones on a CPU where they can be
+    built; what is not said here is taken from the environment variable BLOCKYARD_KERNELS.
     """
     began_ns = time.monotonic_ns()
     on = _device(device)

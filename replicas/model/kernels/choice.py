@@ -1,7 +1,8 @@
-"""Which kernels a model runs on: native ones where they can be built, else torch's."""
+"""Which kernels a model runs on: Triton's on CUDA, native ones on a CPU, torch's elsewhere."""
 
 from __future__ import annotations
 
+import importlib
 import logging
 import os
 
@@ -13,19 +14,28 @@ from replicas.model.kernels.compiler import NotBuilt, built_library
 from replicas.model.kernels.library import open_library
 from replicas.model.kernels.native import NativeKernels, suits
 from replicas.model.kernels.plain import TorchKernels
+from replicas.model.kernels.seam import Kernels, NotUsable
 
 LOG = logging.getLogger(__name__)
-VARIABLE = "BLOCKYARD_KERNELS"  # auto or torch, for those who cannot pass it
-CHOICES = ("auto", "torch")
+VARIABLE = "BLOCKYARD_KERNELS"  # one of the choices, for those who cannot pass it
+CHOICES = ("auto", "triton", "torch")
+TRITON = "replicas.model.kernels.triton_kernels"
 
 
 def choose_kernels(
     config: ModelConfig, *, asked: str | None, device: torch.device, dtype: torch.dtype
-) -> NativeKernels | TorchKernels:
+) -> Kernels:
     """The fastest kernels there are for this model, or torch's where these are asked for."""
     choice = asked or os.environ.get(VARIABLE) or "auto"
     if choice not in CHOICES:
         raise UnsupportedModel(f"kernels are {choice!r}; they must be one of {', '.join(CHOICES)}.")
+    if choice == "triton" or (choice == "auto" and device.type == "cuda"):
+        try:
+            return _triton_kernels(config, device, dtype)
+        except NotUsable as error:
+            if choice == "triton":
+                raise UnsupportedModel(f"The Triton kernels cannot be used: {error}.") from error
+            LOG.warning("no Triton kernels, the model runs slower in torch: %s", error)
     if choice == "auto" and device.type == "cpu":
         try:
             library = open_library(built_library())
@@ -36,3 +46,13 @@ def choose_kernels(
                 return NativeKernels(library, config)
             LOG.info("the native kernels do not fit heads of %d as %s", config.head_dim, dtype)
     return TorchKernels(config, device=device, dtype=dtype)
+
+
+def _triton_kernels(config: ModelConfig, device: torch.device, dtype: torch.dtype) -> Kernels:
+    """Imported where they are wanted: not every torch brings Triton, and its import is long."""
+    try:
+        module = importlib.import_module(TRITON)
+    except ImportError as error:
+        raise NotUsable(str(error)) from error
+    kernels: Kernels = module.open_triton(config, device=device, dtype=dtype)
+    return kernels

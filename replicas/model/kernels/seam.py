@@ -1,9 +1,9 @@
 """What the decoder asks of whoever computes for it.
 
 `TorchKernels` is the reference and runs on every device; `NativeKernels` runs
-on a CPU for which a compiler was found, and is faster. Both give the same
-results up to rounding. Activations are of the kernels' `dtype`, which need not
-be that of weights and KV in memory.
+on a CPU for which a compiler was found, `TritonKernels` on CUDA, and both are
+faster. All give the same results up to rounding. Activations are of the
+kernels' `dtype`, which need not be that of weights and KV in memory.
 """
 
 from __future__ import annotations
@@ -19,6 +19,10 @@ from replicas.model.kv_cache import KvCache
 from replicas.model.rope import Rotation
 
 Linear = Callable[[Tensor], Tensor]
+
+
+class NotUsable(Exception):
+    """Why kernels cannot run here, in words."""
 
 
 class ModelStep(Protocol):

@@ -1,0 +1,125 @@
+"""Triton's norms, turns and gates are torch's; a whole step on them chooses the same tokens."""
+
+from __future__ import annotations
+
+import importlib.util
+import logging
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+
+from protos.messages import SamplingParams
+from replicas.engine.plan import BlockId, Row, Sample, StepPlan
+from replicas.model.errors import UnsupportedModel
+from replicas.model.kernels.choice import TRITON, choose_kernels
+from replicas.model.kernels.plain import TorchKernels
+from replicas.model.loading import load_model
+from replicas.model.rope import Rope
+from replicas.model.runner import TorchRunner
+from replicas.model.source import ModelSource
+from tests.differential.kernels import CONFIG, CPU, shaped
+from tests.unit.model.checkpoints import random_tensors, write_folder
+from tests.unit.model.triton_cases import triton_kernels
+
+DTYPES = (torch.float32, torch.bfloat16)
+
+
+def draw(*shape: int, dtype: torch.dtype, seed: int = 1) -> torch.Tensor:
+    return torch.randn(shape, generator=torch.Generator().manual_seed(seed)).to(dtype)
+
+
+def agree(mine: torch.Tensor, exact: torch.Tensor) -> None:
+    """Ours is rounded once, on the way out."""
+    limit = 1e-5 if mine.dtype is torch.float32 else 1e-2
+    assert torch.allclose(mine.float(), exact, atol=limit, rtol=limit)
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("width", [1, 72, 579])
+def test_norms_and_gates_agree(width: int, dtype: torch.dtype) -> None:
+    kernels = triton_kernels(CONFIG, dtype)
+    plain = TorchKernels(CONFIG, device=CPU, dtype=torch.float32)
+    x, weight = draw(3, width, dtype=dtype), draw(width, dtype=dtype, seed=2)
+    agree(kernels.norm(x, weight), plain.norm(x.float(), weight.float()))
+    gate_up = 3 * draw(3, 2 * width, dtype=dtype, seed=3)
+    agree(kernels.gate(gate_up), plain.gate(gate_up.float()))
+
+
+def test_a_gate_wider_than_a_program_is_whole() -> None:
+    kernels = triton_kernels(CONFIG, torch.float32)
+    gate_up = draw(1, 2 * 1100, dtype=torch.float32)
+    plain = TorchKernels(CONFIG, device=CPU, dtype=torch.float32)
+    agree(kernels.gate(gate_up), plain.gate(gate_up))
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("normed", [False, True])
+@pytest.mark.parametrize("shape", [(6, 2, 16), (3, 1, 48)])
+def test_heads_turn_alike(shape: tuple[int, int, int], normed: bool, dtype: torch.dtype) -> None:
+    config = shaped(*shape)
+    heads = draw(2, shape[0] + 2 * shape[1], shape[2], dtype=dtype)
+    norms = [draw(shape[2], dtype=dtype, seed=seed) for seed in (2, 3)]
+    rotation = Rope(config, device=CPU, dtype=torch.float32).rotation(torch.tensor([0, 900]))
+    plain = TorchKernels(config, device=CPU, dtype=torch.float32)
+    expected = plain.turn(
+        heads.float(), rotation, (norms[0].float(), norms[1].float()) if normed else None
+    )
+    kernels = triton_kernels(config, dtype)
+    found = kernels.turn(heads, rotation, (norms[0], norms[1]) if normed else None)
+    for mine, theirs in zip(found, expected, strict=True):
+        agree(mine, theirs)
+
+
+def test_a_model_on_them_chooses_what_it_chooses_in_torch(tmp_path: Path) -> None:
+    """A prompt, then decodes, through the runner that serves."""
+    triton_kernels(CONFIG, torch.float32)
+    source = ModelSource("small", write_folder(tmp_path / "small", random_tensors()))
+    table = (BlockId(3), BlockId(0), BlockId(2))
+    prompt = (5, 9, 1, 30, 44, 2)
+    chosen: dict[str, list[int]] = {}
+    for name in ("torch", "triton"):
+        model = load_model(source, device="cpu", dtype="float32", kernels=name)
+        assert model.kernels.name.startswith(name)
+        runner = TorchRunner(model, blocks_total=4, block_size=4)
+        tokens: tuple[int, ...] = prompt
+        start, output = 0, list[int]()
+        for _ in range(4):
+            greedy = SamplingParams(tokens_max=9, temperature=0.0)
+            sample = Sample(greedy, 0, prompt, tuple(output))
+            outcome = runner.run(StepPlan((), (Row(tokens, start, table, (sample,)),)))
+            [[token]] = outcome.sampled
+            output.append(token.token)
+            start, tokens = start + len(tokens), (token.token,)
+        chosen[name] = output
+    assert chosen["triton"] == chosen["torch"]
+
+
+def test_where_triton_is_missing_torch_computes_on_a_card_and_says_so_once(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setitem(sys.modules, TRITON, None)
+    with caplog.at_level(logging.WARNING):
+        kernels = choose_kernels(
+            CONFIG, asked=None, device=torch.device("cuda"), dtype=torch.bfloat16
+        )
+    assert kernels.name == "torch"
+    assert [record.levelname for record in caplog.records] == ["WARNING"]
+    assert "no Triton kernels" in caplog.text
+
+
+def test_asked_for_by_name_they_are_there_or_the_model_is_refused(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setitem(sys.modules, TRITON, None)
+    with pytest.raises(UnsupportedModel, match="Triton kernels cannot be used"):
+        choose_kernels(CONFIG, asked="triton", device=CPU, dtype=torch.float32)
+
+
+def test_a_cpu_computes_on_them_only_where_it_interprets(monkeypatch: pytest.MonkeyPatch) -> None:
+    if importlib.util.find_spec("triton") is None:
+        pytest.skip("Triton is not installed")
+    monkeypatch.setenv("TRITON_INTERPRET", "0")
+    with pytest.raises(UnsupportedModel, match="TRITON_INTERPRET=1"):
+        choose_kernels(CONFIG, asked="triton", device=CPU, dtype=torch.float32)
