@@ -25,6 +25,7 @@ from tests.waiting import wait_for
 
 CONFIGURATION = DEPLOY / "components" / "redis" / "redis.conf"
 TLS_LINES = ("port 0", "tls-")
+WITHIN_S = 60  # on a machine that does much else
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,15 +89,22 @@ def running(folder: Path, *, tls: bool, asks_clients: bool = False) -> Iterator[
         text = text.replace("tls-auth-clients no", "tls-auth-clients yes")
         shown = f"&ssl_certfile={folder}/tls/tls.crt&ssl_keyfile={folder}/tls/tls.key"
     path.write_text(text)
-    with (folder / "log").open("wb") as log:
-        process = subprocess.Popen([program, str(path)], stdout=log, stderr=log)
-    try:
-        server = Server(secret, port, tls, shown)
-        wait_for(lambda: answers(server), within_s=10, what=(folder / "log").read_text())
+    server = Server(secret, port, tls, shown)
+    with launched(folder, program, str(path)):
+        wait_for(lambda: answers(server), within_s=WITHIN_S, what=f"the server of {folder} answers")
         yield server
+
+
+@contextmanager
+def launched(folder: Path, *command: str) -> Iterator[subprocess.Popen[bytes]]:
+    """A server whose log is in a folder; it ends on leaving."""
+    with (folder / "log").open("wb") as log:
+        process = subprocess.Popen(command, stdout=log, stderr=log)
+    try:
+        yield process
     finally:
-        process.terminate()
-        process.wait(10)
+        process.kill()
+        process.wait(WITHIN_S)
 
 
 def answers(server: Server) -> bool:

@@ -13,14 +13,12 @@ import redis
 from orchestrator.gateway.keys_file import parse_keys
 from orchestrator.registry.config import RegistryConfig
 from orchestrator.registry.redis import RedisRegistry
-from orchestrator.registry.redis_announcer import RedisAnnouncer
 from orchestrator.registry.shared_counters import SharedCounters
-from protos.registry import Announcement, BlockBatch, RegistryUnavailable
-from tests.conformance.registry.test_announcements import PLACED
+from protos.registry import BlockBatch, RegistryUnavailable
 from tests.conformance.registry.world import chain, record
 from tests.deploy.redis_server import Server, running, secrets
 from tests.deploy.rendering import Manifest, only, overlay, pods
-from tests.integration.control.until import until
+from tests.integration.registry.announcing import assert_heard
 
 pytestmark = pytest.mark.redis
 
@@ -48,19 +46,7 @@ async def test_replicas_write_to_the_registry_and_gateways_only_read(server: Ser
 
 
 async def test_gateways_tell_each_other_of_placements(server: Server) -> None:
-    url = server.registry_url("url-readonly")
-    speaker, listener = (RedisAnnouncer.connect(url, RegistryConfig()) for _ in range(2))
-    heard: list[Announcement] = []
-    listener.listen(heard.append)
-    speaker.listen(lambda _: None)
-
-    def is_heard() -> bool:
-        speaker.announce(PLACED)
-        return PLACED in heard
-
-    await until(is_heard, "the other gateway hears")
-    await speaker.close()
-    await listener.close()
+    await assert_heard(server.registry_url("url-readonly"), RegistryConfig())
 
 
 def test_ray_keeps_its_state_beside_the_registry_and_out_of_it(server: Server) -> None:

@@ -11,14 +11,13 @@ from pathlib import Path
 
 import redis
 
-from tests.deploy.redis_server import embedded
+from tests.deploy.redis_server import WITHIN_S, embedded, launched
 from tests.ports import free_ports
 from tests.waiting import wait_for
 
 HOST = "127.0.0.1"
 MASTER = "yard"
 QUORUM = 2
-WITHIN_S = 60
 
 
 @dataclass
@@ -33,9 +32,15 @@ class Server:
             answer: object = client.execute_command(*words)
             return answer
 
+    def answers(self) -> bool:
+        try:
+            return bool(self.ask("PING"))
+        except redis.exceptions.ConnectionError:
+            return False
+
     def kill(self) -> None:
         self.process.send_signal(signal.SIGKILL)
-        self.process.wait(10)
+        self.process.wait(WITHIN_S)
 
 
 @contextmanager
@@ -46,23 +51,11 @@ def server(folder: Path, *settings: str, is_sentinel: bool = False) -> Iterator[
     path = folder / "valkey.conf"
     lines = [f"bind {HOST}", f"port {port}", f"dir {folder}", 'save ""', *settings]
     path.write_text("\n".join(line for line in lines if not (is_sentinel and "save" in line)))
-    program = [embedded(), str(path), *(["--sentinel"] if is_sentinel else [])]
-    with (folder / "log").open("wb") as log:
-        process = subprocess.Popen(program, stdout=log, stderr=log)
-    made = Server(port, process)
-
-    def answers() -> bool:
-        try:
-            return bool(made.ask("PING"))
-        except redis.exceptions.ConnectionError:
-            return False
-
-    try:
-        wait_for(answers, within_s=WITHIN_S, what=f"the server of {folder} answers")
+    more = ["--sentinel"] if is_sentinel else []
+    with launched(folder, embedded(), str(path), *more) as process:
+        made = Server(port, process)
+        wait_for(made.answers, within_s=WITHIN_S, what=f"the server of {folder} answers")
         yield made
-    finally:
-        process.kill()
-        process.wait(10)
 
 
 @dataclass

@@ -12,12 +12,10 @@ from orchestrator.live.valkey import EmbeddedValkey
 from orchestrator.registry.config import RegistryConfig
 from orchestrator.registry.keys import Keys
 from orchestrator.registry.redis import RedisRegistry
-from orchestrator.registry.redis_announcer import RedisAnnouncer
-from protos.registry import Announcement, BlockBatch, Leader, RegistryUnavailable
-from tests.conformance.registry.test_announcements import PLACED
+from protos.registry import BlockBatch, Leader, RegistryUnavailable
 from tests.conformance.registry.users import User
 from tests.conformance.registry.world import chain, record
-from tests.integration.control.until import until
+from tests.integration.registry.announcing import assert_heard
 
 pytestmark = pytest.mark.redis
 
@@ -122,19 +120,7 @@ async def test_gateways_with_the_documented_user_hear_each_other_and_nobody_else
 ) -> None:
     await add_user(admin, "gateway", " ".join(User.GATEWAY.grants))
     url = valkey.url.replace("//", "//gateway:secret@")
-    speaker = RedisAnnouncer.connect(url, config)
-    heard: list[Announcement] = []
-    listener = RedisAnnouncer.connect(url, config)
-    listener.listen(heard.append)
-    speaker.listen(lambda _: None)
-
-    def is_heard() -> bool:
-        speaker.announce(PLACED)
-        return PLACED in heard
-
-    await until(is_heard, "the other one hears")
-    await speaker.close()
-    await listener.close()
+    await assert_heard(url, config)
     elsewhere = Redis.from_url(url, protocol=2)
     with pytest.raises(NoPermissionError):
         await elsewhere.publish("other:placements", b"")

@@ -10,12 +10,10 @@ import redis
 
 from orchestrator.registry.config import RegistryConfig
 from orchestrator.registry.redis import RedisRegistry
-from orchestrator.registry.redis_announcer import RedisAnnouncer
 from orchestrator.registry.shared_counters import SharedCounters
-from protos.registry import Announcement, BlockBatch, Leader
-from tests.conformance.registry.test_announcements import PLACED
+from protos.registry import BlockBatch, Leader
 from tests.conformance.registry.world import chain, record
-from tests.integration.control.until import until
+from tests.integration.registry.announcing import assert_heard
 from tests.integration.registry.servers import HOST, Server, server
 from tests.waiting import wait_for
 
@@ -72,18 +70,7 @@ async def test_a_node_of_a_cluster_takes_every_call(node: Server) -> None:
 async def test_gateways_hear_each_other_and_count_together_on_a_node_of_a_cluster(
     node: Server,
 ) -> None:
-    speaker, listener = (RedisAnnouncer.connect(url(node), CONFIG) for _ in range(2))
-    heard: list[Announcement] = []
-    listener.listen(heard.append)
-    speaker.listen(lambda _: None)
-
-    def is_heard() -> bool:
-        speaker.announce(PLACED)
-        return PLACED in heard
-
-    await until(is_heard, "the other one hears")
-    await speaker.close()
-    await listener.close()
+    await assert_heard(url(node), CONFIG)
     counters = SharedCounters(url(node), CONFIG.prefix, answer_ms=10_000)
     assert await counters.acquire_sliding_window_entry("tenant", 1, 60)
     assert not await counters.acquire_sliding_window_entry("tenant", 1, 60)
