@@ -44,7 +44,7 @@ from replicas.model.source import resolve_model
 from replicas.serving.build import build_replica
 from tests.integration.control.until import until
 
-PAIRS = 200
+PAIRS = 100
 CONTROLS = 40
 PROMPT_TOKENS = 256  # a prefill that takes several times as long as the rest of a request
 BLOCK_SIZE = 16
