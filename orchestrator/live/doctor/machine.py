@@ -4,14 +4,22 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Iterator
+from dataclasses import replace
+from threading import Event
 
 import psutil
 import torch
 
 from orchestrator.gateway.http_protocol import HttpLimits
+from orchestrator.live.delivery import delivery_of
 from orchestrator.live.doctor.finding import Finding, note, ok, unsafe, warning
 from orchestrator.live.doctor.subject import Subject
 from orchestrator.live.open_files import FILES_BESIDE, connections_within, open_files_max
+from replicas.delivery.config import Patience
+from replicas.delivery.contents import Part, survey
+from replicas.delivery.location import is_remote, locate
+from replicas.delivery.progress import sized
+from replicas.delivery.store import Store
 from replicas.model.errors import ModelError
 from replicas.model.kv_cache import block_bytes
 from replicas.model.loading import DTYPES, open_model
@@ -61,6 +69,9 @@ def _device(subject: Subject) -> Iterator[Finding]:
 
 def _memory(subject: Subject) -> Iterator[Finding]:
     deployment = subject.deployment
+    if is_remote(deployment.model):
+        yield from _store(subject)
+        return
     try:
         source = resolve_model(deployment.model)
         config, tensors = open_model(source.path)
@@ -87,6 +98,27 @@ def _memory(subject: Subject) -> Iterator[Finding]:
         )
     else:
         yield ok("memory", f"{said}; {available / GIB:.1f} GiB are free here")
+
+
+def _store(subject: Subject) -> Iterator[Finding]:
+    """Looked at once, and nothing is fetched."""
+    delivery = replace(delivery_of(subject.deployment), patience=Patience(tries=1))
+    try:
+        location = locate(subject.deployment.model)
+        pieces = survey(Store(location, delivery, Event()), Part.WHOLE).pieces
+    except ModelError as error:
+        say = warning if subject.config is not None else unsafe  # nodes may reach what this cannot
+        yield say("model", str(error), "give --model what its store lets us read")
+        return
+    held = f"{len(pieces)} files of {sized(sum(piece.bytes_wanted for piece in pieces))}"
+    if all(piece.sum is not None for piece in pieces):
+        yield ok("model", f"{location} has {held}, all with checksums")
+    else:
+        yield warning(
+            "model",
+            f"{location} has {held}, and nothing says what is in them",
+            "upload what `blockyard model sums FOLDER` writes; --model-checksums required",
+        )
 
 
 def _size(shape: tuple[int, ...]) -> int:
