@@ -17,6 +17,8 @@ import psutil
 import torch
 
 READ_BYTES = 256 << 20
+CARD_READ_BYTES = 4 << 30  # far beyond any card's cache
+CARD_GEMM_SIZE = 8192
 GEMM_SIZE = 768  # three matrices of it fit in a second-level cache or nearly
 REPEATS = 5
 PROBE_SIZE = 64  # a type that the CPU multiplies in software shows it here already
@@ -61,6 +63,27 @@ def measure_rates(dtype: torch.dtype) -> Rates:
     )
 
 
+def device_rates(device: torch.device, dtype: torch.dtype) -> Rates:
+    """The rates of a card or, on a CPU, those of `measure_rates`."""
+    if device.type == "cpu":
+        return measure_rates(dtype)
+    source = torch.ones(CARD_READ_BYTES // 4, device=device)
+    target = torch.empty_like(source)
+    left, right = torch.randn(2, CARD_GEMM_SIZE, CARD_GEMM_SIZE, device=device).to(dtype)
+
+    def finished(call: Callable[[], object]) -> Callable[[], None]:
+        def wait() -> None:
+            call()
+            torch.cuda.synchronize(device)
+
+        return wait
+
+    # A copy moves twice what it copies: a sum alone does not keep a card's memory busy.
+    copy_s = _best_s(finished(lambda: target.copy_(source)), time.perf_counter_ns)
+    product_s = _best_s(finished(lambda: left @ right), time.perf_counter_ns)
+    return Rates(2 * CARD_READ_BYTES / copy_s, 2 * CARD_GEMM_SIZE**3 / product_s)
+
+
 def cpu_name() -> str:
     """The processor as its maker calls it."""
     info = Path("/proc/cpuinfo")
@@ -89,11 +112,11 @@ def _flop_per_s(dtype: torch.dtype, size: int) -> float:
     return 2 * size**3 / _best_s(lambda: left @ right)
 
 
-def _best_s(call: Callable[[], object]) -> float:
+def _best_s(call: Callable[[], object], now_ns: Callable[[], int] = clock_ns) -> float:
     call()
     times_ns = []
     for _ in range(REPEATS):
-        began_ns = clock_ns()
+        began_ns = now_ns()
         call()
-        times_ns.append(clock_ns() - began_ns)
+        times_ns.append(now_ns() - began_ns)
     return max(1, min(times_ns)) / 1e9

@@ -63,8 +63,8 @@ def load_model(
     built; what is not said here is taken from the environment variable BLOCKYARD_KERNELS.
     """
     began_ns = time.monotonic_ns()
-    on = _device(device)
-    of = _dtype(dtype, on)
+    on = device_of(device)
+    of = dtype_of(dtype, on)
     config, tensors = open_model(source.path)
     chosen = choose_kernels(config, asked=kernels, device=on, dtype=of)
     if on.type == "cpu" and of != torch.float32 and chosen.name == "torch":
@@ -98,7 +98,8 @@ def open_model(path: Path) -> tuple[ModelConfig, Mapping[str, StoredTensor]]:
     return read_hf_config(path), open_safetensors(path)
 
 
-def _device(name: str) -> torch.device:
+def device_of(name: str) -> torch.device:
+    """The device of this name, if models run on it and it is here; else UnsupportedModel."""
     try:
         device = torch.device(name)
     except RuntimeError:
@@ -110,7 +111,8 @@ def _device(name: str) -> torch.device:
     return device
 
 
-def _dtype(name: str, device: torch.device) -> torch.dtype:
+def dtype_of(name: str, device: torch.device) -> torch.dtype:
+    """What auto means on this device, or what the name says; else UnsupportedModel."""
     if name == "auto":
         return torch.bfloat16 if device.type == "cuda" else torch.float32
     if name not in DTYPES:

@@ -17,11 +17,13 @@ from rich.table import Table
 
 from orchestrator.live.commands.bench_gateway import gateway
 from orchestrator.live.commands.bench_route import route
+from orchestrator.live.commands.bench_steps import show_steps
 from orchestrator.live.commands.terminal import progress, show_table, table
 from orchestrator.out_file import TO_FILE, placed, write_json
 from replicas.bench.engine_bench import FULL, QUICK, Report, measure_engine
 from replicas.bench.machine import Conditions
 from replicas.bench.migrate_bench import CONTEXTS, MigrateReport, MoveFailed, measure_moves
+from replicas.bench.shapes import SHAPES
 from replicas.bench.start import load_for_bench
 from replicas.model.errors import ModelError
 
@@ -45,8 +47,24 @@ bench.add_command(gateway)
     show_default=True,
 )
 @click.option("--quick", is_flag=True, help="Short prompts and few steps: a look, not a figure.")
-def engine(out: Path | None, model: str, dtype: str, quick: bool) -> None:
+@click.option("--shape", type=click.Choice(sorted(SHAPES)), help="Single steps, without a model.")
+@click.option("--random-weights", is_flag=True, help="What a --shape is filled with.")
+@click.option("--device", default="cpu", show_default=True, help="Of a --shape: cpu or cuda.")
+def engine(
+    out: Path | None,
+    model: str,
+    dtype: str,
+    quick: bool,
+    shape: str | None,
+    random_weights: bool,
+    device: str,
+) -> None:
     """Prefill, decode, floors, host share and prefix hits of one engine."""
+    if (shape is not None) != random_weights or (shape is None and device != "cpu"):
+        raise click.UsageError("--shape and --random-weights go together; --device goes with them.")
+    if shape is not None:
+        show_steps(out, shape=shape, device=device, dtype=dtype, quick=quick)
+        return
     try:
         progress(f"loading {model}")
         loaded = load_for_bench(model, dtype=dtype)
