@@ -18,10 +18,29 @@ from orchestrator.chaos.faults import (
     Scale,
     Skew,
 )
-from orchestrator.chaos.scenario import Load, Scenario
+from orchestrator.chaos.scenario import Load, Scenario, Shape, Spike
 
 CLASSES = ("interactive", "agent", "batch")
 REDIS, LEADER = "redis", "leader"
+# Beyond these nobody means what is written; and each would take hours or all memory to play.
+MOST = {
+    "seconds": 86_400,
+    "at_s": 86_400,
+    "patience_s": 86_400,
+    "delay_s": 3_600,
+    "rate": 10_000,
+    "times": 1_000_000,
+    "reads_per_s": 1_000_000,
+    "prefix_tokens": 1_000_000,
+    "prompt_tokens": 1_000_000,
+    "output_tokens": 1_000_000,
+    "variety": 100_000,
+    "replicas": 64,
+    "gateways": 64,
+    "control_planes": 64,
+    "blocks": 10_000_000,
+}
+REQUESTS_MAX = 100_000  # that may be due in all
 MEMBER = re.compile(r"(replica|gateway|control|node)-(\d+)")
 
 
@@ -37,6 +56,8 @@ def complaints(scenario: Scenario) -> Iterator[str]:
     for field in fields(shape):
         if getattr(shape, field.name) < (field.name != "control_planes"):
             yield f"shape: {field.name}: too small"
+    yield from (f"shape: {complaint}" for complaint in _too_much(shape))
+    yield from _too_much(scenario)
     if scenario.seconds <= 0:
         yield "seconds: must be positive"
     if scenario.patience_s is not None and scenario.patience_s <= 0:
@@ -46,6 +67,10 @@ def complaints(scenario: Scenario) -> Iterator[str]:
     for number, load in enumerate(scenario.loads):
         for complaint in _of_load(load):
             yield f"loads[{number}]: {complaint}"
+    if (
+        requests := sum(_requests(load, scenario.seconds) for load in scenario.loads)
+    ) > REQUESTS_MAX:
+        yield f"loads: about {requests:,.0f} requests would be due, at most {REQUESTS_MAX:,}"
     for number, timed in enumerate(scenario.faults):
         if timed.at_s < 0:
             yield f"faults[{number}]: at_s: must not be negative"
@@ -58,7 +83,23 @@ def complaints(scenario: Scenario) -> Iterator[str]:
             yield f"expect: refused_classes: {name!r} is none of {', '.join(CLASSES)}"
 
 
+def _too_much(part: Shape | Scenario | Load | Spike | Fault) -> Iterator[str]:
+    """Of each number of it that is beyond all sense."""
+    for field in fields(part):
+        value, most = getattr(part, field.name), MOST.get(field.name)
+        numbers = value if isinstance(value, tuple) else (value or 0,)
+        if most is not None and max(numbers, default=0) > most:
+            yield f"{field.name}: at most {most:,}"
+
+
+def _requests(load: Load, seconds: float) -> float:
+    """How many will be due, about."""
+    spikes = sum(spike.times * spike.seconds for spike in load.spikes)
+    return load.rate * (seconds + spikes) + len(load.at_s)
+
+
 def _of_load(load: Load) -> Iterator[str]:
+    yield from _too_much(load)
     if load.request_class not in CLASSES:
         yield f"request_class: {load.request_class!r} is none of {', '.join(CLASSES)}"
     if load.rate < 0 or min(load.at_s, default=0.0) < 0:
@@ -75,11 +116,13 @@ def _of_load(load: Load) -> Iterator[str]:
     if load.variety < 1:
         yield "variety: must be at least 1"
     for number, spike in enumerate(load.spikes):
+        yield from (f"spikes[{number}]: {complaint}" for complaint in _too_much(spike))
         if spike.at_s < 0 or spike.seconds <= 0 or spike.times < 1:
             yield f"spikes[{number}]: at_s >= 0, seconds > 0 and times >= 1 are needed"
 
 
 def _of_fault(fault: Fault, sizes: dict[str, int]) -> Iterator[str]:
+    yield from _too_much(fault)
     for field in fields(fault):
         value = getattr(fault, field.name)
         match field.name:

@@ -25,6 +25,7 @@ from orchestrator.chaos.stretch import lasting
 from orchestrator.chaos.world import CannotDo
 from orchestrator.chaos.worlds import Cluster, Local, Simulated, Target, Where
 from orchestrator.exit_status import INTERRUPTED
+from orchestrator.finite_range import FiniteRange
 from orchestrator.out_file import writing
 
 ALL = "all"
@@ -57,7 +58,7 @@ def list_scenarios() -> None:
 @click.option("--seeds", type=click.IntRange(1), default=1, show_default=True, help="How many.")
 @click.option(
     "--duration",
-    type=click.FloatRange(0, min_open=True),
+    type=FiniteRange(0.1, 86_400),
     metavar="S",
     help="Seconds in which requests arrive; faults and spikes come accordingly.",
 )
@@ -100,8 +101,10 @@ def run(
     Exits with 1 if a rule broke, in the simulator also if an aim was missed, or if nothing could be
     played; with 130 after Ctrl-C. What failed is kept beside OUT, as are the logs of servers.
     """
-    for path in (json_path, report):
-        require_writable(path)
+    require_used(target is not None, "--target", control, tls_ca, internal_tls, kubectl)
+    require_used(kubectl is not None, "--kubectl", kubectl_context, netem_image)
+    require_used(local or target is not None, "--local and --target", model)
+    require_writable(json_path, report)
     folder = Path() if json_path is None else json_path.parent
     cluster = None if kubectl is None else Cluster(kubectl, kubectl_context, netem_image)
     where = chosen(
@@ -151,16 +154,21 @@ def collect(gathering: Gathering, where: Where, todo: Sequence[pool.Job], proces
     return is_cut
 
 
-def require_writable(path: Path | None) -> None:
+def require_used(is_there: bool, where: str, *options: object) -> None:
+    """UsageError where one of these options was given, and what it is for was not."""
+    if not is_there and any(option is not None for option in options):
+        raise click.UsageError(f"an option that is only for {where} was given without it")
+
+
+def require_writable(*paths: Path | None) -> None:
     """Before anything is played, not after. Raises a UsageError that names the path."""
-    if path is None:
-        return
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with path.open("a"):
-            pass
-    except OSError as error:
-        raise click.UsageError(f"cannot write {path}: {error.strerror}") from error
+    for path in filter(None, paths):
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            with path.open("a"):
+                pass
+        except OSError as error:
+            raise click.UsageError(f"cannot write {path}: {error.strerror}") from error
 
 
 def chosen(*places: Where | None) -> Where:

@@ -12,6 +12,7 @@ import click
 
 from orchestrator.client_key import KEY_VARIABLE, client_key
 from orchestrator.exit_status import INTERRUPTED
+from orchestrator.finite_range import FiniteRange
 from orchestrator.load.plan import Plan, Prompts
 from orchestrator.load.plot import plot
 from orchestrator.load.record import document
@@ -28,7 +29,11 @@ from orchestrator.workload.trace_file import BadTrace
 from protos.certificates import BadCertificates
 from protos.trust import trusting
 
-POSITIVE = click.FloatRange(0, min_open=True)
+RATE = FiniteRange(0.0001, 100_000)
+TIMES = FiniteRange(0.001, 1000)
+LASTING = FiniteRange(0.001, 7 * 86_400)
+OBJECTIVE = FiniteRange(0.000_001, 86_400)
+REQUESTS_MAX = 1_000_000
 KEY = "OPENAI_API_KEY"  # for servers that are not ours
 LASTS = f"Default: {SECONDS:.0f} or {AFTERMATH_S:.0f} after the last spike; all of a trace."
 
@@ -48,8 +53,8 @@ LASTS = f"Default: {SECONDS:.0f} or {AFTERMATH_S:.0f} after the last spike; all 
     metavar=f"{'|'.join(SYNTHETIC)}|TRACE",
     help="A workload by name, or a .jsonl.xz, .jsonl or .csv file.",
 )
-@click.option("--rate", type=POSITIVE, help="Requests a second of a named workload; default: 1.")
-@click.option("--speed", type=POSITIVE, help="A trace so many times as fast; default: 1.")
+@click.option("--rate", type=RATE, help="Requests a second of a named workload; default: 1.")
+@click.option("--speed", type=TIMES, help="A trace so many times as fast; default: 1.")
 @click.option(
     "--spike",
     "spikes",
@@ -57,7 +62,7 @@ LASTS = f"Default: {SECONDS:.0f} or {AFTERMATH_S:.0f} after the last spike; all 
     metavar="AT:TIMESx[:SECONDS]",
     help="So many times as fast from second AT on, for 10 seconds or so many; repeatable.",
 )
-@click.option("--seconds", type=POSITIVE, help=LASTS)
+@click.option("--seconds", type=LASTING, help=LASTS)
 @click.option("--model", help="Default: the first that the server lists.")
 @click.option("--api", type=click.Choice(["chat", "completions"]), help="Default: chat.")
 @click.option(
@@ -70,7 +75,7 @@ LASTS = f"Default: {SECONDS:.0f} or {AFTERMATH_S:.0f} after the last spike; all 
 @click.option(
     "--vocab", type=click.IntRange(16), default=32_000, show_default=True, help="Bound of such ids."
 )
-@click.option("--scale", type=POSITIVE, default=1.0, show_default=True, help="Of all lengths.")
+@click.option("--scale", type=TIMES, default=1.0, show_default=True, help="Of all lengths.")
 @click.option(
     "--seed",
     type=click.IntRange(0),
@@ -88,11 +93,11 @@ LASTS = f"Default: {SECONDS:.0f} or {AFTERMATH_S:.0f} after the last spike; all 
     show_envvar=True,
     help="Believe this authority; a folder: its ca.crt, and show its tls.crt where asked.",
 )
-@click.option("--ttft-s", type=POSITIVE, default=2.0, show_default=True, help="Objective.")
-@click.option("--tpot-s", type=POSITIVE, default=0.1, show_default=True, help="Objective.")
+@click.option("--ttft-s", type=OBJECTIVE, default=2.0, show_default=True, help="Objective.")
+@click.option("--tpot-s", type=OBJECTIVE, default=0.1, show_default=True, help="Objective.")
 @click.option(
     "--deadline-s",
-    type=POSITIVE,
+    type=LASTING,
     default=300.0,
     show_default=True,
     help="When a client gives up, from the due time on.",
@@ -183,6 +188,8 @@ def plan_of(
     except ValueError as error:
         raise click.UsageError(str(error)) from error
     check_within(ordered, seconds)
+    if workload in SYNTHETIC:
+        check_size(ordered, rate or 1.0, seconds or SECONDS)
     return Plan(
         urls=tuple(url.rstrip("/").removesuffix("/v1") for url in urls),
         workload=workload,
@@ -204,6 +211,13 @@ def check_within(spikes: Sequence[Spike], seconds: float | None) -> None:
                 f"the spike at {spike.at_s:g} s begins when the load is over: it takes"
                 f" --seconds {seconds:g}"
             )
+
+
+def check_size(spikes: Sequence[Spike], rate: float, seconds: float) -> None:
+    """UsageError where more would be asked than this process can hold."""
+    requests = rate * (seconds + sum(spike.times * spike.seconds for spike in spikes))
+    if requests > REQUESTS_MAX:
+        raise click.UsageError(f"that would be {requests:.3g} requests; {REQUESTS_MAX:,} at most")
 
 
 def form_of(api: str | None, prompts: str) -> Prompts:

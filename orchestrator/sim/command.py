@@ -7,16 +7,17 @@ virtual time. It needs neither a GPU nor Ray, Redis or torch.
 from __future__ import annotations
 
 import gc
-import math
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
+from typing import Any
 
 import click
 
 from orchestrator.control.seams import Clock
+from orchestrator.finite_range import FiniteRange
 from orchestrator.out_file import TO_FILE, drawable, placed, write_json, writing
 from orchestrator.replay.recording import Recording, RecordingRefused
 from orchestrator.sim.checkers import Checkers
@@ -38,23 +39,10 @@ from replicas.config import COPY_BYTES_PER_S
 
 SYNTHETIC = "synthetic:"
 POSITIVE = click.IntRange(1)
+TIMES = {"ttft_s": ("p50", "p90", "p99", "mean"), "tpot_s": ("p50", "p99")}
 # A long run is sampled: checking all blocks takes as long as hundreds of steps.
 CHECK_EVERY_STEPS = 5000
 CHECK_EVERY_ANSWERS = 20
-
-
-class Finite(click.FloatRange):
-    """A range that "nan" is not in, either."""
-
-    def convert(
-        self, value: float, param: click.Parameter | None, ctx: click.Context | None
-    ) -> float:
-        number: float = super().convert(value, param, ctx)
-        if math.isnan(number):
-            self.fail(
-                f"{value} is not a number in the range {self.min:g} to {self.max:g}", param, ctx
-            )
-        return number
 
 
 @click.command(name="simulate")
@@ -67,16 +55,23 @@ class Finite(click.FloatRange):
 )
 @click.option("--replicas", type=click.IntRange(1, 1024), default=8, show_default=True)
 @click.option("--gateways", type=click.IntRange(1, 64), default=1, show_default=True)
-@click.option("--blocks", type=POSITIVE, default=4000, show_default=True, help="Of each replica.")
-@click.option("--block-size", type=POSITIVE, help="Default: the trace's own.")
+@click.option(
+    "--blocks",
+    type=click.IntRange(1, 10_000_000),
+    default=4000,
+    show_default=True,
+    help="Of each replica.",
+)
+@click.option("--block-size", type=click.IntRange(1, 65_536), help="Default: the trace's own.")
 @click.option("--policy", type=click.Choice(list(POLICIES)), default=OURS, show_default=True)
-@click.option("--speed", type=Finite(0.001, 1000), default=1.0, show_default=True)
+@click.option("--speed", type=FiniteRange(0.001, 1000), default=1.0, show_default=True)
+@click.option("--requests", type=POSITIVE, help="Only the first so many of the workload.")
 @click.option("--spread", is_flag=True, help="Spread arrivals that the trace rounded to ticks.")
-@click.option("--stale-ms", type=Finite(0, 600_000), default=0.0, help="Age of load reports.")
+@click.option("--stale-ms", type=FiniteRange(0, 600_000), default=0.0, help="Age of load reports.")
 @click.option("--no-copies", is_flag=True, help="Replicas copy no blocks from each other.")
 @click.option(
     "--copy-gbps",
-    type=Finite(0.001, 100_000),
+    type=FiniteRange(0.001, 100_000),
     default=COPY_BYTES_PER_S * 8 / 1e9,
     show_default=True,
     help="Of each replica's link to the others, in Gbit/s.",
@@ -107,6 +102,7 @@ def command(
     block_size: int | None,
     policy: str,
     speed: float,
+    requests: int | None,
     spread: bool,
     stale_ms: float,
     no_copies: bool,
@@ -126,9 +122,11 @@ def command(
             require_matplotlib()
         traffic = load_traffic(trace, seed)
         traffic = (traffic.spread(seed) if spread else traffic).faster(speed)
+        traffic = replace(traffic, arrivals=traffic.arrivals[:requests])
         setting = Setting(
             trace=trace,
             speed=speed,
+            requests_max=requests,
             spread=spread,
             replicas=replicas,
             gateways=gateways,
@@ -151,7 +149,7 @@ def command(
     summary = report(history, wall_s=time.perf_counter() - began)
     # First what needs no file: a disk that is full shall not cost the figures.
     click.echo(f"{text_of(summary)}\n{setting.words(seed)}")
-    write_json(json_path, asdict(summary) | asdict(setting))
+    write_json(json_path, document(summary, setting))
     if plot_path is not None:
         with writing(plot_path):
             plot(history, plot_path)
@@ -171,6 +169,14 @@ def world_of(setting: Setting, policy: str, seed: int) -> WorldConfig:
         copying=setting.copies,
         link_bytes_per_s=round(setting.copy_gbps * 1e9 / 8),
     )
+
+
+def document(summary: Report, setting: Setting) -> dict[str, Any]:
+    """The figures, and what they are of. Without an answer there are no times: null."""
+    figures = asdict(summary)
+    for name, keys in TIMES.items():
+        figures[name] = dict.fromkeys(keys) | figures[name]
+    return figures | asdict(setting)
 
 
 class CountedClients(PlainClients):

@@ -15,6 +15,7 @@ class Setting:
 
     trace: str
     speed: float
+    requests_max: int | None  # the first so many of the workload; None: all
     spread: bool
     replicas: int
     gateways: int
@@ -29,8 +30,9 @@ class Setting:
         """For a person, in two lines."""
         copies = f"copies at {self.copy_gbps:g} Gbit/s" if self.copies else "no copies"
         spread = ", arrivals spread" if self.spread else ""
+        first = "" if self.requests_max is None else f", its first {self.requests_max} requests"
         return (
-            f"  {self.trace}, speed {self.speed:g}{spread}, seed {seed},"
+            f"  {self.trace}, speed {self.speed:g}{first}{spread}, seed {seed},"
             f" cost model {self.cost_model}\n"
             f"  replicas {self.replicas}, gateways {self.gateways}, blocks {self.blocks}"
             f" of {self.block_size} tokens, reports {self.stale_ms:g} ms old, {copies}"

@@ -28,7 +28,8 @@ PURE_PROTOS = (
     "protos.moves",
 )
 OWN_KEY = ("orchestrator.client_key",)  # that a client of ours sends
-COMMANDS = ("orchestrator.out_file", "orchestrator.exit_status")  # what all commands share
+# What all commands share.
+COMMANDS = ("orchestrator.out_file", "orchestrator.exit_status", "orchestrator.finite_range")
 TRUST = ("protos.trust", "protos.certificates")  # of a client
 DECIDING = (
     "orchestrator.policy",

@@ -32,23 +32,25 @@ LIVE = "orchestrator.live.incident.play"  # loaded by name: it needs torch, the 
 @click.command(name="incident")
 @click.option("--seed", type=click.IntRange(0), default=0, show_default=True)
 @click.option("--live", is_flag=True, help="A real model on this CPU, in small.")
-@click.option("--model", default="tiny", show_default=True, metavar="PATH|smollm2|tiny")
+@click.option("--model", metavar="PATH|smollm2|tiny", help="--live: what computes; default: tiny.")
 @click.option("--json", "json_path", type=TO_FILE, callback=placed, help="Write all figures.")
 @click.option("--plot", "plot_path", type=TO_FILE, callback=drawable, help="Draw a picture here.")
 def command(
-    *, seed: int, live: bool, model: str, json_path: Path | None, plot_path: Path | None
+    *, seed: int, live: bool, model: str | None, json_path: Path | None, plot_path: Path | None
 ) -> None:
     """Replay the founding incident through four memory models.
 
     In virtual time, unless --live: then --model computes it, slower models on more time.
     """
+    if model is not None and not live:
+        raise click.UsageError("--model is for --live: in virtual time nothing is computed")
     if plot_path is not None:
         try:
             require_matplotlib()
         except CannotPlot as error:
             raise click.ClickException(str(error)) from error
     if live:
-        result: Incident = import_module(LIVE).play(seed, model)
+        result: Incident = import_module(LIVE).play(seed, model or "tiny")
     else:
         with in_processes() as each:
             result = simulated_incident(seed, Case(), each=each)

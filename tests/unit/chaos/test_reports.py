@@ -223,3 +223,22 @@ def test_what_was_played_before_an_interruption_is_told(
     assert told.exit_code == INTERRUPTED
     assert "2 were not played" in told.stderr
     assert json.loads(path.read_text())["runs"] == 1
+
+
+@pytest.mark.parametrize(
+    ("words", "where"),
+    [
+        (["--sim", "--kubectl", "prod"], "--target"),
+        (["--sim", "--control", "127.0.0.1:1"], "--target"),
+        (["--local", "--tls-ca", "."], "--target"),
+        (["--target", "http://127.0.0.1:1", "--netem-image", "tools"], "--kubectl"),
+        (["--sim", "--model", "tiny"], "--local and --target"),
+        (["--sim", "--duration", "nan"], "is not a number in the range"),
+        (["--sim", "--duration", "inf"], "is not in the range"),
+        (["--sim", "--duration", "1e-9"], "is not in the range"),
+    ],
+)
+def test_options_that_would_do_nothing_are_refused(words: list[str], where: str) -> None:
+    told = CliRunner().invoke(command.run, ["herd", *words])
+    assert told.exit_code == 2
+    assert where in told.stderr

@@ -20,6 +20,9 @@ from orchestrator.workload.drawing import CannotPlot, require_matplotlib
         (["--spike=5:2x", "--spike=60:10x", "--seconds=60"], "spike at 60 s begins when"),
         (["--key=sk-123"], "--key env:NAME"),
         (["--workload=no-such-file.jsonl"], "no-such-file.jsonl"),
+        (["--rate", "nan"], "is not a number in the range"),
+        (["--seconds", "inf"], "is not in the range"),
+        (["--rate", "1e5", "--seconds", "6e5"], "that would be 6e+10 requests; 1,000,000 at most"),
     ],
 )
 def test_options_that_make_no_sense_are_refused(words: list[str], sentence: str) -> None:
