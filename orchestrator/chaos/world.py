@@ -34,6 +34,8 @@ class Observed:
     broken: tuple[str, ...] = ()  # rules that the servers themselves found broken, a sentence each
     # Whether the same request says the same twice in this world, so that all can be compared.
     is_repeatable: bool = True
+    # Whether its times are nobody's but the cluster's: no client notices late there.
+    is_exact: bool = False
 
 
 class CannotDo(Exception):

@@ -94,7 +94,8 @@ def test_what_strikes_is_felt() -> None:
         assert run(short(name)).observed.totals[figure] > 0, f"{name} has no {figure}"
     exhausted = run(lasting(load("kv-exhaustion"), 3.0))
     assert exhausted.observed.totals["preemptions"] > 0
-    assert run(load("scale")).observed.totals["moves"] > 0
+    for name in ("scale", "network-members"):
+        assert run(load(name)).observed.totals["moves"] > 0, f"in {name} nothing moves"
     assert run(lasting(load("mass-disconnect"), 3.0)).verdict.ends[End.LEFT] > 5
 
 

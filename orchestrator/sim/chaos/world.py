@@ -72,6 +72,7 @@ class SimulatedCluster:
             totals=totals,
             seconds=seconds,
             broken=broken,
+            is_exact=True,
         )
 
 

@@ -7,8 +7,10 @@ from typing import Any
 import pytest
 
 from orchestrator.chaos.compare import Difference
+from orchestrator.chaos.demand import Due
 from orchestrator.chaos.refusals import REFUSALS
 from orchestrator.chaos.rules import breaches, wrong_streams
+from orchestrator.chaos.world import Observed
 from orchestrator.workload.heard import End, Heard
 from tests.unit.chaos.made_up import WORDS, due, heard, observed, refused
 
@@ -19,6 +21,11 @@ def said_of(record: Heard, **behaviour: Any) -> str:
     """What is wrong with one request that was due with this behaviour."""
     dues = (due(1, **behaviour),)
     return "\n".join(breaches(dues, observed([record]), deadline_s=DEADLINE_S))
+
+
+def said(dues: tuple[Due, ...], world: Observed) -> list[str]:
+    """All that is wrong."""
+    return list(breaches(dues, world, deadline_s=DEADLINE_S))
 
 
 def test_an_answer_as_it_should_be_breaks_nothing() -> None:
@@ -122,6 +129,25 @@ def test_where_answers_repeat_nearly_all_must_be_compared(
     expected = dict.fromkeys(range(unknown, 10), (WORDS,))
     world = observed(records, expected=expected)
     assert list(breaches(dues, world, deadline_s=DEADLINE_S)) == sentences
+
+
+def test_in_an_exact_world_all_answers_are_compared_and_nobody_is_late() -> None:
+    ended_s = due(1).due_s + DEADLINE_S
+    late = heard(2, ended_s=ended_s + 1.0)
+    dues = tuple(due(number) for number in range(1, 21))
+    others = [heard(number) for number in range(3, 21)]
+    known = {number: (WORDS,) for number in range(1, 21) if number != 3}
+    assert said(dues, observed([heard(1), late, *others], expected=known)) == []
+    dues, expected = dues[:2], {1: (WORDS,), 2: (WORDS,)}
+    exact = observed([heard(1), late], expected=expected, is_exact=True)
+    (sentence,) = said(dues, exact)
+    assert "request 2" in sentence and "beyond its deadline" in sentence
+    (sentence,) = said(dues, observed([heard(1), heard(2)], expected={1: (WORDS,)}, is_exact=True))
+    assert sentence == "1 of 2 answers could not be compared"
+
+
+def test_a_run_in_which_nothing_was_due_proves_nothing() -> None:
+    assert said((), observed([])) == ["nothing was due: nothing was proved"]
 
 
 @pytest.mark.parametrize("code", sorted(REFUSALS.keys() - {"poison_request"}))
