@@ -31,7 +31,7 @@ from orchestrator.sim.incident.story import story, trade
 from orchestrator.sim.incident.workload import Load, workload
 
 SEEDS = (0, 1, 2)
-QUICK = Load(steady_s=30.0, spike_s=45.0, after_s=5.0)
+QUICK = Load(steady_s=20.0, spike_s=30.0, after_s=3.0)
 TINY = Load(steady_s=6.0, spike_s=4.0, after_s=1.0)
 CONTIGUOUS = ("contiguous", "contiguous+prefix")
 
