@@ -2,8 +2,8 @@
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
-# Ray starts a dozen processes: its tests run by themselves.
-RAY := tests/integration/system
+# Ray starts dozens of processes: its tests run by themselves.
+RAY := tests/integration/system tests/integration/nodes
 # The marker makes a second `make` skip the installation until a pin changes.
 READY := $(VENV)/.ready
 
@@ -49,7 +49,7 @@ check: setup  ## format, lint, types
 
 # In the order of their folders: the small files come last, and no worker ends long after the others.
 test: check  ## check, then every test that this machine can run
-	$(BIN)/python -m pytest --numprocesses logical --dist loadfile --no-loadscope-reorder tests --ignore=$(RAY)
+	$(BIN)/python -m pytest --numprocesses logical --dist loadfile --no-loadscope-reorder tests $(addprefix --ignore=,$(RAY))
 	$(BIN)/python -m pytest $(RAY)
 
 format: setup  ## rewrite to the house style

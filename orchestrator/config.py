@@ -36,7 +36,8 @@ class Deployment(BaseModel):
     redis_url: str = Field(
         repr=False
     )  # or `env:NAME`: each process finds it in its own environment
-    host: str = "127.0.0.1"  # the address that listeners bind to
+    # What listeners bind to: an address, or under Ray `node`, the one by which Ray knows the node.
+    host: str = "127.0.0.1"
     advertise_host: str | None = None  # how other nodes reach this one; None: `host`
     http_port: Port = 8000
     grpc_port: Port = 8001

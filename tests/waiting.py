@@ -9,7 +9,9 @@ from typing import TypeVar
 Value = TypeVar("Value")
 
 
-def wait_for(condition: Callable[[], Value | None], *, within_s: float, what: str) -> Value:
+def wait_for(
+    condition: Callable[[], Value | None], *, within_s: float, what: str, every_s: float = 0.05
+) -> Value:
     """The first truthy value of `condition`; AssertionError naming `what` when it never comes."""
     deadline = time.monotonic() + within_s
     while True:
@@ -17,4 +19,4 @@ def wait_for(condition: Callable[[], Value | None], *, within_s: float, what: st
         if value:
             return value
         assert time.monotonic() < deadline, f"not within {within_s} s: {what}"
-        time.sleep(0.05)
+        time.sleep(every_s)

@@ -45,6 +45,17 @@ def advertised_host(deployment: Deployment) -> str:
         return deployment.advertise_host
     if deployment.host != "0.0.0.0":
         return deployment.host
+    return node_address()
+
+
+def on_this_node(deployment: Deployment) -> Deployment:
+    """The same, with the address that listeners bind to here."""
+    if deployment.host != "node":
+        return deployment
+    return deployment.model_copy(update={"host": node_address()})
+
+
+def node_address() -> str:
     return str(ray.util.get_node_ip_address())  # type: ignore[no-untyped-call]
 
 
@@ -53,6 +64,7 @@ class ReplicaActor:
 
     async def __init__(self, deployment: Deployment) -> None:  # type: ignore[misc]
         log_to_stderr(deployment.log_level, deployment.log_format)
+        deployment = on_this_node(deployment)
         self._drain_s = deployment.drain_s
         self._lines = Lines()
         self._registry = connect_registry(deployment)
@@ -105,6 +117,7 @@ class ControlPlaneActor:
 
     async def __init__(self, deployment: Deployment) -> None:  # type: ignore[misc]
         log_to_stderr(deployment.log_level, deployment.log_format)
+        deployment = on_this_node(deployment)
         self._deployment = deployment
         self._registry = connect_registry(deployment)
         self._server = self._listening_at(deployment.control_port, deployment.metrics_port)
@@ -144,6 +157,7 @@ class GatewayActor:
         self, deployment: Deployment, replicas: DeploymentHandle[Any], *_dependencies: object
     ) -> None:
         log_to_stderr(deployment.log_level, deployment.log_format)
+        deployment = on_this_node(deployment)
         self._drain_s = deployment.drain_s
         self._gateway = await build_gateway(deployment)
         await self._gateway.start()
