@@ -3,22 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from concurrent.futures import ProcessPoolExecutor
-from multiprocessing import get_context
 
 from orchestrator.chaos.run import Run, Skipped, play
 from orchestrator.chaos.scenario import Scenario
 from orchestrator.chaos.worlds import SIMULATED, named
+from orchestrator.crew import in_order
 
 Job = tuple[Scenario, int]
-CHUNK = 4  # jobs that a process takes at a time
 
 
 def at_once(jobs: Sequence[Job], *, processes: int) -> Iterator[Run | Skipped]:
     """In so many simulated worlds. Results come in the order of jobs, whoever is faster."""
-    context = get_context("spawn")  # a copy of this process might hold a lock for ever
-    with ProcessPoolExecutor(processes, mp_context=context) as pool:
-        yield from pool.map(perform, jobs, chunksize=CHUNK)
+    return in_order(perform, jobs, workers=processes)
 
 
 def perform(job: Job) -> Run | Skipped:

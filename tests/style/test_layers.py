@@ -29,7 +29,12 @@ PURE_PROTOS = (
 )
 OWN_KEY = ("orchestrator.client_key",)  # that a client of ours sends
 # What all commands share.
-COMMANDS = ("orchestrator.out_file", "orchestrator.exit_status", "orchestrator.finite_range")
+COMMANDS = (
+    "orchestrator.crew",
+    "orchestrator.exit_status",
+    "orchestrator.finite_range",
+    "orchestrator.out_file",
+)
 TRUST = ("protos.trust", "protos.certificates")  # of a client
 DECIDING = (
     "orchestrator.policy",

@@ -14,11 +14,11 @@ from pathlib import Path
 
 import click
 
+from orchestrator.crew import answers, cores
 from orchestrator.out_file import TO_FILE, drawable, placed, write_json, writing
 from orchestrator.sim.comparison.cases import CONTENDERS, ON_TRACES, Case, cases_in
 from orchestrator.sim.comparison.runs import Run, measure, rows
 from orchestrator.sim.comparison.table import draw, markdown
-from orchestrator.sim.crew import answers, cores
 from orchestrator.sim.progress import Progress
 from orchestrator.sim.report import Report
 from orchestrator.workload.drawing import CannotPlot, require_matplotlib

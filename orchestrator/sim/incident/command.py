@@ -9,20 +9,20 @@ real model compute the same in small, and counts the time that it computes.
 from __future__ import annotations
 
 import gc
-import os
-from collections.abc import Iterator
-from concurrent.futures import ProcessPoolExecutor
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable, Iterator
+from functools import partial
 from importlib import import_module
 from pathlib import Path
 
 import click
 
+from orchestrator.crew import cores, in_order
 from orchestrator.out_file import TO_FILE, drawable, placed, write_json, writing
-from orchestrator.sim.incident.incident import Case, Each, Incident, simulated_incident
+from orchestrator.sim.incident.incident import Case, Incident, simulated_incident
 from orchestrator.sim.incident.models import MODELS
 from orchestrator.sim.incident.picture import draw_incident
 from orchestrator.sim.incident.record import record
+from orchestrator.sim.incident.replay import Replay
 from orchestrator.sim.incident.story import story
 from orchestrator.workload.drawing import CannotPlot, require_matplotlib
 
@@ -52,8 +52,7 @@ def command(
     if live:
         result: Incident = import_module(LIVE).play(seed, model or "tiny")
     else:
-        with in_processes() as each:
-            result = simulated_incident(seed, Case(), each=each)
+        result = simulated_incident(seed, Case(), each=in_processes)
     click.echo(story(result))
     write_json(json_path, record(result))
     if plot_path is not None:
@@ -61,11 +60,14 @@ def command(
             draw_incident(result, plot_path)
 
 
-@contextmanager
-def in_processes() -> Iterator[Each]:
+def in_processes(work: Callable[[str], Replay], models: Iterable[str]) -> Iterator[Replay]:
     """A `map` over this machine's cores, whose results are the same as without it."""
-    workers = min(len(MODELS), os.cpu_count() or 1)
+    workers = min(len(MODELS), cores())
     click.echo(f"replaying through {len(MODELS)} memory models on {workers} cores", err=True)
-    # Without the cycle collector: a run makes hardly any cycles, and walking prompts is slow.
-    with ProcessPoolExecutor(workers, initializer=gc.disable) as pool:
-        yield pool.map
+    return in_order(partial(uncollected, work), models, workers=workers)
+
+
+def uncollected(work: Callable[[str], Replay], model: str) -> Replay:
+    """Without the cycle collector: a run makes hardly any cycles, and walking prompts is slow."""
+    gc.disable()
+    return work(model)

@@ -15,9 +15,9 @@ from functools import partial
 
 import click
 
+from orchestrator.crew import answers, cores
 from orchestrator.sim.causes import told
 from orchestrator.sim.client import Answered, Outcome
-from orchestrator.sim.crew import answers, cores
 from orchestrator.sim.progress import Progress
 from orchestrator.sim.silence import silence
 from orchestrator.sim.swarm.scenario import Scenario, scenario

@@ -13,7 +13,7 @@ from multiprocessing import active_children
 import psutil
 import pytest
 
-from orchestrator.sim.crew import answers
+from orchestrator.crew import answers, in_order
 
 WAIT_S_MAX = 60.0
 
@@ -40,6 +40,16 @@ def linger(number: int) -> int:
 @pytest.mark.parametrize("workers", [1, 2])
 def test_every_item_has_its_answer_once(workers: int) -> None:
     assert sorted(answers(square, range(6), workers=workers)) == [(n, n * n) for n in range(6)]
+
+
+def slow_when_small(number: int) -> int:
+    time.sleep(0.2 if number == 0 else 0.0)
+    return number
+
+
+@pytest.mark.parametrize("workers", [1, 3])
+def test_answers_come_in_the_order_of_their_items(workers: int) -> None:
+    assert list(in_order(slow_when_small, range(8), workers=workers)) == list(range(8))
 
 
 def test_one_worker_is_this_process() -> None:

@@ -14,8 +14,10 @@ from __future__ import annotations
 
 import os
 import signal
-from collections.abc import Callable, Generator, Sequence
+from collections.abc import Callable, Generator, Iterable, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
+from contextlib import closing
+from functools import partial
 from multiprocessing import active_children, get_context, parent_process
 from threading import Thread
 from typing import TypeVar
@@ -49,6 +51,25 @@ def answers(
         raise
     finally:
         crew.shutdown(cancel_futures=True)
+
+
+def in_order(
+    work: Callable[[Item], Answer], items: Iterable[Item], *, workers: int
+) -> Generator[Answer, None, None]:
+    """The answers in the order of the items, each as soon as all before it are there."""
+    ready: dict[int, Answer] = {}
+    numbered = list(enumerate(items))
+    following = 0
+    with closing(answers(partial(_numbered, work), numbered, workers=workers)) as coming:
+        for (number, _), answer in coming:
+            ready[number] = answer
+            while following in ready:
+                yield ready.pop(following)
+                following += 1
+
+
+def _numbered(work: Callable[[Item], Answer], item: tuple[int, Item]) -> Answer:
+    return work(item[1])
 
 
 def _leave_with_the_crew() -> None:
