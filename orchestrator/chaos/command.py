@@ -11,6 +11,7 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from os import cpu_count
 from pathlib import Path
+from tempfile import mkdtemp
 
 import click
 
@@ -105,11 +106,12 @@ def run(
     require_used(kubectl is not None, "--kubectl", kubectl_context, netem_image)
     require_used(local or target is not None, "--local and --target", model)
     require_writable(json_path, report)
-    folder = Path() if json_path is None else json_path.parent
+    folder = (json_path or report or Path("here")).parent
+    logs = log_folder(folder) if local else None
     cluster = None if kubectl is None else Cluster(kubectl, kubectl_context, netem_image)
     where = chosen(
         Simulated() if sim else None,
-        Local(model or TINY, folder / LOGS) if local else None,
+        Local(model or TINY, logs) if logs is not None else None,
         Target(target, model, control, cluster, tls_ca, internal_tls) if target else None,
     )
     todo = [
@@ -121,14 +123,9 @@ def run(
     gathering = Gathering(has_aims=where.is_simulated)
     is_cut = collect(gathering, where, todo, jobs or cpu_count() or 1)
     show_failures(gathering, again)
-    if json_path is not None:
-        with writing(json_path):
-            gathering.write_json(json_path)
-    if report is not None:
-        with writing(report):
-            gathering.write_page(report, again.line_of_all(scenarios, seed, seeds=seeds))
+    write_both(gathering, json_path, report, again.line_of_all(scenarios, seed, seeds=seeds))
     if not where.is_simulated:
-        show_kept(gathering.keep_failures(folder, again, {"logs": str(folder / LOGS)}))
+        show_kept(gathering.keep_failures(folder, again, {"logs": str(logs or "")}))
     if is_cut:
         click.echo(f"stopped; {len(todo) - len(gathering.results)} were not played", err=True)
         raise SystemExit(INTERRUPTED)
@@ -154,6 +151,16 @@ def collect(gathering: Gathering, where: Where, todo: Sequence[pool.Job], proces
     return is_cut
 
 
+def write_both(gathering: Gathering, figures: Path | None, page: Path | None, line: str) -> None:
+    """What was asked for, of the figures and the page; `line` plays all of it again."""
+    if figures is not None:
+        with writing(figures):
+            gathering.write_json(figures)
+    if page is not None:
+        with writing(page):
+            gathering.write_page(page, line)
+
+
 def require_used(is_there: bool, where: str, *options: object) -> None:
     """UsageError where one of these options was given, and what it is for was not."""
     if not is_there and any(option is not None for option in options):
@@ -169,6 +176,13 @@ def require_writable(*paths: Path | None) -> None:
                 pass
         except OSError as error:
             raise click.UsageError(f"cannot write {path}: {error.strerror}") from error
+
+
+def log_folder(folder: Path) -> Path:
+    """One that no other run writes to."""
+    logs = folder / LOGS
+    logs.mkdir(parents=True, exist_ok=True)
+    return Path(mkdtemp(prefix="run-", dir=logs))
 
 
 def chosen(*places: Where | None) -> Where:

@@ -64,6 +64,9 @@ def show_failures(gathering: Gathering, again: Again) -> None:
             click.echo(f"  {sentence}")
         if len(sentences) > SENTENCES_MAX:
             click.echo(f"  and {len(sentences) - SENTENCES_MAX} more")
+    for run in [run for run in gathering.shown if run not in gathering.failures][:RUNS_MAX]:
+        for aim in run.verdict.missed[:SENTENCES_MAX]:
+            click.echo(f"{run.scenario.name}, seed {run.seed}: an aim was missed: {aim}")
 
 
 def show_sum(gathering: Gathering, wall_s: float) -> None:

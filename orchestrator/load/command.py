@@ -134,6 +134,8 @@ def command(
             require_matplotlib()
         plan = plan_of(**options)
         traffic = plan.traffic()
+        if not traffic.arrivals:
+            raise click.UsageError("there is nothing to send in that time")
         access = Access(secret_of(key), None if tls_ca is None else trusting(tls_ca))
         server = meet_server(plan, access)
     except (BadTrace, CannotPlot, CannotMeet, BadCertificates) as error:

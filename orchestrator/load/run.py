@@ -41,7 +41,14 @@ def meet_server(plan: Plan, access: Access) -> Server:
             if plan.prompts is Prompts.IDS:
                 return Server(model, is_chat=False)
             is_chat = plan.prompts is Prompts.CHAT
-            return await meet(url, wire, model=model, is_chat=is_chat, words=Words(plan.seed))
+            return await meet(
+                url,
+                wire,
+                model=model,
+                is_chat=is_chat,
+                words=Words(plan.seed),
+                deadline_s=plan.deadline_s,
+            )
 
     return asyncio.run(meeting())
 

@@ -25,7 +25,7 @@ from orchestrator.workload.heard import End, Heard
 
 SHORT_CHARACTERS = 200
 LONG_CHARACTERS = 1400
-ANSWER_S = 120.0  # a cold server may take its time for the first prompt of all
+ANSWER_S_MAX = 120.0  # a cold server may take its time for the first prompt of all
 MODELS_S = 10.0
 
 
@@ -71,14 +71,17 @@ async def first_model(url: str, wire: Wire) -> str:
         raise CannotMeet(f"{url}/v1/models lists no model; name one with --model") from error
 
 
-async def meet(url: str, wire: Wire, *, model: str, is_chat: bool, words: Words) -> Server:
+async def meet(
+    url: str, wire: Wire, *, model: str, is_chat: bool, words: Words, deadline_s: float
+) -> Server:
     """Ask the server two small things. Raises CannotMeet."""
+    answer_s = min(deadline_s, ANSWER_S_MAX)
     server = Server(model, is_chat)
-    short = await _ask(url, wire, server, words, SHORT_CHARACTERS)
+    short = await _ask(url, wire, server, words, SHORT_CHARACTERS, answer_s)
     if short.end is not End.ANSWERED and short.status == HTTPStatus.BAD_REQUEST:
         server = replace(server, takes_ignore_eos=False)
-        short = await _ask(url, wire, server, words, SHORT_CHARACTERS)
-    long = await _ask(url, wire, server, words, LONG_CHARACTERS)
+        short = await _ask(url, wire, server, words, SHORT_CHARACTERS, answer_s)
+    long = await _ask(url, wire, server, words, LONG_CHARACTERS, answer_s)
     for heard in (short, long):
         if heard.end is not End.ANSWERED:
             status = f", HTTP {heard.status}" if heard.status else ""
@@ -98,11 +101,13 @@ def laid(short_tokens: int, long_tokens: int) -> Ruler | None:
     return Ruler(characters_per_token, overhead_tokens)
 
 
-async def _ask(url: str, wire: Wire, server: Server, words: Words, characters: int) -> Heard:
+async def _ask(
+    url: str, wire: Wire, server: Server, words: Words, characters: int, answer_s: float
+) -> Heard:
     text = words.piece(f"ruler of {characters}", characters)
     prompt: dict[str, Any] = (
         {"messages": [{"role": "user", "content": text}]} if server.is_chat else {"prompt": text}
     )
     began_s = time.monotonic()
-    ask = Ask(characters, "ruler", "", 0.0, server.body(prompt, 1), ANSWER_S)
+    ask = Ask(characters, "ruler", "", 0.0, server.body(prompt, 1), answer_s)
     return await listen([url], ask, lambda: time.monotonic() - began_s, resume=False, wire=wire)

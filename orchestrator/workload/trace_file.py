@@ -36,11 +36,11 @@ def load_file(path: Path) -> Traffic:
     try:
         return _load_csv(path) if path.suffix == ".csv" else _load_trace(path)
     except (OSError, EOFError, lzma.LZMAError, UnicodeDecodeError, csv.Error) as error:
-        raise BadTrace(f"{path}: {error}") from error
+        raise BadTrace(f"{path}: {getattr(error, 'strerror', None) or error}") from error
 
 
 def _load_csv(path: Path) -> Traffic:
-    with path.open(newline="") as file:
+    with path.open(newline="", encoding="utf-8-sig") as file:  # as spreadsheets write it
         reader = csv.DictReader(file)
         absent = [name for name in CSV_COLUMNS if name not in (reader.fieldnames or ())]
         if absent:

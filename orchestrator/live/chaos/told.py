@@ -8,10 +8,12 @@ something only for one and the same gateway, known by its name.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 
+from prometheus_client.metrics_core import Metric
 from prometheus_client.parser import text_string_to_metric_families
 
+from orchestrator.chaos.world import CannotDo
 from protos.messages import EngineCounters, Snapshot
 
 NOTHING = EngineCounters()
@@ -39,7 +41,7 @@ REPLICA = "blockyard_kv_cache_usage_perc"  # every replica that a gateway hears 
 def held(text: str) -> tuple[str, ...]:
     """A sentence for all that replicas hold, as one gateway sees it; none when all is quiet."""
     counts: Counter[tuple[str, str]] = Counter()
-    for family in text_string_to_metric_families(text):
+    for family in _families(text):
         for sample in family.samples:
             what = _what_is_held(sample.name, sample.labels)
             if what is not None:
@@ -47,9 +49,17 @@ def held(text: str) -> tuple[str, ...]:
     return tuple(f"{name} has {count} {what}" for (name, what), count in counts.items() if count)
 
 
+def _families(text: str) -> Iterator[Metric]:
+    """Raises CannotDo where this is no page of metrics: so there is no gateway of ours."""
+    try:
+        yield from text_string_to_metric_families(text)
+    except ValueError as error:
+        raise CannotDo(f"what is told at /metrics is no gateway's: {error}") from error
+
+
 def replicas(text: str) -> int:
     """How many replicas this gateway knows."""
-    families = text_string_to_metric_families(text)
+    families = _families(text)
     return sum(len(family.samples) for family in families if family.name == REPLICA)
 
 
@@ -76,7 +86,7 @@ def _what_is_held(metric: str, labels: Mapping[str, str]) -> str | None:
 
 def _counters(text: str) -> Counter[str]:
     total: Counter[str] = Counter()
-    for family in text_string_to_metric_families(text):
+    for family in _families(text):
         if family.name in COUNTED:
             for sample in family.samples:
                 total[COUNTED[family.name]] += int(sample.value)

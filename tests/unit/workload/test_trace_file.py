@@ -88,6 +88,12 @@ def test_a_bad_trace_is_refused(tmp_path: Path, rows: list[dict[str, Any]], mess
         load_file(path)
 
 
+def test_a_csv_may_begin_as_spreadsheets_begin_one(tmp_path: Path) -> None:
+    path = tmp_path / "t.csv"
+    path.write_text("arrival_ms,input_tokens,output_tokens\n0,5,6\n", encoding="utf-8-sig")
+    assert len(load_file(path).arrivals) == 1
+
+
 @pytest.mark.parametrize("name", ["no-such-file.jsonl.xz", "no-such-file.csv"])
 def test_a_missing_file_is_refused_by_name(tmp_path: Path, name: str) -> None:
     with pytest.raises(BadTrace, match="no-such-file"):

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+import pytest
+
+from orchestrator.chaos.world import CannotDo
 from orchestrator.live.chaos.told import computed, counted, held, replicas
 from protos.messages import EngineCounters, Snapshot
 from tests.unit.control.reports import report
@@ -60,3 +63,10 @@ def test_an_engine_of_a_new_epoch_counts_from_zero() -> None:
 
     assert computed([engine(5, 1)], [engine(7, 1)])["preemptions"] == 2
     assert computed([engine(5, 1)], [engine(4, 2)])["preemptions"] == 4
+
+
+@pytest.mark.parametrize("page", ["<html>", "a{b c} 1", "x y z"])
+def test_a_page_that_is_none_of_metrics_is_no_gateway_of_ours(page: str) -> None:
+    for look in (held, replicas):
+        with pytest.raises(CannotDo, match="is no gateway's"):
+            look(page)
