@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from orchestrator.load.spikes import Spike
+from orchestrator.workload.drawing import make_logarithmic
 from orchestrator.workload.heard import End, Heard
 
 POINTS_MAX = 2000  # of a curve; gaps between tokens come in millions
@@ -49,8 +50,12 @@ def _requests_over_time(axes: Any, heard: Sequence[Heard]) -> None:
         "refused or failed": Counter(int(one.ended_s) for one in heard if one.end in FAILED),
     }
     seconds = range(1 + max((int(one.ended_s) for one in heard), default=0))
+    edges = [*seconds, len(seconds)]
     for name, counts in lines.items():
-        axes.step(seconds, [counts[second] for second in seconds], where="post", label=name)
+        # What was due is a surface: where all of it was answered, the line is its edge.
+        is_due = name == "due"
+        values = [counts[second] for second in seconds]
+        axes.stairs(values, edges, fill=is_due, alpha=0.3 if is_due else 1.0, label=name)
     axes.set(xlabel="time (s)", ylabel="requests/s")
     axes.legend()
 
@@ -64,7 +69,8 @@ def _over_time(axes: Any, heard: Sequence[Heard]) -> None:
     if failed:
         floor = min((one.ttft_s for one in heard if one.ttft_s is not None), default=1.0)
         axes.scatter(failed, [floor] * len(failed), marker="x", c="k", label="refused, failed")
-    axes.set(xlabel="due (s)", ylabel="TTFT (s)", yscale="log")
+    axes.set(xlabel="due (s)", ylabel="TTFT (s)")
+    make_logarithmic(axes.yaxis)
     axes.legend()
 
 
@@ -80,5 +86,6 @@ def _distribution(
         places = range(0, len(ordered), 1 + len(ordered) // POINTS_MAX)
         shares = [(place + 1) / len(ordered) for place in places]
         axes.plot([ordered[place] for place in places], shares, label=tag)
-    axes.set(xlabel=label, ylabel="share", xscale="log", ylim=(0, 1))
+    axes.set(xlabel=label, ylabel="share", ylim=(0, 1))
+    make_logarithmic(axes.xaxis)
     axes.legend()

@@ -10,6 +10,7 @@ from orchestrator.sim.client import Answered
 from orchestrator.sim.loop import NS_PER_S
 from orchestrator.sim.report import ttfts
 from orchestrator.sim.world import History
+from orchestrator.workload.drawing import make_logarithmic
 
 
 def plot(history: History, path: Path) -> None:
@@ -25,11 +26,12 @@ def plot(history: History, path: Path) -> None:
             [(answer.first_ns - answer.arrival_ns) / NS_PER_S for answer in own],
             s=4,
         )
-    title = f"{history.config.policy}, a colour for each replica"
+    title = f"{history.config.policy}, seed {history.config.seed}, a colour for each replica"
     over_time.set(xlabel="arrival (s)", ylabel="TTFT (s)", title=title)
     ordered = ttfts(answered)
     distribution.plot(ordered, shares(ordered))
-    distribution.set(xlabel="TTFT (s)", ylabel="share of requests", xscale="log", ylim=(0, 1))
+    distribution.set(xlabel="TTFT (s)", ylabel="share of requests", ylim=(0, 1))
+    make_logarithmic(distribution.xaxis)
     figure.savefig(path, dpi=120)
 
 

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from orchestrator.sim.comparison.cases import Case
 from orchestrator.sim.comparison.runs import Row
+from orchestrator.workload.drawing import make_logarithmic
 
 COLUMNS = ("policy", "hit", "TTFT p50", "p90", "p99", "mean s", "refused", "imbalance")
 FIGURES = ("p50", "p90", "p99", "mean")
@@ -46,6 +47,7 @@ def draw(tables: Mapping[Case, Sequence[Row]], path: Path) -> None:
         axes.barh(names, [row.ttft_s["p99"] for row in answering], color="#c6d5e8", label="p99")
         means = [row.ttft_s["mean"] for row in answering]
         axes.barh(names, means, color="#1f4e8c", height=0.4, label="mean")
-        axes.set(xscale="log", xlabel="TTFT (s)", title=case.title)
+        axes.set(xlabel="TTFT (s)", title=case.title)
+        make_logarithmic(axes.xaxis)
         axes.legend(loc="lower right")
     figure.savefig(path, dpi=120)
