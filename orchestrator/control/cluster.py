@@ -4,7 +4,8 @@ Facts come in with the time at which they were learned; `view(now_ns)` folds
 them into the frozen picture that policies decide on. Nothing here awaits.
 
 - A report counts if it is newer than the last one: by epoch, then by number.
-  A report of an older epoch than the replica's membership is a ghost's.
+  A first report of an older epoch than the replica's membership is a ghost's, and
+  so is what was reported from another address.
 - A replica is alive while its link is up and its last report is recent.
 - A *debit* is what a placement was promised. It is charged when the request
   is sent, because reports show it only later, and ends with the first delta,
@@ -99,10 +100,9 @@ class Cluster:
         for member in members:
             replica_id = member.record.replica_id
             state = known.get(replica_id) or ReplicaState(member)
-            renewed = state.member.epoch != member.epoch
-            state.member = member
-            if renewed and state.snapshot is not None and state.snapshot.epoch != member.epoch:
+            if is_another_process(state, member):
                 state.snapshot = None
+            state.member = member
             self._replicas[replica_id] = state
         listed = tuple(self._replicas[replica_id].member for replica_id in sorted(self._replicas))
         if listed != self._members:
@@ -288,6 +288,17 @@ class Cluster:
             copy_block_ns=snapshot.copy_block_ns,
             context_weight=context_weight(fleet),
         )
+
+
+def is_another_process(state: ReplicaState, member: Member) -> bool:
+    """Whether what was reported is not of the member that is listed now.
+
+    A registry that forgot a replica gives it a new epoch where it is: what it
+    last said holds until it says more, else a flush would leave no replica for a moment.
+    """
+    if state.snapshot is None or state.snapshot.epoch == member.epoch:
+        return False
+    return state.member.record.address != member.record.address
 
 
 def is_news(state: ReplicaState, snapshot: Snapshot) -> bool:

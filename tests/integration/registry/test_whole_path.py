@@ -92,14 +92,23 @@ class Gateway:
 class Yard:
     gateways: list[Gateway]
     reader: RedisRegistry
+    asking: list[asyncio.Task[None]]
+
+    def check(self) -> None:
+        """Nobody who asks has failed."""
+        for task in self.asking:
+            if task.done():
+                task.result()
 
     async def serve(self, more: int) -> None:
         """Until each gateway has answered so many more."""
         wanted = [gateway.served + more for gateway in self.gateways]
-        await until(
-            lambda: all(g.served >= w for g, w in zip(self.gateways, wanted, strict=True)),
-            "requests are answered",
-        )
+
+        def is_served() -> bool:
+            self.check()
+            return all(g.served >= w for g, w in zip(self.gateways, wanted, strict=True))
+
+        await until(is_served, "requests are answered")
 
     async def until_missed(self) -> None:
         """Until each gateway has asked in vain since now."""
@@ -124,10 +133,12 @@ class Yard:
 
         await until_true(is_known, "the registry knows everything again")
         heard = [gateway.ear.heard for gateway in self.gateways]
-        await until(
-            lambda: all(g.ear.heard > h for g, h in zip(self.gateways, heard, strict=True)),
-            "gateways hear each other again",
-        )
+
+        def is_heard() -> bool:
+            self.check()
+            return all(g.ear.heard > h for g, h in zip(self.gateways, heard, strict=True))
+
+        await until(is_heard, "gateways hear each other again")
         await self.serve(5)
 
 
@@ -145,13 +156,11 @@ async def yard(url: str) -> AsyncIterator[Yard]:
         gateways = [await stack.enter_async_context(gateway(url, name)) for name in ("g1", "g2")]
         reader = RedisRegistry.connect(url, config)
         stack.push_async_callback(reader.close)
-        made = Yard(gateways, reader)
         asking = [asyncio.create_task(each.ask_forever()) for each in gateways]
+        made = Yard(gateways, reader, asking)
         try:
             yield made
-            for task in asking:
-                if task.done():
-                    task.result()
+            made.check()
         finally:
             for task in asking:
                 task.cancel()

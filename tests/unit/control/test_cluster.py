@@ -70,10 +70,23 @@ def test_a_new_epoch_counts_from_its_first_report() -> None:
 
 def test_a_report_of_an_epoch_that_ended_is_a_ghost() -> None:
     cluster = cluster_of(A)
-    cluster.observe_members([member(A, epoch=2)])
+    elsewhere = member(A, epoch=2)
+    elsewhere = replace(elsewhere, record=replace(elsewhere.record, address="elsewhere:1"))
+    cluster.observe_members([elsewhere])
     assert cluster.view(0).replicas == ()
     assert not cluster.observe_report(report(epoch=1, number=9), 0)
     assert cluster.observe_report(report(epoch=2, number=0), 0)
+
+
+def test_a_replica_that_the_registry_forgot_is_there_all_the_time() -> None:
+    """Flushed, a registry gives all of them new epochs at once, where they are."""
+    cluster = cluster_of(A)
+    cluster.observe_report(report(number=5, used=50), 0)
+    cluster.observe_members([member(A, epoch=2)])
+    assert only(cluster).accepts
+    assert only(cluster).blocks_used == 50
+    assert cluster.observe_report(report(epoch=2, number=0, used=1), 0)
+    assert (only(cluster).epoch, only(cluster).blocks_used) == (2, 1)
 
 
 def test_a_report_of_a_stranger_is_ignored() -> None:
