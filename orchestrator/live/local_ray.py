@@ -12,6 +12,7 @@ import os
 import shutil
 import signal
 import tempfile
+import time
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
@@ -23,6 +24,7 @@ from ray.serve.config import HTTPOptions, ProxyLocation
 
 OBJECT_STORE_BYTES = 100 * 1024 * 1024  # tokens never travel through Ray objects
 STOP_S = 5.0
+CLEAR_POLL_S = 0.1
 
 
 @contextmanager
@@ -35,7 +37,7 @@ def local_ray(*, application: str, places: int, shows_logs: bool) -> Iterator[No
     assert "RAY_AUTH_MODE" in os.environ, "call protect_ray() before Ray is imported"
     with ExitStack() as undo:
         folder = Path(tempfile.mkdtemp(prefix="blockyard-"))
-        undo.callback(shutil.rmtree, folder, ignore_errors=True)
+        undo.callback(clear, folder)
         others = frozenset(psutil.Process().children(recursive=True))
         undo.callback(stop_ray, application, others)
         start_ray(folder, places=places, shows_logs=shows_logs)
@@ -97,3 +99,16 @@ def stop_ray(application: str, others: frozenset[psutil.Process]) -> None:
         with suppress(psutil.NoSuchProcess):
             process.kill()
     psutil.wait_procs(alive, timeout=STOP_S)
+
+
+def clear(folder: Path) -> None:
+    """Remove what Ray wrote; who was just being started may go on to write there for a moment."""
+    ends = time.monotonic() + STOP_S
+    while folder.exists() and time.monotonic() < ends:
+        for process in psutil.process_iter(["cmdline"]):
+            names_it = any(str(folder) in word for word in process.info["cmdline"] or ())
+            if names_it and process.pid != os.getpid():
+                with suppress(psutil.NoSuchProcess):
+                    process.kill()
+        shutil.rmtree(folder, ignore_errors=True)
+        time.sleep(CLEAR_POLL_S)
