@@ -13,6 +13,7 @@ one runs, answers with the very same routes.
 from __future__ import annotations
 
 import asyncio
+from dataclasses import replace
 from typing import Any
 
 import ray
@@ -23,17 +24,13 @@ from ray.serve.handle import DeploymentHandle
 from orchestrator.config import Deployment
 from orchestrator.live.autoscaling import Lines, figures, tell_line
 from orchestrator.live.control_plane import ControlPlaneServer
-from orchestrator.live.delivery import delivery_of
 from orchestrator.live.gateway import build_gateway
 from orchestrator.live.registry_url import connect_registry
-from orchestrator.live.vocabulary import read_vocabulary
+from orchestrator.live.replica import built, config_of
 from protos.address import CannotListen
 from protos.logs import log_to_stderr
 from protos.messages import ReplicaId
 from protos.transport import Transport
-from replicas.config import ReplicaConfig
-from replicas.serving.build import build_replica
-from replicas.serving.starting import starting
 
 # For a new replica to fetch what most requests begin with, where others may have it.
 WARM_MS = 2_000
@@ -68,32 +65,12 @@ class ReplicaActor:
         self._drain_s = deployment.drain_s
         self._lines = Lines()
         self._registry = connect_registry(deployment)
-        replica_config = ReplicaConfig(
-            replica_id=ReplicaId(serve.get_replica_context().replica_id.unique_id),
-            host=deployment.host,
-            port=deployment.replica_port or 0,
+        config = replace(
+            config_of(ReplicaId(serve.get_replica_context().replica_id.unique_id), deployment),
             advertise_host=advertised_host(deployment),
-            internal_tls=deployment.internal_tls,
-            health_port=deployment.health_port,
             warm_ms=WARM_MS if deployment.replicas_most > 1 else 0,
-            copy_bytes_per_s=deployment.copy_bytes_per_s,
         )
-        # The model comes and loads in a thread: the actor answers health checks meanwhile.
-        async with starting(replica_config) as watch:
-            self._replica = await asyncio.to_thread(
-                build_replica,
-                replica_config,
-                model=deployment.model,
-                device=deployment.device,
-                dtype=deployment.dtype,
-                blocks_total=deployment.blocks,
-                block_size=deployment.block_size,
-                registry=self._registry,
-                directory=self._registry,
-                vocabulary=read_vocabulary,
-                delivery=delivery_of(deployment),
-                watch=watch,
-            )
+        self._replica = await built(config, deployment, self._registry)
         await self._replica.start()
 
     async def check_health(self) -> None:

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from typing import Any
 
 import click
@@ -12,14 +12,11 @@ import click
 from orchestrator.config import Deployment
 from orchestrator.live.commands.options import HEALTH_PORT, PORT, process_options
 from orchestrator.live.commands.processes import ADVERTISE_PORT, run
-from orchestrator.live.delivery import delivery_of
 from orchestrator.live.registry_url import connect_registry
-from orchestrator.live.vocabulary import read_vocabulary
+from orchestrator.live.replica import built, config_of
 from protos.messages import ReplicaId
-from replicas.config import ReplicaConfig
-from replicas.serving.build import DoesNotFit, build_replica
+from replicas.serving.build import DoesNotFit
 from replicas.serving.replica import ReplicaUnhealthy
-from replicas.serving.starting import starting
 
 
 @click.command()
@@ -55,33 +52,10 @@ async def replica_process(
     replica_id: ReplicaId, deployment: Deployment, advertise_port: int | None
 ) -> AsyncIterator[tuple[str, Callable[[], None]]]:
     registry = connect_registry(deployment)
-    config = ReplicaConfig(
-        replica_id=replica_id,
-        host=deployment.host,
-        port=deployment.replica_port or 0,
-        advertise_host=deployment.advertise_host,
-        advertise_port=advertise_port,
-        internal_tls=deployment.internal_tls,
-        health_port=deployment.health_port,
-        copy_bytes_per_s=deployment.copy_bytes_per_s,
-    )
-    async with starting(config) as watch:
-        built = await asyncio.to_thread(
-            build_replica,
-            config,
-            model=deployment.model,
-            device=deployment.device,
-            dtype=deployment.dtype,
-            blocks_total=deployment.blocks,
-            block_size=deployment.block_size,
-            registry=registry,
-            directory=registry,
-            vocabulary=read_vocabulary,
-            delivery=delivery_of(deployment),
-            watch=watch,
-        )
+    config = replace(config_of(replica_id, deployment), advertise_port=advertise_port)
+    running = await built(config, deployment, registry)
     try:
-        yield await built.start(), built.check_health
+        yield await running.start(), running.check_health
     finally:
-        await built.stop(deployment.drain_s)
+        await running.stop(deployment.drain_s)
         await registry.close()
