@@ -13,6 +13,7 @@ from typing import Any
 
 import yaml
 from pydantic import BaseModel
+from ray import serve
 from ray.serve.schema import ServeDeploySchema
 
 from orchestrator.config import Deployment
@@ -60,3 +61,12 @@ def _models(annotation: Any) -> Iterator[type[BaseModel]]:
         yield annotation
     for argument in typing.get_args(annotation):
         yield from _models(argument)
+
+
+def deployments_of(application: serve.Application) -> Iterator[serve.Deployment]:
+    """The deployment of an application, and those bound to it."""
+    bound = application._bound_deployment
+    yield bound
+    for argument in bound.init_args:
+        if isinstance(argument, serve.Application):
+            yield from deployments_of(argument)

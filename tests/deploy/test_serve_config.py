@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-
 import pytest
 from pydantic import ValidationError
-from ray import serve
 
 from orchestrator.live.app import STOP_MARGIN_S, build
 from tests.deploy.rendering import OVERLAYS, Manifest, groups, only, overlay, pod
-from tests.deploy.serve_config import counts, deployment, serve_config, unknown_fields
+from tests.deploy.serve_config import (
+    counts,
+    deployment,
+    deployments_of,
+    serve_config,
+    unknown_fields,
+)
 
 ROLES = {"gateway", "control-plane", "replica"}
 
@@ -28,15 +31,6 @@ def ports(objects: list[Manifest], role: str) -> dict[str, int]:
 def environment(objects: list[Manifest], role: str) -> dict[str, Manifest]:
     container = pod(objects, role)["spec"]["containers"][0]
     return {variable["name"]: variable for variable in container["env"]}
-
-
-def deployments_of(application: serve.Application) -> Iterator[serve.Deployment]:
-    """The deployment of an application, and those bound to it."""
-    bound = application._bound_deployment
-    yield bound
-    for argument in bound.init_args:
-        if isinstance(argument, serve.Application):
-            yield from deployments_of(argument)
 
 
 def test_serve_knows_every_field(objects: list[Manifest]) -> None:
