@@ -16,7 +16,7 @@ from torch import Tensor
 from replicas.model.config import ModelConfig
 from replicas.model.kernels.seam import Linear, NotUsable
 from replicas.model.kernels.triton_rows import gate_kernel, norm_kernel, turn_kernel
-from replicas.model.kernels.triton_step import FACTORS, ROWS, TritonAttention, power_of_two
+from replicas.model.kernels.triton_step import FACTORS, ROWS, TritonAttention
 from replicas.model.kv_cache import KvCache
 from replicas.model.linear import PlainLinear
 from replicas.model.rope import Rotation
@@ -62,7 +62,7 @@ class TritonKernels:
         rows, size = x.shape
         out = torch.empty_like(x)
         norm_kernel[(rows,)](
-            x, weight, out, self._config.norm_eps, SIZE=size, WIDTH=power_of_two(size)
+            x, weight, out, self._config.norm_eps, SIZE=size, WIDTH=triton.next_power_of_2(size)
         )
         return out
 
@@ -84,7 +84,7 @@ class TritonKernels:
             config.norm_eps,
             QUERIES=config.heads,
             HALF=half,
-            WIDTH=power_of_two(half),
+            WIDTH=triton.next_power_of_2(half),
             NORMED=norms is not None,
             num_warps=1,
         )

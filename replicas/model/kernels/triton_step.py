@@ -18,6 +18,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 import torch
+import triton
 from torch import Tensor
 from triton import language as tl
 
@@ -66,7 +67,7 @@ class TritonAttention:
     def __init__(self, config: ModelConfig, cache: KvCache, *, interpreted: bool) -> None:
         self._config = config
         self._cache = cache
-        self._width = max(16, power_of_two(config.head_dim))
+        self._width = max(16, triton.next_power_of_2(config.head_dim))
         # The interpreter multiplies bfloat16 as if its bits were those of whole numbers.
         self._factor = tl.float32 if interpreted else FACTORS[cache.pool.dtype]
         self._tokens_most = ROWS // config.group  # of a program
@@ -121,7 +122,7 @@ class TritonAttention:
             value_pool,
             step.slots,
             SIZE=config.kv_size,
-            WIDTH=power_of_two(config.kv_size),
+            WIDTH=triton.next_power_of_2(config.kv_size),
         )
         out = queries.new_empty((tokens, config.heads, config.head_dim))
         parts = _Parts(
@@ -216,11 +217,6 @@ class _Parts:
     values: Tensor  # [parts, heads, head_dim]
     tops: Tensor  # [parts, heads]
     sums: Tensor
-
-
-def power_of_two(size: int) -> int:
-    """The next one from `size` on: what a program holds of so many numbers."""
-    return 1 << (size - 1).bit_length()
 
 
 def on_device(device: torch.device, *arrays: npt.NDArray[np.integer]) -> list[Tensor]:

@@ -165,12 +165,16 @@ async def test_a_lost_replica_and_the_one_that_goes_on_are_in_one_trace(
     def attempted() -> list[Collected]:
         return [span for span in collector.of(trace_id) if span.name == "attempt"]
 
+    def decoded_elsewhere() -> list[Collected]:
+        spans = collector.of(trace_id)
+        return [span for span in spans if span.name == "decode" and span.instance != first]
+
     await until(lambda: len(attempted()) == 2, "both attempts")
-    spans, attempts = await collector.until_named(trace_id, "decode"), attempted()
+    await until(lambda: len(decoded_elsewhere()) == 1, "the replica that went on told of it")
+    attempts, (decode,) = attempted(), decoded_elsewhere()
     ends = [span.attributes["blockyard.end"] for span in attempts]
     assert ends == ["lost", "finished"]
     assert attempts[0].is_error and not attempts[1].is_error
-    decode = named([span for span in spans if span.instance != first], "decode")
     assert decode.parent_id == attempts[1].span_id
 
 
