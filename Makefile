@@ -2,12 +2,11 @@
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
-# Ray starts dozens of processes: its tests run by themselves.
 RAY := tests/integration/system tests/integration/nodes
 # The marker makes a second `make` skip the installation until a pin changes.
 READY := $(VENV)/.ready
 
-.PHONY: setup up demo sim chaos test check format protos clean
+.PHONY: setup up demo sim chaos test test-parallel test-ray check format protos clean
 .DEFAULT_GOAL := help
 
 help:  ## list the words
@@ -47,9 +46,14 @@ check: setup  ## format, lint, types
 	$(BIN)/ruff check .
 	$(BIN)/mypy
 
+test: test-parallel test-ray  ## check, then every test that this machine can run
+
 # In the order of their folders: the small files come last, and no worker ends long after the others.
-test: check  ## check, then every test that this machine can run
+test-parallel: check
 	$(BIN)/python -m pytest --numprocesses logical --dist loadfile --no-loadscope-reorder tests $(addprefix --ignore=,$(RAY))
+
+# Ray starts dozens of processes: its tests run by themselves.
+test-ray: check
 	$(BIN)/python -m pytest $(RAY)
 
 format: setup  ## rewrite to the house style
