@@ -64,7 +64,7 @@ def test_credentials_come_from_a_secret_to_whoever_fetches(objects: list[Manifes
 def test_only_whoever_fetches_reaches_the_store() -> None:
     objects = chart(CHART_VALUES["prod"], *SETTINGS, "modelStore.port=9000")
     policy = only(objects, "NetworkPolicy", "models-from-store")["spec"]
-    assert tuple(policy["podSelector"]["matchExpressions"][0]["values"]) == FETCHING
+    assert set(policy["podSelector"]["matchExpressions"][0]["values"]) == {*FETCHING, "model-fetch"}
     assert policy["egress"] == [{"ports": [{"port": 9000, "protocol": "TCP"}]}]
 
 
