@@ -29,6 +29,7 @@ from protos.trace import UNTRACED, Span, TraceContext, Tracing
 
 ENDPOINTS = ("OTEL_EXPORTER_OTLP_TRACES_ENDPOINT", "OTEL_EXPORTER_OTLP_ENDPOINT")
 CLOSE_S = 2.0  # for the last spans of a process that stops
+READINGS = 3  # of both clocks, for one date
 
 _SCOPE = InstrumentationScope("blockyard")
 
@@ -60,7 +61,8 @@ class Telemetry:
 
     def _export(self, spans: Sequence[Span]) -> None:
         assert self._processor is not None, "tracing is on"
-        offset_ns = time.time_ns() - time.monotonic_ns()
+        # Put aside between two readings, a thread finds the difference too small, never too great.
+        offset_ns = max(time.time_ns() - time.monotonic_ns() for _ in range(READINGS))
         for span in spans:
             self._processor.on_end(readable(span, self._resource, offset_ns=offset_ns))
 

@@ -23,7 +23,7 @@ from pathlib import Path
 from types import TracebackType
 
 _HOST = "127.0.0.1"
-_START_S_MAX = 10.0  # it takes 0.1 s; a loaded machine may need longer
+_START_S_MAX = 30.0  # it takes 0.1 s; a loaded machine may need longer
 _STOP_S_MAX = 5.0
 _POLL_S = 0.01
 

@@ -12,10 +12,9 @@ import pytest
 import redis
 
 from orchestrator.live.chaos import in_pod
-from orchestrator.registry.config import RegistryConfig
 from orchestrator.registry.redis import RedisRegistry
 from tests.conformance.registry.world import record
-from tests.deploy.redis_server import Server, running
+from tests.deploy.redis_server import PATIENT, Server, running
 
 pytestmark = pytest.mark.redis
 
@@ -39,7 +38,7 @@ def in_a_pod(script: str, server: Server) -> str:
 
 
 async def test_the_registry_is_forgotten_and_rays_keys_stay(server: Server) -> None:
-    registry = RedisRegistry.connect(server.registry_url("url"), RegistryConfig())
+    registry = RedisRegistry.connect(server.registry_url("url"), PATIENT)
     await registry.join(record("a"))
     credentials = server.secrets["blockyard-gcs"]
     url = server.url_of(credentials["username"], credentials["password"])
@@ -53,7 +52,7 @@ async def test_the_registry_is_forgotten_and_rays_keys_stay(server: Server) -> N
 
 async def test_the_leaders_address_is_read(server: Server) -> None:
     assert in_a_pod(in_pod.LEADER, server) == ""
-    registry = RedisRegistry.connect(server.registry_url("url"), RegistryConfig())
+    registry = RedisRegistry.connect(server.registry_url("url"), PATIENT)
     await registry.lead("one", "10.0.0.7:8802")
     assert in_a_pod(in_pod.LEADER, server) == "10.0.0.7:8802"
     await registry.close()

@@ -11,12 +11,11 @@ import pytest
 import redis
 
 from orchestrator.gateway.keys_file import parse_keys
-from orchestrator.registry.config import RegistryConfig
 from orchestrator.registry.redis import RedisRegistry
 from orchestrator.registry.shared_counters import SharedCounters
 from protos.registry import BlockBatch, RegistryUnavailable
 from tests.conformance.registry.world import chain, record
-from tests.deploy.redis_server import Server, running, secrets
+from tests.deploy.redis_server import PATIENT, Server, running, secrets
 from tests.deploy.rendering import Manifest, only, overlay, pods
 from tests.integration.registry.announcing import assert_heard
 
@@ -32,8 +31,8 @@ def server(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Server]:
 
 
 async def test_replicas_write_to_the_registry_and_gateways_only_read(server: Server) -> None:
-    writer = RedisRegistry.connect(server.registry_url("url"), RegistryConfig())
-    reader = RedisRegistry.connect(server.registry_url("url-readonly"), RegistryConfig())
+    writer = RedisRegistry.connect(server.registry_url("url"), PATIENT)
+    reader = RedisRegistry.connect(server.registry_url("url-readonly"), PATIENT)
     membership = await writer.join(record("a"))
     assert await writer.publish(membership, BlockBatch(0, PROMPT))
     assert await reader.locate(PROMPT) == {"a": len(PROMPT)}
@@ -46,7 +45,7 @@ async def test_replicas_write_to_the_registry_and_gateways_only_read(server: Ser
 
 
 async def test_gateways_tell_each_other_of_placements(server: Server) -> None:
-    await assert_heard(server.registry_url("url-readonly"), RegistryConfig())
+    await assert_heard(server.registry_url("url-readonly"), PATIENT)
 
 
 def test_ray_keeps_its_state_beside_the_registry_and_out_of_it(server: Server) -> None:
@@ -62,7 +61,7 @@ def test_ray_keeps_its_state_beside_the_registry_and_out_of_it(server: Server) -
 
 async def test_gateways_count_for_rate_limits_and_write_nothing_else(server: Server) -> None:
     url = server.registry_url("url-readonly")
-    counters = SharedCounters(url, RegistryConfig().prefix, answer_ms=5_000)
+    counters = SharedCounters(url, PATIENT.prefix, answer_ms=PATIENT.operation_ms)
     assert await counters.acquire_sliding_window_entry("tenant", 2, 60)
     assert await counters.acquire_sliding_window_entry("tenant", 2, 60)
     assert not await counters.acquire_sliding_window_entry("tenant", 2, 60)
@@ -90,11 +89,11 @@ async def test_a_server_that_asks_for_a_certificate_is_shown_the_one_in_the_url(
     tmp_path: Path,
 ) -> None:
     with running(tmp_path, tls=True, asks_clients=True) as server:
-        registry = RedisRegistry.connect(server.registry_url(), RegistryConfig())
+        registry = RedisRegistry.connect(server.registry_url(), PATIENT)
         assert await registry.members() == ()
         await registry.close()
         shows_nothing = server.registry_url().replace(server.shown, "")
-        stranger = RedisRegistry.connect(shows_nothing, RegistryConfig())
+        stranger = RedisRegistry.connect(shows_nothing, PATIENT)
         with pytest.raises(RegistryUnavailable):
             await stranger.members()
         await stranger.close()

@@ -20,6 +20,7 @@ import time
 from collections.abc import Callable
 from contextlib import ExitStack
 from dataclasses import dataclass, field, replace
+from itertools import islice
 from statistics import median
 from typing import Any
 
@@ -32,8 +33,8 @@ from orchestrator.live.bench.chats import Chats
 from orchestrator.live.bench.child import Child
 from orchestrator.live.bench.conditions import Conditions, load_average
 from orchestrator.live.bench.paper_replicas import FIRST_WORD, WORDS, card_in_words
+from orchestrator.live.free_ports import free_ports
 from orchestrator.live.replica_client import GrpcReplicaClient
-from orchestrator.live.valkey import free_port
 from protos.messages import ModelCard, ReplicaId, Request, RequestId, SamplingParams
 from protos.registry import ReplicaRecord
 from protos.transport import Transport
@@ -128,7 +129,8 @@ def measure_gateway(
 
 def gateway_words(model: str, redis_url: str) -> list[str]:
     """The command line of the gateway."""
-    ports = ("--http-port", str(free_port()), "--grpc-port", str(free_port()))
+    http_port, grpc_port = islice(free_ports(), 2)
+    ports = ("--http-port", str(http_port), "--grpc-port", str(grpc_port))
     return ["gateway", "--redis", redis_url, "--model", model, "--drain-s", "0", *ports]
 
 
@@ -166,8 +168,7 @@ class Bench:
                     f"round {number + 1} of {self._cases.rounds}: new {found.new[-1]:.0f} us, "
                     f"known {found.known[-1]:.0f} us, token {found.token[-1]:.1f} us"
                 )
-            alone_ms = await self._alone(self._chat_url)
-            alone_bare_ms = await self._alone(self._bare_url)
+            alone_ms, alone_bare_ms = await self._alone(self._chat_url, self._bare_url)
             alone_link_ms = await self._alone_link(replica)
         some = [self._chats.known() for _ in range(20)]
         known = median(found.known)
@@ -240,18 +241,21 @@ class Bench:
                 assert said.endswith(b"data: [DONE]\n\n"), said[-500:]
                 assert said.count(b'"delta":{"content":') == tokens, said[-500:]
 
-    async def _alone(self, url: str) -> float:
-        """Median time to the first event, in milliseconds."""
-        waits = []
-        for _ in range(self._cases.alone):
+    async def _alone(self, *urls: str) -> list[float]:
+        """Median time to the first event at each, in milliseconds.
+
+        They take turns, so that what else the machine does meanwhile is in all of them.
+        """
+        waits: dict[str, list[float]] = {url: [] for url in urls}
+        for url in urls * self._cases.alone:
             body = ask(self._chats.known(), 1)
             began_s = time.perf_counter()
             async with self._client.post(url, data=body, headers=JSON) as answer:
                 await answer.content.readany()
-                waits.append(time.perf_counter() - began_s)
+                waits[url].append(time.perf_counter() - began_s)
                 await answer.read()
             await asyncio.sleep(ALONE_PAUSE_S)
-        return median(waits) * 1e3
+        return [median(of_one) * 1e3 for of_one in waits.values()]
 
     async def _alone_link(self, replica: ReplicaRecord) -> float:
         """The same of a replica that is asked directly, on a link as gateways have it."""

@@ -13,12 +13,10 @@ that started them. So start members in the main thread.
 
 from __future__ import annotations
 
-import random
 import re
-import socket
 import time
-from collections.abc import Callable, Iterable
-from contextlib import ExitStack, suppress
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -35,18 +33,17 @@ from orchestrator.live.chaos.owners import owner
 from orchestrator.live.chaos.process import POLL_S, Process
 from orchestrator.live.chaos.redis import ChaosRedis
 from orchestrator.live.control_door import ControlDoor
+from orchestrator.live.free_ports import HOST, free_ports
 from orchestrator.live.gateway_door import GatewayDoor
 from orchestrator.live.operator_client import FleetState, fleet
 from protos.transport import Transport
 from protos.trust import trusting
 
-HOST = "127.0.0.1"
 REDIS = "redis"
 MEET_S_MAX = 120.0  # until everybody knows everybody, on a loaded machine
 GATEWAY_DRAIN_S = 1
 REPLICA_DRAIN_S = 10
 ANSWER_S_MAX = 5.0
-PORTS = (20_000, 32_000)  # below those that Linux, macOS and Windows give to callers
 SAMPLE = re.compile(r'^blockyard_replica_up\{replica="([^"]*)"\} 1\.0$', re.MULTILINE)
 
 
@@ -67,6 +64,7 @@ class Processes:
     _ports: dict[str, tuple[str, ...]] = field(default_factory=dict)
     _redis_ports: dict[str, int] = field(default_factory=dict)
     _doors: dict[str, int] = field(default_factory=dict)  # of gateways: where their ways begin
+    _free_ports: Iterator[int] = field(default_factory=free_ports)
     _undo: ExitStack = field(default_factory=ExitStack)
 
     def __enter__(self) -> Self:
@@ -144,8 +142,8 @@ class Processes:
 
     def add_gateway(self, name: str) -> str:
         if name not in self._ports:
-            port = free_port()
-            self._ports[name] = (f"--http-port={port}", f"--grpc-port={free_port()}")
+            port = self.free_port()
+            self._ports[name] = (f"--http-port={port}", f"--grpc-port={self.free_port()}")
             self._doors[name] = self.network.open(name, port, caller=CLIENTS)
         ports = self._ports[name]
         drain = f"--drain-s={GATEWAY_DRAIN_S}"
@@ -247,6 +245,10 @@ class Processes:
 
     # ---- places
 
+    def free_port(self) -> int:
+        """For a member: no other one is given it, also while this one is down."""
+        return next(self._free_ports)
+
     def _of(self, command: str) -> dict[str, Process]:
         return {name: each for name, each in self.members.items() if each.words[0] == command}
 
@@ -254,7 +256,7 @@ class Processes:
         self, name: str, words: tuple[str, ...], port_option: str, *more: str
     ) -> str:
         if name not in self._ports:
-            port = free_port()
+            port = self.free_port()
             advertised = self.network.open(name, port)
             self._ports[name] = (f"{port_option}={port}", f"--advertise-port={advertised}")
         return self._add(name, (*words, *self._ports[name], *more))
@@ -267,18 +269,6 @@ class Processes:
             more.append(f"--internal-tls={self.certificates / 'internal'}")
         self.members[name] = Process(name, (*words, *more), self.logs, self.forks)
         return name
-
-
-def free_port() -> int:
-    """One that was free a moment ago, and that no system gives to a caller meanwhile.
-
-    A member that is down must find its port free when it comes back.
-    """
-    while True:
-        port = random.randrange(*PORTS)
-        with socket.socket() as probe, suppress(OSError):
-            probe.bind((HOST, port))
-            return port
 
 
 def replicas_up(metrics: str) -> set[str]:

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import pytest
+
 from orchestrator.chaos.scenario import Load, Scenario, Shape
+from orchestrator.live.chaos import target
 from orchestrator.live.chaos.processes import Processes
 from orchestrator.live.chaos.target import target_cluster
 from orchestrator.workload.heard import End
@@ -15,7 +18,10 @@ def calm(*loads: Load) -> Scenario:
     return Scenario("calm", "Nothing happens.", 2.0, Shape(), loads)
 
 
-def test_a_calm_run_loses_nothing_and_leaves_nothing(cluster: Processes) -> None:
+def test_a_calm_run_loses_nothing_and_leaves_nothing(
+    cluster: Processes, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(target, "CALM_S", 60.0)  # whatever others have left here ends by then
     told: list[str] = []
     gateway, control = cluster.gateways[0].address, cluster.control.address
     with target_cluster(gateway, model=None, control=control, kubectl=None) as world:

@@ -140,7 +140,7 @@ def test_what_is_delayed_comes_late_and_whole(place: Place) -> None:
 
 def test_a_lost_packet_is_sent_again_and_holds_up_the_next(place: Place) -> None:
     with place.connected() as (caller, called):
-        place.network.lose("a", "b", 0.999)
+        place.network.lose("a", "b", 1.0)
         began = time.monotonic()
         caller.sendall(b"lost")
         assert says_nothing(called)

@@ -13,13 +13,16 @@ from tests.integration.chaos.world import World, peaceful, played
 
 pytestmark = pytest.mark.chaos
 
+EVENTS = 4000  # of one stream
+
 
 def test_blocks_that_are_still_in_use_are_a_leak_and_end_the_cluster(
     world: World, cluster: Processes, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Somebody listens to one stream after the other that no scenario asked for."""
+    """Two listen to streams that no scenario asked for: when one ends, the other goes on."""
     url, is_over = f"{cluster.gateways[0].address}/v1/completions", threading.Event()
-    body = {"model": "tiny", "prompt": "Go on.", "max_tokens": 4000, "ignore_eos": True}
+    body = {"model": "tiny", "prompt": "Go on.", "max_tokens": EVENTS, "ignore_eos": True}
+    is_halfway = threading.Event()
 
     def listen() -> None:
         with suppress(httpx.TransportError):  # the cluster ends
@@ -28,18 +31,24 @@ def test_blocks_that_are_still_in_use_are_a_leak_and_end_the_cluster(
 
     def stream_again() -> None:
         with httpx.stream("POST", url, json={**body, "stream": True}, timeout=60.0) as answer:
-            for _ in answer.iter_lines():
+            events = (line for line in answer.iter_lines() if line.startswith("data:"))
+            for number, _ in enumerate(events):
+                if number == EVENTS // 2:
+                    is_halfway.set()
                 if is_over.is_set():
                     return
 
-    listening = threading.Thread(target=listen)
-    listening.start()
+    listeners = [threading.Thread(target=listen) for _ in range(2)]
     monkeypatch.setattr(world, "quiet_s_max", 0.5)
     try:
+        for listening in listeners:
+            listening.start()
+            assert is_halfway.wait(120), "the first one is in the middle of its stream"
         run = played(world, peaceful())
     finally:
         is_over.set()
-        listening.join()
+        for listening in listeners:
+            listening.join()
     assert not run.verdict.is_passed
     assert any("blocks in use" in leak for leak in run.observed.leaks), run.observed.leaks
     assert not any(member.is_alive for member in cluster.members.values())

@@ -7,7 +7,7 @@ from hashlib import sha256
 
 import httpx
 
-from orchestrator.live.chaos.processes import HOST, free_port
+from orchestrator.live.free_ports import HOST
 from tests.integration.cluster.watched import Watched
 
 
@@ -19,7 +19,7 @@ class Scraped(Watched):
     _metrics_ports: dict[str, int] = field(default_factory=dict)
 
     def add_control_plane(self, name: str) -> str:
-        port = self._metrics_ports.setdefault(name, free_port())
+        port = self._metrics_ports.setdefault(name, self.free_port())
         option = f"--metrics-port={port}"
         return self._add_behind_proxy(name, ("control-plane",), "--control-port", option)
 

@@ -40,9 +40,8 @@ LARGE = 20 << 20  # of a block: 128 tokens of an 8B model have as much
 class EndlessGiving:
     """Gives blocks of one size for ever, to whoever reads."""
 
-    unread_s = 0.2
-
-    def __init__(self, block_bytes: int) -> None:
+    def __init__(self, block_bytes: int, *, unread_s: float = 60.0) -> None:
+        self.unread_s = unread_s
         self._payload = bytes(block_bytes)
         self.under_way = 0
         self.places = 8
@@ -95,7 +94,7 @@ async def test_a_block_that_is_larger_than_other_messages_may_be_is_copied() -> 
 
 
 async def test_whoever_reads_nothing_of_a_copy_loses_his_place() -> None:
-    giving = EndlessGiving(1 << 20)
+    giving = EndlessGiving(1 << 20, unread_s=0.2)
     async with (
         served(service(giving), MESSAGE_BYTES_MAX) as source,
         aio.insecure_channel(source.address) as channel,

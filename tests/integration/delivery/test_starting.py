@@ -58,7 +58,7 @@ async def until(holds: Callable[[], Awaitable[bool]]) -> None:
 async def test_no_work_before_the_model_is_here(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    registry = Registry(time.monotonic_ns, RegistryConfig())
+    registry = Registry(time.monotonic_ns, RegistryConfig(lease_ms=600_000))
     monkeypatch.setattr(command, "connect_registry", lambda _: registry)
     source = resolve_model("tiny", cache=tmp_path / "made").path
     (port,) = free_ports(1)

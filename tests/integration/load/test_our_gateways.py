@@ -15,7 +15,7 @@ from tests.integration.cluster.watched import Watched
 from tests.waiting import wait_for
 
 REQUESTS = 4
-TOKENS = 500
+TOKENS = 1500  # long enough to be seen in their middle
 WITHIN_S = 120.0
 
 

@@ -160,7 +160,7 @@ async def test_a_server_that_falls_silent_is_left_for_the_next_one(said: tuple[s
         return await exchange.end()
 
     with FakeServer(hangs) as first, FakeServer(answers) as second:
-        heard = await heard_from(first.url, second.url, resume=True, silence_s=1.0)
+        heard = await heard_from(first.url, second.url, resume=True, silence_s=5.0)
     assert (heard.end, heard.said) == (End.ANSWERED, ("One two three four",))
     assert heard.connections == 2
 

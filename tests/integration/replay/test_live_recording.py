@@ -50,7 +50,7 @@ def decisions(tmp_path_factory: pytest.TempPathFactory) -> list[Decision]:
 
 
 def is_ready(url: str) -> bool:
-    return httpx.get(f"{url}/readyz").status_code == 200
+    return httpx.get(f"{url}/readyz", timeout=60).status_code == 200
 
 
 async def ask_all(url: str) -> None:

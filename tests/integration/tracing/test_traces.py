@@ -18,7 +18,6 @@ from protos import control_pb2, control_pb2_grpc, inference_pb2_grpc, otlp
 from protos import inference_pb2 as pb
 from protos.messages import ReplicaId
 from protos.transport import Transport
-from tests.integration.control.test_request_path import slow_down
 from tests.integration.control.until import until, until_true
 from tests.integration.tracing.collector import ROOT, Collected, Collector
 from tests.integration.tracing.conftest import PROMPT, Traced, serving
@@ -31,6 +30,12 @@ def client_context(*, is_sampled: bool = True) -> tuple[str, str, str]:
     """A client's trace, its span, and the header that says so."""
     trace_id, span_id = token_hex(16), token_hex(8)
     return trace_id, span_id, f"00-{trace_id}-{span_id}-0{int(is_sampled)}"
+
+
+def pace(traced: Traced, step_s: float) -> None:
+    """What is to happen in the middle of an answer happens while its steps are slow."""
+    for served in traced.inner.replicas.values():
+        served.executor.step_s = step_s
 
 
 def named(spans: list[Collected], name: str) -> Collected:
@@ -145,9 +150,9 @@ async def test_a_failed_request_is_a_trace_with_an_error(
 async def test_a_lost_replica_and_the_one_that_goes_on_are_in_one_trace(
     traced: Traced, collector: Collector
 ) -> None:
-    slow_down(traced.inner)
+    pace(traced, 0.5)
     trace_id, _, traceparent = client_context()
-    body = {"prompt": PROMPT, "max_tokens": 40, "temperature": 0, "ignore_eos": True}
+    body = {"prompt": PROMPT, "max_tokens": 80, "temperature": 0, "ignore_eos": True}
     stream = {"stream": True, **body}
     async with (
         traced.http() as client,
@@ -161,6 +166,7 @@ async def test_a_lost_replica_and_the_one_that_goes_on_are_in_one_trace(
             if line and not is_over:
                 is_over = True
                 traced.inner.replicas[ReplicaId(first)].executor.failure = RuntimeError("burnt")
+                pace(traced, 0.0)
 
     def attempted() -> list[Collected]:
         return [span for span in collector.of(trace_id) if span.name == "attempt"]
@@ -206,7 +212,7 @@ async def test_without_a_collector_a_clients_context_still_reaches_the_log(
 
 
 async def test_a_move_takes_the_trace_along(traced: Traced, collector: Collector) -> None:
-    slow_down(traced.inner)
+    pace(traced, 0.2)
     trace_id, _, traceparent = client_context()
     body = {"prompt": PROMPT, "max_tokens": 150, "temperature": 0, "ignore_eos": True}
     async with (
@@ -233,6 +239,7 @@ async def test_a_move_takes_the_trace_along(traced: Traced, collector: Collector
         await until_true(is_reported, "the control plane knows the sequence")
         moved = await operator.Move(control_pb2.MoveRequest(sequence=request_id, target=target))
         assert moved.report.outcome == "moved", moved.report
+        pace(traced, 0.0)
         async for _ in lines:
             pass
         told = (await client.get(f"/v1/requests/{answer_id}/explain")).json()
