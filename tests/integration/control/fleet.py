@@ -11,7 +11,9 @@ from typing import Any
 from grpc import aio
 
 from orchestrator.control.events import Report
+from orchestrator.control.orchestrator import OrchestratorConfig
 from orchestrator.live.control_plane import ControlPlaneConfig, ControlPlaneServer
+from orchestrator.policy.rebalance_config import NS_PER_MS
 from orchestrator.registry.config import RegistryConfig
 from orchestrator.registry.memory import MemoryRegistry
 from protos import control_pb2, control_pb2_grpc
@@ -24,7 +26,16 @@ from tests.integration.control.until import until_true
 from tests.unit.control.reports import A, record
 
 LEASE_MS = 600_000  # no lead is lost because a test is slow
-QUICK = ControlPlaneConfig(tick_s=0.02, renew_s=0.02, lease_s=LEASE_MS / 1000, stop_grace_s=0.0)
+# Nor is a replica on paper, which reports only when it is told to, forgotten, thought silent or
+# told anything twice.
+PATIENT = OrchestratorConfig(
+    resend_ns=LEASE_MS * NS_PER_MS,
+    absence_ns_max=LEASE_MS * NS_PER_MS,
+    report_age_ns_max=LEASE_MS * NS_PER_MS,
+)
+QUICK = ControlPlaneConfig(
+    orchestrator=PATIENT, tick_s=0.02, renew_s=0.02, lease_s=LEASE_MS / 1000, stop_grace_s=0.0
+)
 
 
 def directory() -> MemoryRegistry:

@@ -14,7 +14,6 @@ from grpc_health.v1 import health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection_pb2, reflection_pb2_grpc
 
 from orchestrator.control.events import Report
-from orchestrator.control.orchestrator import OrchestratorConfig
 from orchestrator.live.control_plane import ControlPlaneConfig
 from orchestrator.live.control_services import LEADER_KEY
 from orchestrator.registry.config import RegistryConfig
@@ -26,6 +25,7 @@ from protos.messages import Snapshot, Standing
 from protos.registry import Leader
 from tests.integration.control.fleet import (
     LEASE_MS,
+    PATIENT,
     QUICK,
     Attached,
     attached,
@@ -70,15 +70,22 @@ async def test_a_drain_reaches_the_replica_and_its_progress_the_operator() -> No
         progress = operator(channel).Drain(control_pb2.DrainRequest(replica_id=A))
         command = await replica.next_command("standing")
         assert (command.epoch, command.term, command.standing) == (1, 1, "leaving")
+
+        async def told() -> tuple[str, int]:
+            step = await progress.read()
+            return step.state, step.sequences_left
+
+        # Each before the next report: of two that come at once only the last is told.
+        assert await told() == ("draining", 2)
         await replica.say(draining_report(1, running=1))
-        await until_status(channel, "draining", 1)
+        assert await told() == ("draining", 1)
         await replica.say(draining_report(2))
-        told = [(step.state, step.sequences_left) async for step in progress]
-        assert told == [("draining", 2), ("draining", 1), ("drained", 0)]
+        assert await told() == ("drained", 0)
+        assert await progress.read() is aio.EOF
 
 
 async def test_an_order_is_repeated_until_the_replica_shows_it() -> None:
-    quick = replace(QUICK, orchestrator=OrchestratorConfig(resend_ns=1_000_000))
+    quick = replace(QUICK, orchestrator=replace(PATIENT, resend_ns=1_000_000))
     async with control_plane(quick) as channel:
         replica = await attached(channel, open_report())
         progress = operator(channel).Drain(control_pb2.DrainRequest(replica_id=A))
@@ -96,7 +103,7 @@ async def test_draining_a_stranger_is_not_found() -> None:
 
 
 async def test_a_drain_of_a_replica_that_goes_away_ends_with_an_error() -> None:
-    forgetful = replace(QUICK, orchestrator=OrchestratorConfig(absence_ns_max=200_000_000))
+    forgetful = replace(QUICK, orchestrator=replace(PATIENT, absence_ns_max=200_000_000))
     async with control_plane(forgetful) as channel:
         replica = await attached(channel, open_report())
         progress = operator(channel).Drain(control_pb2.DrainRequest(replica_id=A))
@@ -141,7 +148,7 @@ async def test_a_stream_that_breaks_the_protocol_is_ended_with_a_sentence(
 
 
 async def test_a_silent_stream_is_ended() -> None:
-    async with control_plane(replace(QUICK, silence_s_max=0.2)) as channel:
+    async with control_plane(replace(QUICK, silence_s_max=2.0)) as channel:
         replica = Attached(channel)
         await replica.report(open_report(), introduce=True)
         with pytest.raises(aio.AioRpcError) as caught:

@@ -12,12 +12,12 @@ import pytest
 from grpc import aio
 
 from orchestrator.control.events import Report
-from orchestrator.control.orchestrator import OrchestratorConfig
 from orchestrator.policy.rebalance_config import RebalanceConfig
 from protos import control_pb2 as pb
 from protos.messages import SequenceId, SequenceReport, Standing
 from protos.moves import MoveId, MoveOutcome, MoveReport
 from tests.integration.control.fleet import (
+    PATIENT,
     QUICK,
     Attached,
     attached,
@@ -31,7 +31,7 @@ from tests.integration.control.fleet import (
 from tests.unit.control.reports import A, B
 from tests.unit.policy.fleets import replica, sequence
 
-CALM = replace(QUICK, orchestrator=OrchestratorConfig(rebalance=RebalanceConfig(enabled=False)))
+CALM = replace(QUICK, orchestrator=replace(PATIENT, rebalance=RebalanceConfig(enabled=False)))
 FULL = tuple(sequence(f"s{i}", 10) for i in range(9))
 MOVED = MoveReport(MoveId(""), FULL[0].sequence_id, MoveOutcome.MOVED, blocks_sent=10, stages=2)
 

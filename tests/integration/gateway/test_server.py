@@ -13,6 +13,7 @@ from prometheus_client.parser import text_string_to_metric_families
 from orchestrator.gateway.server import GatewayServer
 from protos.address import CannotListen
 from tests.integration.gateway.conftest import Served
+from tests.ports import free_ports
 from tests.unit.shell.eventually import eventually
 
 COMPLETIONS = "/v1/completions"
@@ -26,9 +27,7 @@ async def test_the_process_keeps_its_signal_handlers(served: Served) -> None:
 async def test_a_port_that_is_taken_is_an_error_and_opens_no_door(
     served: Served, door: str
 ) -> None:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        free = probe.getsockname()[1]
+    (free,) = free_ports(1)
     ports = {"http": (served.ports.http, free), "grpc": (free, served.ports.grpc)}[door]
     server = GatewayServer(served.gateway, http_port=ports[0], grpc_port=ports[1])
     with pytest.raises(CannotListen, match=str(getattr(served.ports, door))):
