@@ -1,13 +1,15 @@
 """The operator's side of control.proto: what `blockyard status`, `drain`, `move`... call.
 
 Any control plane's address will do: one that does not lead names the leader,
-and the call goes there, once. LookupError: there is no such replica or
-sequence. ValueError: the words make no sense, or several. CallRefused: not in
-the present state. ConnectionError: nobody who leads answers.
+and the call goes there. Where none is known, between two terms, the call waits
+for one, but not for long. LookupError: there is no such replica or sequence.
+ValueError: the words make no sense, or several. CallRefused: not in the present
+state. ConnectionError: nobody who leads answers.
 """
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import TypeVar
@@ -28,6 +30,8 @@ Stub = control_pb2_grpc.OperatorStub
 Answer = TypeVar("Answer")
 TIMEOUT_S = 5.0
 MOVE_TIMEOUT_S = 120.0  # the control plane gives a move up long before
+LEADERLESS_S = 10.0  # a lease is three; whoever has the next one has it soon after
+LEADERLESS_POLL_S = 0.2
 
 
 class CallRefused(Exception):
@@ -144,12 +148,8 @@ def set_policy(control: ControlDoor, knob: str, value: str) -> tuple[pb.Knob, ..
 
 def ask(control: ControlDoor, call: Callable[[Stub], Answer]) -> Answer:
     """The leader's answer to one call."""
-    try:
-        return ask_at(control, call)
-    except NotLeader as error:
-        if not error.leader:
-            raise
-        return ask_at(control.at(error.leader), call)
+    (answer,) = listen(control, lambda stub: iter((call(stub),)))
+    return answer
 
 
 def ask_at(control: ControlDoor, call: Callable[[Stub], Answer]) -> Answer:
@@ -162,12 +162,22 @@ def ask_at(control: ControlDoor, call: Callable[[Stub], Answer]) -> Answer:
 
 def listen(control: ControlDoor, call: Callable[[Stub], Iterator[Answer]]) -> Iterator[Answer]:
     """The leader's answers to one call, as they come."""
-    try:
-        yield from listen_at(control, call)
-    except NotLeader as error:
-        if not error.leader:
-            raise
-        yield from listen_at(control.at(error.leader), call)
+    door, deadline_s = control, time.monotonic() + LEADERLESS_S
+    has_answered = False
+    while True:
+        try:
+            for answer in listen_at(door, call):
+                has_answered = True
+                yield answer
+            return
+        except NotLeader as error:
+            if has_answered or time.monotonic() > deadline_s:
+                raise
+            if error.leader and door is control:
+                door = control.at(error.leader)
+            else:  # nobody leads yet, or not any more
+                door = control
+                time.sleep(LEADERLESS_POLL_S)
 
 
 def listen_at(control: ControlDoor, call: Callable[[Stub], Iterator[Answer]]) -> Iterator[Answer]:
