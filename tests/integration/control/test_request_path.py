@@ -37,6 +37,9 @@ from tests.integration.replica.gateway import Running, running
 from tests.unit.shell.counting import CARD, CONFIG, answer, request
 
 
+PATIENT = LinkConfig(silence_s_max=600)  # of a machine that does much else
+
+
 @dataclass(slots=True)
 class Gateway:
     """The inner half of one gateway, live."""
@@ -63,7 +66,7 @@ def path(
     registry: MemoryRegistry, cluster: Cluster, patience_s: float = 20.0
 ) -> tuple[Fleet, Dispatch]:
     clock = OsClock()
-    connect = partial(GrpcReplicaClient, config=LinkConfig(), transport=Transport())
+    connect = partial(GrpcReplicaClient, config=PATIENT, transport=Transport())
     fleet = Fleet(registry, connect, cluster, clock, FleetConfig(refresh_s=0.02))
     patient = DispatchConfig(queue_ns_max=int(patience_s * 1e9))
     return fleet, Dispatch(fleet, cluster, registry, clock, patient)
@@ -71,7 +74,7 @@ def path(
 
 @asynccontextmanager
 async def gateway(*names: str, patience_s: float = 20.0) -> AsyncIterator[Gateway]:
-    registry = MemoryRegistry(time.monotonic_ns, RegistryConfig())
+    registry = MemoryRegistry(time.monotonic_ns, RegistryConfig(lease_ms=600_000))
     cluster = Cluster(ClusterConfig())
     fleet, dispatch = path(registry, cluster, patience_s)
     made = Gateway(registry, cluster, fleet, dispatch, {}, {})
@@ -122,7 +125,13 @@ async def test_a_spike_is_answered_completely_by_all_replicas() -> None:
 def slow_down(made: Gateway) -> None:
     """No answer may end before what is to happen in its middle."""
     for served in made.replicas.values():
-        served.executor.step_s = 0.01
+        served.executor.step_s = 0.05
+
+
+def speed_up(made: Gateway) -> None:
+    """It has happened."""
+    for served in made.replicas.values():
+        served.executor.step_s = 0.0
 
 
 @pytest.mark.parametrize("choices", [1, 3])
@@ -140,6 +149,7 @@ async def test_another_gateway_adopts_what_the_lost_one_had_begun(choices: int) 
                     break
             for _, link in made.fleet.links():
                 await link.close()
+            speed_up(made)
             said: dict[int, list[int]] = {choice: [] for choice in range(choices)}
             async with await dispatch.take_over(long, CARD) as again:
                 async for delta in again:
@@ -168,6 +178,7 @@ async def test_an_answer_outlives_the_replica_that_began_it(
                         await made.stops[stream.replica_id].aclose()
                     else:
                         made.replicas[stream.replica_id].executor.failure = RuntimeError("burnt")
+                    speed_up(made)
         assert said == dict.fromkeys(range(choices), answer(long))
         totals = made.dispatch.totals
         if reason is LossReason.STOPPED:  # it hands back what it cannot finish
@@ -182,6 +193,7 @@ async def test_an_answer_outlives_the_replica_that_began_it(
 
 async def test_an_answer_ends_when_nobody_is_left_to_go_on() -> None:
     async with gateway("a", patience_s=1.0) as made:
+        slow_down(made)
         with pytest.raises(ReplicaFailed) as caught:
             async with await made.dispatch.start(request("long", tokens_max=200)) as stream:
                 await made.stops[stream.replica_id].aclose()

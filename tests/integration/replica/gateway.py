@@ -20,7 +20,7 @@ from replicas.engine.engine import Engine
 from replicas.serving.replica import Replica
 from tests.unit.shell.counting import CARD, CONFIG, CountingExecutor, engine
 
-WITHIN_S = 20.0
+WITHIN_S = 60.0  # on a machine that does much else
 # A gateway that does not read is felt after 64 KiB, not after whatever gRPC measured.
 SMALL_WINDOW = (("grpc.http2.bdp_probe", 0),)
 AttachCall: TypeAlias = "aio.StreamStreamCall[control_pb2.GatewayMessage, control_pb2.StepEvents]"

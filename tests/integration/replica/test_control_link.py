@@ -21,10 +21,13 @@ from protos.messages import Handoff, ReplicaId, RequestId, SequenceId, SequenceR
 from protos.moves import MoveId, MoveOrder, MoveOutcome, Peer
 from replicas.serving import control_link
 from tests.integration.replica.gateway import WITHIN_S, running
+from tests.ports import free_ports
 from tests.unit.shell.counting import CARD, CONFIG, answer, request
 from tests.unit.shell.eventually import eventually, eventually_answers
 
 QUICK = replace(CONFIG, retry_ms_max=20)
+# So that an order comes in time, and the sequence does not end before its move.
+STEP_S = 0.05
 
 
 class ControlPlane(control_pb2_grpc.ControlPlaneServicer):
@@ -193,12 +196,11 @@ async def test_an_order_to_hand_back_is_carried_out_and_its_end_reported() -> No
     async with listening(plane) as address:
         await known.lead("plane", address)
         async with running(QUICK, directory=known) as served, served.attached() as gateway:
-            served.executor.hold()
-            await gateway.submit(request("a", tokens_max=100))
+            served.executor.step_s = STEP_S
+            await gateway.submit(request("a", tokens_max=200))
             await eventually(
                 lambda: any(report.sequences for s in plane.streams for report in s), "reported"
             )
-            served.executor.release()
             order = control_pb2.MoveOrder(move_id="m", sequence_id="1:a/0", deadline_ms=60_000)
             plane.commands.put_nowait(control_pb2.ControlCommand(term=1, move=order))
             await gateway.read_until(lambda: bool(gateway.handoffs))
@@ -236,10 +238,6 @@ async def test_how_moves_ended_is_told_again_to_the_next_leader_and_after_a_brok
     for stream in (*former.streams, leader.streams[0]):
         assert ends(stream) == [MoveOutcome.UNKNOWN.value], "once on each stream"
     assert ends(former.streams[1][:1]) == ends(leader.streams[0][:1]) != []
-
-
-# So that an order comes in time, and the sequence does not end before its move.
-STEP_S = 0.01
 
 
 async def test_a_running_sequence_moves_by_order_and_goes_on_token_for_token() -> None:
@@ -365,7 +363,8 @@ async def test_a_control_plane_that_comes_late_or_comes_back_is_found() -> None:
         asked = request("a")
         await gateway.submit(asked)
         await gateway.finished(asked)  # nobody was needed for that
-        async with listening(plane) as address:
+        address = f"127.0.0.1:{free_ports(1)[0]}"  # nobody is given it meanwhile
+        async with listening(plane, address):
             await known.lead("plane", address)
             await eventually(lambda: plane.has_reports(0), "it came late")
         async with listening(plane, address):

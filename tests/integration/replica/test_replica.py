@@ -127,10 +127,13 @@ async def test_a_cordoned_replica_finishes_what_runs_and_takes_nothing_new_until
 
 async def test_stop_lets_running_requests_finish_and_their_tokens_arrive() -> None:
     async with running() as served, served.attached() as gateway:
+        served.executor.hold()
         asked = request("a", tokens_max=50)
         await gateway.submit(asked)
         await eventually(lambda: served.blocks_used > 0, "it runs")
-        stopping = asyncio.create_task(served.replica.stop(20))
+        stopping = asyncio.create_task(served.replica.stop(60))
+        await gateway.read_until(lambda: gateway.snapshot.draining)
+        served.executor.release()
         await gateway.read_to_the_end()
         await stopping
         assert gateway.tokens("a") == answer(asked)
@@ -163,7 +166,7 @@ async def test_nobody_opens_a_replica_that_stops() -> None:
         served.executor.hold()
         await gateway.submit(request("a"))
         await eventually(lambda: served.blocks_used > 0, "it runs")
-        stopping = asyncio.create_task(served.replica.stop(20))
+        stopping = asyncio.create_task(served.replica.stop(60))
         await gateway.read_until(lambda: gateway.snapshot.draining)
         await served.replica.stand(Standing.OPEN)
         assert served.engine.draining
