@@ -118,8 +118,9 @@ def test_13_a_tenants_salt_comes_through_every_http_door() -> None:
 
 async def test_14_a_lease_that_ends_inside_a_move_loses_nothing() -> None:
     """The target holds room for a source that is too slow for it, and gives it to another."""
-    limits = replace(LIMITS, bytes_per_s=400, silence_ms_max=20)
+    limits = replace(LIMITS, bytes_per_s=40, silence_ms_max=200)
     async with ends("a", "b", limits=limits) as [a, b]:
+        a.executor.step_s = 0.001  # its answer does not end meanwhile
         client = Client([a, b])
         slow, other = request("slow", prompt_tokens=80, tokens_max=LONG), request("other")
         client.ask(slow)

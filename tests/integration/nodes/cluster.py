@@ -22,6 +22,7 @@ from orchestrator.config import Deployment
 from orchestrator.live.control_door import ControlDoor
 from orchestrator.live.operator_client import ReplicaState, replica_states
 from orchestrator.live.registry_url import leader_at
+from protos.registry import RegistryUnavailable
 from protos.transport import Transport
 from tests.deploy.redis_server import Server
 from tests.integration.nodes import manifests
@@ -152,9 +153,8 @@ class NodeCluster:
 
     def put(self, config: manifests.ServeConfig) -> None:
         """The application, as the operator puts it."""
-        answer = httpx.put(
-            f"{self.rest}/api/serve/applications/", json=config, headers=self._token, timeout=60
-        )
+        url = f"{self.rest}/api/serve/applications/"
+        answer = httpx.put(url, json=config, headers=self._token, timeout=WITHIN_S)
         assert answer.is_success, answer.text
         self.config = config
 
@@ -198,12 +198,16 @@ class NodeCluster:
             return ()
 
     def is_whole(self) -> bool:
-        """As many of everything serve as the manifest says."""
-        return (
-            self.is_running()
-            and len(self.ready_gateways()) == self.wanted("gateway")
-            and sum(state.state == "active" for state in self.replicas()) == self.wanted("replica")
-        )
+        """As many of everything serve as the manifest says; not so while somebody cannot tell."""
+        try:
+            return (
+                self.is_running()
+                and len(self.ready_gateways()) == self.wanted("gateway")
+                and sum(state.state == "active" for state in self.replicas())
+                == self.wanted("replica")
+            )
+        except (httpx.HTTPError, RegistryUnavailable):
+            return False
 
     def wanted(self, role: str) -> int:
         if role == "control-plane":

@@ -10,7 +10,7 @@ import pytest
 
 from protos import inference_pb2, inference_pb2_grpc
 from tests.integration.nodes import manifests
-from tests.integration.nodes.cluster import NodeCluster
+from tests.integration.nodes.cluster import NodeCluster, answers_ready
 
 pytestmark = pytest.mark.ray
 
@@ -32,7 +32,8 @@ def test_both_doors_of_every_gateway_answer_who_has_a_key(
             f"{cluster.url(gateway)}/v1/completions", json=ask, headers=shown, timeout=60
         )
         assert answer.json()["usage"]["completion_tokens"] == 4, answer.text
-        assert httpx.post(f"{cluster.url(gateway)}/v1/completions", json=ask).status_code == 401
+        refused = httpx.post(f"{cluster.url(gateway)}/v1/completions", json=ask, timeout=60)
+        assert refused.status_code == 401
         with grpc.insecure_channel(f"{gateway.address}:{cluster.deployed.grpc_port}") as channel:
             stub = inference_pb2_grpc.InferenceStub(channel)  # type: ignore[no-untyped-call]
             request = inference_pb2.GenerateRequest(text="One", sampling={"max_tokens": 4})
@@ -43,5 +44,5 @@ def test_both_doors_of_every_gateway_answer_who_has_a_key(
 
 def test_serves_own_proxy_leads_to_the_same_routes(cluster: NodeCluster) -> None:
     proxy = f"http://127.0.0.1:{cluster.config['http_options']['port']}"
-    assert httpx.get(f"{proxy}/readyz", timeout=60).is_success
+    cluster.wait_for(lambda: answers_ready(proxy), "the proxy knows the routes")
     assert httpx.get(f"{proxy}/v1/models", timeout=60).status_code == 401

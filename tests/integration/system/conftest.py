@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from itertools import takewhile
 from pathlib import Path
 
+import httpx
 import openai
 import psutil
 import pytest
@@ -28,6 +29,7 @@ from protos.transport import Transport
 from tests.ports import free_ports
 
 PASSWORD = "that-ps-must-not-show"
+ANSWER_S_MAX = 60.0  # a slow machine is no failure
 
 
 @dataclass(frozen=True)
@@ -57,7 +59,11 @@ class System:
 
     def replicas(self) -> tuple[ReplicaState, ...]:
         """As the control plane knows them."""
-        return replica_states(self.control, timeout_s=5.0)
+        return replica_states(self.control, timeout_s=ANSWER_S_MAX)
+
+    def metrics(self) -> str:
+        """What the gateway counts."""
+        return httpx.get(f"{self.url}/metrics", timeout=ANSWER_S_MAX).raise_for_status().text
 
     def members(self) -> set[ReplicaId]:
         """As the registry knows them."""

@@ -70,7 +70,7 @@ def test_a_second_request_finds_the_blocks_of_the_shared_prompt(system: System) 
         return hit_tokens >= 592 - 16 and answer.headers["x-blockyard-replica"] == holder
 
     # The registry learns of a block a moment after it is full.
-    assert wait_for(second, within_s=5, what="a hit at the replica that holds the prompt")
+    assert wait_for(second, within_s=60, what="a hit at the replica that holds the prompt")
 
 
 def test_an_answer_is_the_same_cold_and_on_a_hit(system: System) -> None:
@@ -82,7 +82,7 @@ def test_an_answer_is_the_same_cold_and_on_a_hit(system: System) -> None:
         answer = ask(client, "Which?", extra_body={"cache_salt": "a"})
         return answer if cached_tokens(answer) > 0 else None
 
-    warm = wait_for(hit, within_s=5, what="a hit under the same salt")
+    warm = wait_for(hit, within_s=60, what="a hit under the same salt")
     foreign = ask(client, "Which?", extra_body={"cache_salt": "b"})
     assert cached_tokens(foreign) == 0
     assert len({a.choices[0].message.content for a in (cold, warm, foreign)}) == 1
@@ -98,7 +98,7 @@ def test_the_blocks_of_finished_requests_are_not_used(system: System) -> None:
             for s in snapshots
         )
 
-    assert wait_for(all_released, within_s=10, what="free + cached = total on every replica")
+    assert wait_for(all_released, within_s=60, what="free + cached = total on every replica")
 
 
 def test_status_prints_what_the_control_plane_knows(system: System) -> None:

@@ -384,7 +384,7 @@ async def test_blocks_that_are_on_their_way_are_not_asked_for_behind_others_that
 
 
 async def test_after_failures_in_a_row_no_copies_are_made_for_a_while() -> None:
-    limits = replace(LIMITS, copy_failures_max=2, copy_rest_ms_min=200)
+    limits = replace(LIMITS, copy_failures_max=2, copy_rest_ms_min=2000)
     async with warm_ends(limits=limits) as (_, b, asked):
         for number in range(2):
             assert price_ns(b) > 0

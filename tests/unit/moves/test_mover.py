@@ -87,8 +87,9 @@ async def test_a_target_that_closes_its_door_ends_the_move_and_nothing_is_held()
 
 async def test_a_copy_whose_source_never_heard_of_it_ends_when_the_source_goes_on() -> None:
     """Long before the grace of a parked sequence."""
-    async with ends("a", "b", limits=replace(LIMITS, frozen_ms_max=20)) as [a, b]:
+    async with ends("a", "b", limits=replace(LIMITS, frozen_ms_max=500)) as [a, b]:
         a.town.loses = Committed
+        b.executor.step_s = 0.01  # the copy has not finished when its source goes on
         a.submit(request("r", prompt_tokens=80, tokens_max=LONG))
         a.order("m", await a.sequence(), b.peer)
         [report] = await a.reports()

@@ -26,6 +26,7 @@ from tests.unit.shell.counting import CARD, CONFIG, engine
 from tests.unit.shell.eventually import eventually, eventually_answers
 
 LEASE_MS = 60
+LONG_MS = 600_000  # where every batch is counted: with each renewal goes one
 RECORD = ReplicaRecord(ReplicaId("r-0"), "127.0.0.1:1", CARD, 64)
 
 
@@ -129,7 +130,7 @@ class Place:
 
 
 async def test_it_joins_and_tells_what_is_held_and_what_comes() -> None:
-    place = Place()
+    place = Place(LONG_MS)
     place.store(1, 2)
     async with place.kept():
         await place.is_told("the inventory")
@@ -140,7 +141,7 @@ async def test_it_joins_and_tells_what_is_held_and_what_comes() -> None:
 
 
 async def test_many_changes_share_few_batches() -> None:
-    place = Place()
+    place = Place(LONG_MS)
     async with place.kept():
         await eventually(lambda: bool(place.registry.batches), "the empty inventory")
         place.store(*range(40))
@@ -222,7 +223,7 @@ async def test_a_batch_lost_after_its_answer_is_told_again_even_if_nothing_else_
 
 
 async def test_draining_is_told_long_before_the_next_renewal() -> None:
-    place = Place(lease_ms=600_000)
+    place = Place(LONG_MS)
     async with place.kept():
         place.store(1)
         await place.is_told("before")
