@@ -36,7 +36,6 @@ from tests.integration.control.until import until, until_true
 from tests.integration.replica.gateway import Running, running
 from tests.unit.shell.counting import CARD, CONFIG, answer, request
 
-
 PATIENT = LinkConfig(silence_s_max=600)  # of a machine that does much else
 
 

@@ -76,6 +76,14 @@ class Watched:
         assert isinstance(address, list | tuple), "there is one"
         return next(each for each in self.servers if each.port == int(address[1]))
 
+    def hands_over(self) -> bool:
+        """Tell them to; False where they cannot just now, as with a standby that was slow."""
+        try:
+            self.sentinels[0].ask("SENTINEL", "FAILOVER", MASTER)
+        except redis.exceptions.ResponseError:
+            return False
+        return True
+
 
 @contextmanager
 def watched(folder: Path) -> Iterator[Watched]:

@@ -15,18 +15,21 @@ from protos.registry import BlockBatch, Leader
 from tests.conformance.registry.world import chain, record
 from tests.integration.registry.announcing import assert_heard
 from tests.integration.registry.servers import HOST, Server, server
+from tests.ports import free_ports
 from tests.waiting import wait_for
 
 pytestmark = pytest.mark.redis
 
 LONG = chain("long", 1300)  # three pieces
-CONFIG = RegistryConfig(lease_ms=600_000, operation_ms=10_000)
+CONFIG = RegistryConfig(lease_ms=600_000, operation_ms=10_000, connect_ms=10_000)
 
 
 @pytest.fixture
 def node(tmp_path: Path) -> Iterator[Server]:
     """One that has all slots to itself."""
-    with server(tmp_path / "node", "cluster-enabled yes") as made:
+    (bus_port,) = free_ports(1)  # by itself it takes one that callers are given
+    settings = ("cluster-enabled yes", f"cluster-port {bus_port}")
+    with server(tmp_path / "node", *settings) as made:
         made.ask("CLUSTER", "ADDSLOTSRANGE", "0", "16383")
 
         def is_up() -> bool:

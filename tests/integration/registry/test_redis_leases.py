@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
+from dataclasses import replace
 
 import pytest
 
@@ -19,9 +20,9 @@ PROMPT = chain("prompt", 40)
 
 
 @pytest.fixture
-async def short(valkey: EmbeddedValkey) -> AsyncIterator[RedisRegistry]:
+async def short(valkey: EmbeddedValkey, config: RegistryConfig) -> AsyncIterator[RedisRegistry]:
     """A registry whose leases last an instant."""
-    registry = RedisRegistry.connect(valkey.url, RegistryConfig(lease_ms=50))
+    registry = RedisRegistry.connect(valkey.url, replace(config, lease_ms=50))
     yield registry
     await registry.close()
 

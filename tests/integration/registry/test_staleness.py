@@ -31,6 +31,7 @@ from tests.unit.shell.counting import CONFIG, engine
 pytestmark = pytest.mark.redis
 
 RECORD = record("r-0")
+PATIENT = RegistryConfig(lease_ms=600_000, operation_ms=10_000, connect_ms=10_000)
 # One batch may be under way when a block changes; the change is in the one that follows it.
 FLUSHES_MAX = 2
 
@@ -83,9 +84,9 @@ class Cache:
 @asynccontextmanager
 async def cache(url: str) -> AsyncIterator[Cache]:
     config = replace(CONFIG, replica_id=ReplicaId("r-0"), publish_interval_ms=5, lease_ms=600_000)
-    registry = CountingRegistry.connect(url, RegistryConfig(lease_ms=600_000))
+    registry = CountingRegistry.connect(url, PATIENT)
     assert isinstance(registry, CountingRegistry)
-    reader = RedisRegistry.connect(url, RegistryConfig())
+    reader = RedisRegistry.connect(url, PATIENT)
     held: list[BlockHash] = []
     feed = BlockFeed(lambda: held, hashes_max=config.publish_hashes_max, pending_max=10_000)
     reporter = Reporter(engine(), config.replica_id, Pace())

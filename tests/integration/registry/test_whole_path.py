@@ -253,7 +253,7 @@ async def test_a_master_that_is_told_to_hand_over(tmp_path: Path) -> None:
         async with yard(servers.url) as made:
             await made.until_whole()
             before = servers.master()
-            servers.sentinels[0].ask("SENTINEL", "FAILOVER", "yard")
+            await until(servers.hands_over, "a Sentinel finds the standby fit")
             await until(lambda: servers.master() is not before, "the Sentinels have another one")
             await made.serve(20)
             await made.until_whole()
