@@ -22,7 +22,8 @@ from importlib.util import find_spec
 from pathlib import Path
 from types import TracebackType
 
-_HOST = "127.0.0.1"
+from orchestrator.live.free_ports import HOST, free_ports
+
 _START_S_MAX = 30.0  # it takes 0.1 s; a loaded machine may need longer
 _STOP_S_MAX = 5.0
 _POLL_S = 0.01
@@ -81,14 +82,15 @@ class EmbeddedValkey:
         self._folder = tempfile.TemporaryDirectory(prefix="blockyard-valkey-")
         log_path = Path(self._folder.name) / "valkey.log"
         deadline = time.monotonic() + _START_S_MAX
-        port = self._port or free_port()
+        ports = free_ports()
+        port = self._port or next(ports)
         while time.monotonic() < deadline:
             self._process = _launch(binary, port, log_path)
             if _answers(self._process, port, deadline):
                 self._port = port
                 return
             self._end_process()
-            port = free_port()
+            port = next(ports)
         log = log_path.read_text(errors="replace")[-2000:]
         self.stop()
         raise RuntimeError(f"the embedded Valkey did not start; its log ends:\n{log}")
@@ -124,16 +126,8 @@ def _binary() -> Path:
     return binary
 
 
-def free_port() -> int:
-    """A port of 127.0.0.1 that was free a moment ago."""
-    with socket.socket() as probe:
-        probe.bind((_HOST, 0))
-        port: int = probe.getsockname()[1]
-        return port
-
-
 def _launch(binary: Path, port: int, log_path: Path) -> subprocess.Popen[bytes]:
-    server = [str(binary), "--bind", _HOST, "--port", str(port), "--dir", str(log_path.parent)]
+    server = [str(binary), "--bind", HOST, "--port", str(port), "--dir", str(log_path.parent)]
     without_disk = ["--save", "", "--appendonly", "no"]
     launcher = [sys.executable, "-I", "-S", "-c", _LAUNCHER, str(os.getpid())]
     with log_path.open("ab") as log:
@@ -159,7 +153,7 @@ def _answers(process: subprocess.Popen[bytes], port: int, deadline: float) -> bo
 def _info(port: int) -> bytes:
     """What a server on the port says of itself; nothing if there is none yet."""
     try:
-        with socket.create_connection((_HOST, port), timeout=1.0) as connection:
+        with socket.create_connection((HOST, port), timeout=1.0) as connection:
             connection.sendall(b"INFO server\r\nQUIT\r\n")
             return b"".join(iter(lambda: connection.recv(65536), b""))
     except OSError:

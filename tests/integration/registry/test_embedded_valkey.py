@@ -8,6 +8,7 @@ import socket
 import subprocess
 import sys
 import tempfile
+from itertools import chain
 from pathlib import Path
 
 import psutil
@@ -15,6 +16,7 @@ import pytest
 from redis import Redis
 
 from orchestrator.live import valkey as module
+from orchestrator.live.free_ports import free_ports
 from orchestrator.live.valkey import EmbeddedValkey
 from tests.waiting import wait_for
 
@@ -59,9 +61,7 @@ def test_a_port_taken_in_between_costs_one_more_attempt(monkeypatch: pytest.Monk
     """The stranger on the first port is a Valkey too: to answer is not enough."""
     with EmbeddedValkey() as stranger:
         taken = int(stranger.url.rsplit(":", 1)[1].split("/")[0])
-        free_port = module.free_port
-        offers = iter([taken])
-        monkeypatch.setattr(module, "free_port", lambda: next(offers, None) or free_port())
+        monkeypatch.setattr(module, "free_ports", lambda: chain([taken], free_ports()))
         with EmbeddedValkey() as valkey:
             assert valkey.url != stranger.url
             assert answers(valkey.url)
