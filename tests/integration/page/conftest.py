@@ -40,7 +40,7 @@ class Seen:
 
     def wait(self, expression: str) -> None:
         """Until it is true in the page, whose policy lets nobody else evaluate anything."""
-        wait_for(lambda: self.page.evaluate(expression), within_s=30, what=expression)
+        wait_for(lambda: self.page.evaluate(expression), within_s=60, what=expression)
 
 
 @pytest.fixture(scope="module")

@@ -20,7 +20,7 @@ def ask(url: str, name: str, request_class: str = "interactive", *, tokens: int 
 
 @contextmanager
 def stream(
-    url: str, name: str, request_class: str = "interactive", *, tokens: int = 4000
+    url: str, name: str, request_class: str = "interactive", *, tokens: int = 6000
 ) -> Iterator[Iterator[bytes]]:
     """What is to come of an answer that has begun; it goes on until the test leaves it."""
     body = {

@@ -31,7 +31,7 @@ class Traced:
     ports: BoundPorts
 
     def http(self) -> httpx.AsyncClient:
-        return httpx.AsyncClient(base_url=f"http://127.0.0.1:{self.ports.http}", timeout=20)
+        return httpx.AsyncClient(base_url=f"http://127.0.0.1:{self.ports.http}", timeout=60)
 
     async def complete(self, *, tokens: int = 4, **headers: str) -> str:
         """The id of a complete answer."""
