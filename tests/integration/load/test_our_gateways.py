@@ -15,8 +15,8 @@ from tests.integration.cluster.watched import Watched
 from tests.waiting import wait_for
 
 REQUESTS = 4
-TOKENS = 1500  # long enough to be seen in their middle
-WITHIN_S = 120.0
+TOKENS = 1000  # long enough to be seen in their middle
+WITHIN_S = 300.0
 
 
 async def heard_through(urls: list[str], meanwhile: Callable[[], None]) -> tuple[Heard, ...]:

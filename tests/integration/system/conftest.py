@@ -128,7 +128,7 @@ def running_system(*, internal_tls: Path | None = None, **choices: str | int) ->
                 yield System(http_port, grpc_port, control_port, url, internal_tls)
             finally:
                 up.send_signal(signal.SIGINT)
-                up.communicate(timeout=120)
+                up.communicate(timeout=300)
 
 
 @pytest.fixture(scope="module")

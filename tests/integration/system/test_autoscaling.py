@@ -87,9 +87,13 @@ def fill(client: openai.OpenAI, letter: str, enough: Event) -> None:
 
 def runs_streams(system: System, replica_id: ReplicaId) -> bool:
     """Whether one of the streams is there; the load may be anywhere."""
+    try:
+        fleet = operator_client.fleet(system.control, sequences=True)
+    except ConnectionError:  # no answer in time, while a replica starts
+        return False
     return any(
         sequence.request_id.startswith(f"{NAME}-") and not sequence.is_waiting
-        for state in operator_client.fleet(system.control, sequences=True).replicas
+        for state in fleet.replicas
         if state.record.replica_id == replica_id
         for sequence in state.sequences
     )
