@@ -31,6 +31,8 @@ EPOCH = 0  # nobody gives these replicas another one
 DEADLINE_MS = 20_000
 # A loaded machine takes its time: copies are expected to be slow, and so none is late.
 CONFIG = ReplicaConfig(ReplicaId(""), report_interval_ms=20, copy_start_ms=5000)
+PARK_GRACE_MS = 20_000  # for what is adopted: its gateway may be slow to come
+PARK_BRIEFLY_MS = 3000  # for what nobody may come for: it is waited for
 _numbers = count(1)
 
 
@@ -140,7 +142,7 @@ async def build_member(
     *,
     blocks_total: int = 1200,
     warm_ms: int = 0,
-    park_grace_ms: int = 500,
+    park_grace_ms: int = PARK_GRACE_MS,
     copy_start_ms: int = CONFIG.copy_start_ms,
     copy_bytes_per_s: int = CONFIG.copy_bytes_per_s,
 ) -> Replica:
@@ -171,7 +173,7 @@ async def member(
     *,
     blocks_total: int = 1200,
     warm_ms: int = 0,
-    park_grace_ms: int = 500,
+    park_grace_ms: int = PARK_GRACE_MS,
     copy_start_ms: int = CONFIG.copy_start_ms,
 ) -> AsyncIterator[Member]:
     async with served_plane() as (plane, plane_address):

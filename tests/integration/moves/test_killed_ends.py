@@ -9,7 +9,7 @@ import pytest
 from protos.moves import MoveId, MoveOutcome
 from tests.integration.moves.child import child
 from tests.integration.moves.follower import Follower
-from tests.integration.moves.members import Ordered, member
+from tests.integration.moves.members import PARK_BRIEFLY_MS, Ordered, member
 from tests.integration.moves.relay import Relay, relay
 from tests.integration.moves.test_moves import ask, assert_empty, assert_same, unmoved
 
@@ -49,7 +49,11 @@ async def test_no_token_is_lost_when_the_target_is_killed(stage: str) -> None:
 
 @pytest.mark.parametrize("stage", OUTCOMES)
 async def test_no_token_is_lost_when_the_source_is_killed(stage: str) -> None:
-    async with child("a") as a, member("b") as b, Follower().attached(a, b) as follower:
+    async with (
+        child("a") as a,
+        member("b", park_grace_ms=PARK_BRIEFLY_MS) as b,
+        Follower().attached(a, b) as follower,
+    ):
         follower.mortal = a.peer.replica_id
         asked = ask(stage, prompt_tokens=400)
         alone = await unmoved(follower, asked, b)

@@ -7,8 +7,8 @@ import pytest
 from protos.moves import MoveOutcome, Peer
 from replicas.shell.moves.limits import MoveLimits
 from tests.integration.moves.follower import Follower
-from tests.integration.moves.members import EPOCH, member
-from tests.integration.moves.test_moves import ask, assert_empty, assert_same, unmoved
+from tests.integration.moves.members import EPOCH, PARK_BRIEFLY_MS, member
+from tests.integration.moves.test_moves import LONG, ask, assert_empty, assert_same, unmoved
 from tests.integration.moves.way import way
 from tests.ports import free_ports
 
@@ -16,7 +16,11 @@ from tests.ports import free_ports
 @pytest.mark.parametrize("cut_at", ["reserve", "blocks", "commit"])
 async def test_the_source_goes_on_when_the_way_to_the_target_is_cut(cut_at: str) -> None:
     """After the commit the target has the sequence, too: nobody claims it, and its grace ends."""
-    async with member("a") as a, member("b") as b, Follower().attached(a, b) as follower:
+    async with (
+        member("a") as a,
+        member("b", park_grace_ms=PARK_BRIEFLY_MS) as b,
+        Follower().attached(a, b) as follower,
+    ):
         asked = ask(cut_at, prompt_tokens=400)
         alone = await unmoved(follower, asked, b)
         async with way(b.peer, cut_at=cut_at) as broken:
@@ -68,14 +72,14 @@ async def test_a_target_that_is_not_there_changes_nothing() -> None:
 async def test_a_target_without_room_declines() -> None:
     async with (
         member("a") as a,
-        member("b", blocks_total=70) as b,
+        member("b", blocks_total=130) as b,
         Follower().attached(a, b) as follower,
     ):
-        here, there = ask("here", prompt_tokens=800), ask("there", prompt_tokens=800)
-        await follower.submit(there, b)
-        await follower.has_said(there, 1)
-        await follower.submit(here, a)
-        await follower.has_said(here, 1)
+        # So long that it runs still when the other one is to come, on any machine.
+        here, there = (ask(name, LONG, prompt_tokens=1200) for name in ("here", "there"))
+        for asked, at in ((here, a), (there, b)):
+            await follower.submit(asked, at)
+            await follower.has_said(asked, 1)
         report = await a.move("here", b.peer)
         assert report.outcome is MoveOutcome.DECLINED, report
         for asked in (here, there):

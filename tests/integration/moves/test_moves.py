@@ -17,6 +17,7 @@ from tests.unit.shell.eventually import eventually
 BLOCK_SIZE = 16
 TOKENS_MAX = 240
 GREEDY = SamplingParams(TOKENS_MAX, temperature=0.0)
+LONG = SamplingParams(2 * TOKENS_MAX, temperature=0.0)  # for a move that begins late
 SAMPLINGS = {
     "greedy": GREEDY,
     "seeded": SamplingParams(TOKENS_MAX, temperature=0.9, top_p=0.95, top_k=40, seed=11),
@@ -83,7 +84,7 @@ async def test_it_can_move_while_it_prefills_early_and_late(
     prompt_tokens: int, tokens: int
 ) -> None:
     async with member("a") as a, member("b") as b, Follower().attached(a, b) as follower:
-        asked = ask("any", prompt_tokens=prompt_tokens)
+        asked = ask("any", LONG, prompt_tokens=prompt_tokens)
         alone = await unmoved(follower, asked, b)
         await follower.submit(asked, a)
         await follower.has_said(asked, tokens)
@@ -95,7 +96,7 @@ async def test_it_can_move_while_it_prefills_early_and_late(
 
 async def test_it_can_move_away_and_back_and_what_was_left_behind_is_not_sent_again() -> None:
     async with member("a") as a, member("b") as b, Follower().attached(a, b) as follower:
-        asked = ask("back")
+        asked = ask("back", LONG)
         alone = await unmoved(follower, asked, b)
         await follower.submit(asked, a)
         await follower.has_said(asked, 20)
