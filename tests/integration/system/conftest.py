@@ -15,7 +15,6 @@ from pathlib import Path
 
 import httpx
 import openai
-import psutil
 import pytest
 import redis
 
@@ -79,12 +78,6 @@ class System:
                 await registry.close()
 
         return asyncio.run(list_members())
-
-
-def replica_processes() -> list[psutil.Process]:
-    """The actors that run engines, among this process's own descendants."""
-    family = psutil.Process().children(recursive=True)
-    return [p for p in family if "ServeReplica:blockyard:replica" in " ".join(p.cmdline())]
 
 
 def with_password(valkey: EmbeddedValkey) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from contextlib import suppress
 
 import grpc
 import psutil
@@ -26,10 +27,11 @@ def answers(program: str) -> set[grpc.StatusCode]:
 
 def ports(program: str) -> Iterator[int]:
     for process in psutil.Process().children(recursive=True):
-        if process.name() == program:
-            for connection in process.net_connections("tcp"):
-                if connection.status == psutil.CONN_LISTEN:
-                    yield connection.laddr.port
+        with suppress(psutil.NoSuchProcess):  # it has ended meanwhile
+            if process.name() == program:
+                for connection in process.net_connections("tcp"):
+                    if connection.status == psutil.CONN_LISTEN:
+                        yield connection.laddr.port
 
 
 def answer(port: int, call: str, metadata: tuple[tuple[str, str], ...]) -> grpc.StatusCode:

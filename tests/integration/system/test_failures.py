@@ -9,7 +9,7 @@ import asyncio
 import re
 from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 
 import httpx
 import psutil
@@ -73,9 +73,10 @@ def listener_at(address: str) -> psutil.Process:
     """The process of this cluster that listens there."""
     port = int(address.rpartition(":")[2])
     for process in psutil.Process().children(recursive=True):
-        listening = [c for c in process.net_connections() if c.status == psutil.CONN_LISTEN]
-        if any(connection.laddr.port == port for connection in listening):
-            return process
+        with suppress(psutil.NoSuchProcess):  # it has ended meanwhile
+            listening = [c for c in process.net_connections() if c.status == psutil.CONN_LISTEN]
+            if any(connection.laddr.port == port for connection in listening):
+                return process
     raise AssertionError(f"nobody listens at {address}")
 
 
