@@ -76,21 +76,24 @@ def test_stopping_leaves_no_process_no_port_and_no_folder(
 ) -> None:
     ports = free_ports(3)
     temporary = tempfile.mkdtemp(dir="/tmp", prefix="by")  # short: Ray's sockets live below it
-    running = subprocess.Popen(
+    with subprocess.Popen(
         up_command(ports),
         env={**os.environ, "TMPDIR": temporary},
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,
         start_new_session=True,
-    )
-    assert running.stdout is not None
-    seen = list(takewhile(lambda line: stage not in line, running.stdout))
-    assert running.poll() is None, "".join(seen)
-    family = psutil.Process(running.pid).children(recursive=True)
-    assert any("valkey" in words for words in started_with(temporary))
-    stop(running.pid)
-    said, _ = running.communicate(timeout=180)
+    ) as running:
+        try:
+            assert running.stdout is not None
+            seen = list(takewhile(lambda line: stage not in line, running.stdout))
+            assert running.poll() is None, "".join(seen)
+            family = psutil.Process(running.pid).children(recursive=True)
+            assert any("valkey" in words for words in map(command_line, family))
+            stop(running.pid)
+            said, _ = running.communicate(timeout=180)
+        finally:
+            running.terminate()
     assert running.returncode == code, said
     wait_for(lambda: not psutil.wait_procs(family, 0)[1], within_s=60, what="every process ended")
     wait_for(lambda: not started_with(temporary), within_s=60, what="those that came later, too")
@@ -102,13 +105,20 @@ def test_stopping_leaves_no_process_no_port_and_no_folder(
 
 
 def started_with(temporary: str) -> list[str]:
-    """The command lines of processes with this folder, of whose ancestors some may have ended."""
+    """Command lines of processes with this folder, but for those that write over theirs."""
     found = []
     for process in psutil.process_iter():
         with suppress(psutil.Error):  # it has ended meanwhile, or is somebody else's
             if process.environ().get("TMPDIR") == temporary:
-                found.append(" ".join(process.cmdline()))
+                found.append(command_line(process))
     return found
+
+
+def command_line(process: psutil.Process) -> str:
+    """Nothing of a process that has ended meanwhile."""
+    with suppress(psutil.Error):
+        return " ".join(process.cmdline())
+    return ""
 
 
 def fails_with(command: list[str], temporary: str | None = None) -> str:
