@@ -43,7 +43,7 @@ from tests.integration.replica.test_main import serving
 
 BLOCKS = 512
 BLOCK_SIZE = 16
-TOKENS = 200
+TOKENS = 400  # a second or more after the first of them have come
 PENALISED = SamplingParams(
     tokens_max=TOKENS,
     temperature=0.9,
@@ -115,7 +115,7 @@ async def gateway(card: ModelCard, *names: str) -> AsyncIterator[Gateway]:
         ]
         processes = {ReplicaId(n): p for n, (p, _) in zip(names, started, strict=True)}
         clock, cluster = OsClock(), Cluster(ClusterConfig())
-        link = LinkConfig(silence_s_max=2.0)
+        link = LinkConfig(silence_s_max=5.0)
         connect = partial(GrpcReplicaClient, config=link, transport=Transport())
         fleet = Fleet(Listing(members), connect, cluster, clock, FleetConfig())
         dispatch = Dispatch(fleet, cluster, Listing(members), clock, DispatchConfig())

@@ -87,10 +87,12 @@ async def serving(
     )
     await fleet.start()
     ports = await server.start()
-    yield Served(replica, gateway, server, ports)
-    replica.release.set()
-    await server.stop(1.0)
-    await fleet.stop()
+    try:  # a gRPC server that nobody stops keeps the process of the tests from ending
+        yield Served(replica, gateway, server, ports)
+    finally:
+        replica.release.set()
+        await server.stop(1.0)
+        await fleet.stop()
 
 
 @pytest.fixture

@@ -17,7 +17,7 @@ from protos.registry import ReplicaRecord
 from tests.integration.gateway.conftest import HOUR_MS, Served, serving
 from tests.integration.gateway.scripted import BLOCKS_TOTAL, CARD, REPLICA, ScriptedReplica
 
-WITHIN_S = 30.0
+WITHIN_S = 60.0  # on a machine that does much else
 
 
 @contextmanager

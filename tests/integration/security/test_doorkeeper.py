@@ -101,6 +101,7 @@ async def test_gateways_count_together_and_notice_a_changed_file_by_themselves(
         assert await status(client, "first") == 401
 
 
+@pytest.mark.usefixtures("within_a_minute")
 async def test_without_redis_nobody_is_sent_away_who_is_within_his_limit(
     tmp_path: Path, keys_file: Path, replica: ScriptedReplica, registry: MemoryRegistry
 ) -> None:

@@ -21,7 +21,7 @@ from tests.integration.security.background import in_background
 from tests.integration.security.generated import messages
 from tests.waiting import wait_for
 
-WITHIN_S = 20.0
+WITHIN_S = 60.0  # on a machine that does much else
 SERVICE = pb.DESCRIPTOR.services_by_name["Inference"]
 # What a client may be told of its own call; that a replica, or all of this, broke is not in it.
 OF_THE_CALL = {

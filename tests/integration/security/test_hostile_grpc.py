@@ -25,7 +25,7 @@ from tests.unit.shell.eventually import eventually
 
 UNBOUNDED = (("grpc.max_send_message_length", -1),)
 SMALL_WINDOW = (("grpc.http2.bdp_probe", 0), ("grpc.http2.lookahead_bytes", 1024))
-WITHIN_S = 20.0
+WITHIN_S = 60.0  # on a machine that does much else
 INVALID = grpc.StatusCode.INVALID_ARGUMENT
 NOT_FOUND = grpc.StatusCode.NOT_FOUND
 GENERATE = "/blockyard.inference.v1.Inference/Generate"
@@ -90,6 +90,7 @@ async def test_whoever_reads_nothing_holds_no_replica(
                 pass
         assert ended.value.code() is grpc.StatusCode.CANCELLED
         assert ended.value.details() == "this client has stopped reading"
+        monkeypatch.undo()
         await assert_serves(served, stub)
 
 

@@ -27,6 +27,8 @@ from protos.messages import RequestClass
 from tests.integration.gateway.conftest import Served, serving
 from tests.integration.gateway.scripted import ScriptedReplica
 
+pytestmark = pytest.mark.usefixtures("within_a_minute")
+
 COMPLETIONS = "/v1/completions"
 CALLERS = {
     "acme": Caller("acme-1", "acme"),
