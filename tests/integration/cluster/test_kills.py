@@ -104,7 +104,7 @@ def revive(trio: Watched, name: str) -> None:
         lambda: any(
             state.record.replica_id == name and state.state == "active" for state in trio.states()
         ),
-        within_s=30,
+        within_s=120,
         what=f"{name} is back",
     )
 
@@ -137,12 +137,12 @@ def test_eight_streams_of_a_killed_replica_are_whole(
     operator_client.set_policy(trio.control, "enabled", "off")  # nobody moves them meanwhile
     for name in others:
         operator_client.cordon(trio.control, name)
-    wait_for(lambda: draining(trio) == set(others), within_s=20, what="one replica is left")
+    wait_for(lambda: draining(trio) == set(others), within_s=120, what="one replica is left")
     with streams(trio, stop) as texts:
         fullest(trio, STREAMS)
         for name in others:
             operator_client.uncordon(trio.control, name)
-        wait_for(lambda: not draining(trio), within_s=20, what="the others take work again")
+        wait_for(lambda: not draining(trio), within_s=120, what="the others take work again")
         here = trio.sequences()[victim]
         trio.replicas[victim].kill()
         said = {name: text.result() for name, text in texts.items()}

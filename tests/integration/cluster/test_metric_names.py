@@ -51,7 +51,7 @@ def exposition(cluster: Scraped) -> str:
     with ThreadPoolExecutor(len(CLASSES)) as pool:
         asks = [body(0, tokens=40, request_class=each) for each in CLASSES]
         list(pool.map(lambda ask: Reader(0, ask).read(url), asks))
-    return wait_for(lambda: whole(cluster), within_s=20, what="metrics of every member")
+    return wait_for(lambda: whole(cluster), within_s=120, what="metrics of every member")
 
 
 def whole(cluster: Scraped) -> str | None:

@@ -10,6 +10,7 @@ from typing import Any, TypeAlias
 import pytest
 
 from orchestrator.live import operator_client
+from protos import control_pb2 as pb
 from protos.messages import ReplicaId, SequenceId
 from protos.moves import MoveOutcome
 from tests.integration.cluster.clients import Reader, assert_same, body
@@ -65,14 +66,17 @@ def move(cluster: Watched, found: Found | None) -> MoveOutcome | None:
     source, sequence_id = found
     try:
         report, _ = operator_client.move(cluster.control, sequence_id, ReplicaId(OTHER[source]))
-    except operator_client.CallRefused:
+    except (operator_client.CallRefused, LookupError):
         return None
     return report.outcome
 
 
-def move_once_possible(cluster: Watched, name: str) -> MoveOutcome:
-    return wait_for(
-        lambda: move(cluster, find(cluster, name)), within_s=60, what=f"a move of {name}"
+def move_for_certain(cluster: Watched, name: str) -> None:
+    """A slow machine may hold a move up for too long, or be asked before there is anything."""
+    wait_for(
+        lambda: move(cluster, find(cluster, name)) is MoveOutcome.MOVED,
+        within_s=60,
+        what=f"a move of {name}",
     )
 
 
@@ -99,9 +103,8 @@ def test_log_probabilities_and_several_choices_move_too(cluster: Watched) -> Non
     cluster.wait_until_quiet()
     with ThreadPoolExecutor(1) as pool:
         running = pool.submit(reader.read, url, "both")
-        outcome = move_once_possible(cluster, "both")
+        move_for_certain(cluster, "both")
         running.result()
-    assert outcome is MoveOutcome.MOVED
     assert_same(reader, whole)
     cluster.wait_until_quiet()
 
@@ -118,9 +121,7 @@ def test_a_client_that_leaves_while_its_sequence_moves_leaves_nothing_behind(
         with ThreadPoolExecutor(1) as pool:
             moving = pool.submit(move, cluster, found)
             events.close()
-            # It may have left before the order came.
-            with suppress(LookupError):
-                moving.result()
+            moving.result()  # None where it had left before the order came
     cluster.wait_until_quiet()
 
 
@@ -133,20 +134,33 @@ def test_a_drained_replica_empties_itself_and_nobody_notices(cluster: Watched) -
             within_s=60,
             what="a replica with sequences",
         )
-        progress = list(operator_client.drain(cluster.control, ReplicaId(victim)))
+        progress = drained(cluster, ReplicaId(victim))
         said = {name: text.result() for name, text in running.items()}
     assert said == expected
     assert progress[-1].state == "drained"
     decided = operator_client.decisions(cluster.control, replica_id=victim)
     told = [f"{d.age_ms} {d.kind} {d.reason} {d.sequence_id} {d.detail}" for d in decided]
-    assert progress[-1].sequences_moved >= 1, "\n".join(told)
+    assert max(step.sequences_moved for step in progress) >= 1, "\n".join(told)
     assert operator_client.uncordon(cluster.control, ReplicaId(victim)) == "active"
     wait_for(
         lambda: all(not s.snapshot.draining for s in cluster.states()),
-        within_s=20,
+        within_s=120,
         what="it takes work again",
     )
     cluster.wait_until_quiet()
+
+
+def drained(cluster: Watched, victim: ReplicaId) -> list[pb.DrainProgress]:
+    """What is told of it until it is empty; asked again where a slow leader loses its lead."""
+    told: list[pb.DrainProgress] = []
+
+    def is_empty() -> bool:
+        with suppress(operator_client.NotLeader):
+            told.extend(operator_client.drain(cluster.control, victim))
+        return bool(told) and told[-1].state == "drained"
+
+    wait_for(is_empty, within_s=120, what=f"{victim} is empty")
+    return told
 
 
 @pytest.mark.parametrize("name", ["nobody", "a/b/c"])

@@ -16,6 +16,7 @@ from pathlib import Path
 import pytest
 
 from tests.integration.cluster.watched import Watched
+from tests.waiting import wait_for
 
 OF_GRPC = re.compile(r"[IWE]\d{4} [\d:.]+ +\d+ \w+\.cc:\d+\] ")
 
@@ -109,10 +110,16 @@ def test_every_line_of_a_members_log_is_json_where_that_is_asked_for(
     url = encrypted.gateways[0].address
     chat = run("chat", "--url", url, "--max-tokens", "4", "in json", trusts=certificates)
     assert chat.returncode == 0, chat.stderr
-    messages = {name: set(logged(member.log)) for name, member in encrypted.members.items()}
-    assert "request ended" in messages["gateway-0"]
-    assert "choice ended" in messages["a"] | messages["b"]
-    assert any(said.startswith("leads") for said in messages["control-0"])
+
+    def say_all() -> bool:
+        messages = {name: set(logged(member.log)) for name, member in encrypted.members.items()}
+        return (
+            "request ended" in messages["gateway-0"]
+            and "choice ended" in messages["a"] | messages["b"]
+            and any(said.startswith("leads") for said in messages["control-0"])
+        )
+
+    wait_for(say_all, within_s=60, what="lines that tell of a request, of its choice and who leads")
 
 
 def logged(log: Path) -> Iterator[str]:

@@ -6,7 +6,7 @@ from orchestrator.live.chaos.processes import Processes
 from orchestrator.live.operator_client import ReplicaState
 from protos.messages import SequenceReport
 
-QUIET_S = 40
+QUIET_S = 120  # on a machine that does much else
 
 
 class Watched(Processes):
