@@ -29,6 +29,7 @@ from tests.integration.control.until import until
 HOST = "127.0.0.1"
 NAMES = ("a", "b")
 HOUR_MS = 3_600_000
+PATIENT = LinkConfig(silence_s_max=600)  # of a machine that does much else
 
 
 @dataclass(frozen=True)
@@ -74,7 +75,7 @@ async def members(folder: Path, *, health_port: int | None = None) -> AsyncItera
         config=ControlPlaneConfig(tick_s=0.02, lease_s=HOUR_MS / 1000, stop_grace_s=0.0),
     )
     clock, cluster = OsClock(), Cluster(ClusterConfig())
-    connect = partial(GrpcReplicaClient, config=LinkConfig(), transport=transport)
+    connect = partial(GrpcReplicaClient, config=PATIENT, transport=transport)
     fleet = Fleet(registry, connect, cluster, clock, FleetConfig(refresh_s=0.02))
     async with AsyncExitStack() as stack:
         stack.push_async_callback(plane.stop)
