@@ -32,7 +32,7 @@ from orchestrator.gateway.tokenizer import load_tokenizer
 from orchestrator.live.app import build
 from orchestrator.live.control_door import ControlDoor
 from orchestrator.live.fetching import watched
-from orchestrator.live.local_ray import local_ray
+from orchestrator.live.local_ray import RayNotStarted, local_ray
 from orchestrator.live.operator_client import replica_states
 from orchestrator.live.registry_url import leader_at, members_at, resolved, without_password
 from orchestrator.live.valkey import EmbeddedValkey
@@ -235,7 +235,10 @@ class LocalCluster:
             places=replicas_most + self._options.control_planes + PLACES_BESIDE_ACTORS,
             shows_logs=self._options.log_level not in QUIET_LEVELS,
         )
-        self._undo.enter_context(running)
+        try:
+            self._undo.enter_context(running)
+        except RayNotStarted as error:
+            raise StartFailed(str(error)) from error
 
     def _wait_until_serving(self) -> None:
         deadline = time.monotonic() + START_TIMEOUT_S

@@ -27,11 +27,15 @@ STOP_S = 5.0
 CLEAR_POLL_S = 0.1
 
 
+class RayNotStarted(Exception):
+    """Ray gave up, as it does on a machine that is much too busy; the sentence says why."""
+
+
 @contextmanager
 def local_ray(*, application: str, places: int, shows_logs: bool) -> Iterator[None]:
     """Ray and Serve, without a proxy. On leaving, `application` is deleted before Ray stops.
 
-    `places` is how many CPUs Ray may book, whatever the machine has.
+    Raises RayNotStarted. `places` is how many CPUs Ray may book, whatever the machine has.
     `protect_ray` must have been called before Ray was imported.
     """
     assert "RAY_AUTH_MODE" in os.environ, "call protect_ray() before Ray is imported"
@@ -79,6 +83,8 @@ def start_ray(folder: Path, *, places: int, shows_logs: bool) -> None:
             )
         except SystemExit as ended:  # how Ray's own handler of SIGTERM ends a driver
             raise KeyboardInterrupt from ended
+        except Exception as error:  # a plain one, where its node is not there within half a minute
+            raise RayNotStarted(f"Ray did not start: {error}") from error
         logging.getLogger("ray.serve").setLevel(logging.ERROR)
         serve.start(
             proxy_location=ProxyLocation.Disabled,
