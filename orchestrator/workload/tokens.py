@@ -46,13 +46,14 @@ def next_token(seed: int, last: int, position: int) -> int:
 
 def completion(request: Request, count: int) -> tuple[int, ...]:
     """The first `count` tokens that the request's first choice must get."""
-    return tuple(islice(_completion(request), count))
+    prompt = request.prompt
+    return tuple(islice(tokens_after(request.sampling.seed, prompt[-1], len(prompt)), count))
 
 
-def _completion(request: Request) -> Iterator[int]:
-    last, position = request.prompt[-1], len(request.prompt)
+def tokens_after(seed: int, last: int, position: int) -> Iterator[int]:
+    """The token at `position` after the token `last`, and all that follow it."""
     while True:
-        last = next_token(request.sampling.seed, last, position)
+        last = next_token(seed, last, position)
         yield last
         position += 1
 

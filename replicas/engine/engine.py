@@ -33,6 +33,7 @@ from protos.messages import (
     BlockEvent,
     CopyTotals,
     Delta,
+    FinishReason,
     Refusal,
     RefusalReason,
     ReplicaId,
@@ -252,7 +253,10 @@ class Engine:
         step, self._in_flight = self._in_flight, None
         assert step is not None, "an outcome without a plan in flight"
         assert len(outcome.sampled) == len(step.plan.rows), "an outcome of another plan"
-        self._tally.steps += 1
+        self._tally.steps += outcome.steps
+        if step.plan.steps_max > 1:
+            return self._apply_alike(step, outcome)
+        assert outcome.steps == 1, "a plan that may not be repeated"
         deltas: list[Delta] = []
         for sequence, row, sampled in zip(
             step.sequences, step.plan.rows, outcome.sampled, strict=True
@@ -268,7 +272,7 @@ class Engine:
             if sequence.unforked:
                 deltas.extend(self._fork(sequence, sampled))
             else:
-                deltas.append(self._accept(sequence, sampled[0]))
+                deltas.append(self._tell(sequence, sampled, sequence.accept(sampled[0])))
         return tuple(deltas)
 
     def block_events(self) -> tuple[BlockEvent, ...]:
@@ -336,15 +340,16 @@ class Engine:
         holders = (*scheduler.running, *scheduler.line.reserved, *scheduler.line.held)
         tables = [sequence.block_table for sequence in holders]
         self._pool.check([*tables, *([block] for block in self._warming.blocks)])
-        scheduler.check()
+        in_flight = self._in_flight
+        scheduler.check(steps_max=1 if in_flight is None else in_flight.plan.steps_max)
         check_names(holders, self._pool)
         check_sharing(holders, self._pool)
         queues = (*scheduler.running, *scheduler.waiting, *scheduler.line.held)
         line = {id(sequence) for sequence in queues}
         live = {id(sequence) for sequences in self._live.values() for sequence in sequences}
         assert line == live, "the line and the live requests disagree"
-        if self._in_flight is not None:
-            check_writes(self._in_flight, self._pool, block_size=self.config.card.block_size)
+        if in_flight is not None:
+            check_writes(in_flight, self._pool, block_size=self.config.card.block_size)
 
     def _refusal(self, request: Request) -> Refusal | None:
         """Why this request has no business here; None if it has, now or later."""
@@ -394,21 +399,45 @@ class Engine:
         siblings = self._scheduler.fork(sequence)
         self._live[sequence.request.request_id].extend(siblings)
         return [
-            self._accept(choice, token)
+            self._tell(choice, (token,), choice.accept(token))
             for choice, token in zip((sequence, *siblings), sampled, strict=True)
         ]
 
-    def _accept(self, sequence: Sequence, sampled: SampledToken) -> Delta:
-        assert 0 <= sampled.token < self.config.card.vocab_size, f"sampled token {sampled.token}"
-        first_index = len(sequence.output)
-        finish = sequence.accept(sampled)
+    def _apply_alike(self, step: Step, outcome: StepOutcome) -> tuple[Delta, ...]:
+        """Take the tokens of one or more steps of a plan that may be repeated."""
+        steps = outcome.steps
+        assert 1 <= steps <= step.plan.steps_max, f"{steps} steps of {step.plan.steps_max}"
+        self._scheduler.room.begin_steps(steps - 1)
+        deltas: list[Delta] = []
+        for sequence, sampled in zip(step.sequences, outcome.sampled, strict=True):
+            assert len(sampled) == steps, "not one token for each step"
+            if sequence.state is SequenceState.FINISHED:
+                continue  # cancelled while the steps were computed
+            self._tally.add_computed(sequence, steps)
+            sequence.computed += steps
+            finish = sequence.accept_all(sampled)
+            self._scheduler.trim(sequence)
+            self._cache.store(sequence)
+            deltas.append(self._tell(sequence, sampled, finish))
+        return tuple(deltas)
+
+    def _tell(
+        self,
+        sequence: Sequence,
+        sampled: tuple[SampledToken, ...],
+        finish: FinishReason | None,
+    ) -> Delta:
+        """These tokens, which the sequence has accepted. It leaves if the last one is its last."""
+        for each in sampled:
+            assert 0 <= each.token < self.config.card.vocab_size, f"sampled token {each.token}"
+        first_index = len(sequence.output) - len(sampled)
         if finish is not None:
             self._finish(sequence)
         return Delta(
             request_id=sequence.request.request_id,
             choice=sequence.choice,
             first_index=first_index,
-            tokens=(sampled,),
+            tokens=sampled,
             finish=finish,
             hit_tokens=sequence.hit_tokens,
         )

@@ -106,6 +106,11 @@ class Sequence:
         return self.computed < self.prefill_end
 
     @property
+    def tokens_left(self) -> int:
+        """Until its output is as long as it may be."""
+        return self.output_max - len(self.output)
+
+    @property
     def is_running(self) -> bool:
         """Whether it has blocks and a place among those running, frozen or not."""
         return self.state in (SequenceState.RUNNING, SequenceState.FROZEN)
@@ -237,6 +242,11 @@ class Sequence:
         )
         self.unforked -= 1
         return sibling
+
+    def accept_all(self, sampled: ReadOnly[SampledToken]) -> FinishReason | None:
+        """Add the tokens of several steps, of which only the last may be its last one."""
+        self.output.extend([each.token for each in sampled[:-1]])
+        return self.accept(sampled[-1])
 
     def accept(self, sampled: SampledToken) -> FinishReason | None:
         """Add a sampled token; answers why it was the last one, if it was."""
