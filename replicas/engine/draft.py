@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 
 from protos.hashing import BlockHash
 from replicas.engine.marks import Mark
@@ -56,10 +56,11 @@ class Draft:
     def repeat(self, steps_max: int) -> None:
         """Let the step be repeated: the tables have grown by the blocks for so many."""
         self.steps_max = steps_max
-        self.rows = [
-            replace(row, block_table=tuple(sequence.block_table))
-            for row, sequence in zip(self.rows, self.sequences, strict=True)
-        ]
+        for index, sequence in enumerate(self.sequences):
+            row = self.rows[index]
+            if len(sequence.block_table) > len(row.block_table):
+                table = tuple(sequence.block_table)
+                self.rows[index] = Row(row.tokens, row.start, table, row.samples)
 
     def finished(self) -> Step | None:
         """The step, unless nothing was added."""
