@@ -33,7 +33,6 @@ from protos.messages import (
     BlockEvent,
     CopyTotals,
     Delta,
-    FinishReason,
     Refusal,
     RefusalReason,
     ReplicaId,
@@ -252,27 +251,29 @@ class Engine:
         """Take the outcome of the plan in flight: what its sequences gained from it."""
         step, self._in_flight = self._in_flight, None
         assert step is not None, "an outcome without a plan in flight"
-        assert len(outcome.sampled) == len(step.plan.rows), "an outcome of another plan"
-        self._tally.steps += outcome.steps
-        if step.plan.steps_max > 1:
-            return self._apply_alike(step, outcome)
-        assert outcome.steps == 1, "a plan that may not be repeated"
+        plan, steps = step.plan, outcome.steps
+        assert len(outcome.sampled) == len(plan.rows), "an outcome of another plan"
+        assert 1 <= steps <= plan.steps_max, f"{steps} steps by a plan for {plan.steps_max}"
+        self._tally.steps += steps
         deltas: list[Delta] = []
-        for sequence, row, sampled in zip(
-            step.sequences, step.plan.rows, outcome.sampled, strict=True
-        ):
-            assert len(sampled) == len(row.samples), "not one token for each sample"
+        for sequence, row, sampled in zip(step.sequences, plan.rows, outcome.sampled, strict=True):
+            assert len(sampled) == steps * len(row.samples), "not one token for each sample"
             if sequence.state is SequenceState.FINISHED:
                 continue  # cancelled while the step was computed
-            self._tally.add_computed(sequence, len(row.tokens))
-            sequence.computed += len(row.tokens)
+            fed = steps * len(row.tokens)
+            self._tally.add_computed(sequence, fed)
+            sequence.computed += fed
+            if plan.steps_max > 1:
+                self._scheduler.repeat(sequence, sampled[:-1])
             self._cache.store(sequence)
             if not sampled:
                 continue
             if sequence.unforked:
                 deltas.extend(self._fork(sequence, sampled))
             else:
-                deltas.append(self._tell(sequence, sampled, sequence.accept(sampled[0])))
+                deltas.append(self._accept(sequence, sampled))
+        if steps > 1:
+            self._scheduler.room.begin_steps(steps - 1)
         return tuple(deltas)
 
     def block_events(self) -> tuple[BlockEvent, ...]:
@@ -399,38 +400,16 @@ class Engine:
         siblings = self._scheduler.fork(sequence)
         self._live[sequence.request.request_id].extend(siblings)
         return [
-            self._tell(choice, (token,), choice.accept(token))
+            self._accept(choice, (token,))
             for choice, token in zip((sequence, *siblings), sampled, strict=True)
         ]
 
-    def _apply_alike(self, step: Step, outcome: StepOutcome) -> tuple[Delta, ...]:
-        """Take the tokens of one or more steps of a plan that may be repeated."""
-        steps = outcome.steps
-        assert 1 <= steps <= step.plan.steps_max, f"{steps} steps of {step.plan.steps_max}"
-        self._scheduler.room.begin_steps(steps - 1)
-        deltas: list[Delta] = []
-        for sequence, sampled in zip(step.sequences, outcome.sampled, strict=True):
-            assert len(sampled) == steps, "not one token for each step"
-            if sequence.state is SequenceState.FINISHED:
-                continue  # cancelled while the steps were computed
-            self._tally.add_computed(sequence, steps)
-            sequence.computed += steps
-            finish = sequence.accept_all(sampled)
-            self._scheduler.trim(sequence)
-            self._cache.store(sequence)
-            deltas.append(self._tell(sequence, sampled, finish))
-        return tuple(deltas)
-
-    def _tell(
-        self,
-        sequence: Sequence,
-        sampled: tuple[SampledToken, ...],
-        finish: FinishReason | None,
-    ) -> Delta:
-        """These tokens, which the sequence has accepted. It leaves if the last one is its last."""
+    def _accept(self, sequence: Sequence, sampled: tuple[SampledToken, ...]) -> Delta:
+        """Tell these tokens, of which the sequence has all but the last one."""
         for each in sampled:
             assert 0 <= each.token < self.config.card.vocab_size, f"sampled token {each.token}"
-        first_index = len(sequence.output) - len(sampled)
+        first_index = len(sequence.output) + 1 - len(sampled)
+        finish = sequence.accept(sampled[-1])
         if finish is not None:
             self._finish(sequence)
         return Delta(

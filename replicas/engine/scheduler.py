@@ -50,7 +50,7 @@ from collections import deque
 from collections.abc import Iterable
 from collections.abc import Sequence as ReadOnly
 
-from protos.messages import RequestClass
+from protos.messages import RequestClass, SampledToken
 from replicas.engine.block_pool import BlockPool
 from replicas.engine.config import EngineConfig
 from replicas.engine.draft import Draft, Step
@@ -224,11 +224,6 @@ class Scheduler:
         sequence.move_to(SequenceState.FINISHED)
         self._pool.release_table(sequence.block_table)
 
-    def trim(self, sequence: Sequence) -> None:
-        """Give back the blocks of steps that were planned and not taken."""
-        while len(sequence.block_table) > self.room.blocks_of(sequence.computed):
-            self._pool.release(sequence.block_table.pop())
-
     def check(self, *, steps_max: int) -> None:
         """Assert that the line is a line, and that every table fits its sequence.
 
@@ -293,6 +288,15 @@ class Scheduler:
         for sequence, count in zip(draft.sequences, missing, strict=True):
             sequence.block_table.extend(self._pool.allocate() for _ in range(count))
         draft.repeat(steps)
+
+    def repeat(self, sequence: Sequence, said: ReadOnly[SampledToken]) -> None:
+        """Its steps by one plan are over, all but the last of which said this.
+
+        The blocks of those that were planned and not taken are given back.
+        """
+        sequence.output.extend([each.token for each in said])
+        while len(sequence.block_table) > self.room.blocks_of(sequence.length):
+            self._pool.release(sequence.block_table.pop())
 
     # ---- rows
 

@@ -243,11 +243,6 @@ class Sequence:
         self.unforked -= 1
         return sibling
 
-    def accept_all(self, sampled: ReadOnly[SampledToken]) -> FinishReason | None:
-        """Add the tokens of several steps, of which only the last may be its last one."""
-        self.output.extend([each.token for each in sampled[:-1]])
-        return self.accept(sampled[-1])
-
     def accept(self, sampled: SampledToken) -> FinishReason | None:
         """Add a sampled token; answers why it was the last one, if it was."""
         params = self.request.sampling
