@@ -65,9 +65,7 @@ class CostExecutor:
         self.busy_ns += cost_ns
         return self.compute(plan) if steps == 1 else chosen(plan, steps)
 
-    async def _repeat(
-        self, plan: StepPlan, first_ns: int, work: asyncio.Event
-    ) -> tuple[int, int]:
+    async def _repeat(self, plan: StepPlan, first_ns: int, work: asyncio.Event) -> tuple[int, int]:
         """Let steps go by, of which the first takes so long: how many did, in what time."""
         growth_ns = self._cost_model.growth_ns(plan) * self.slowness
 
