@@ -47,6 +47,7 @@ def config(rng: random.Random, block_size: int) -> EngineConfig:
         headroom_steps=rng.choice((1, 8)),
         yielding_tokens_max=2,
         patience_ms=20,
+        steps_max=rng.choice((1, 9, 9)),
     )
 
 
@@ -117,10 +118,10 @@ def walk(
             case "open":
                 source.engine.open()
             case "step" | "begin step" if source.is_mid_step:
-                source.apply()
+                source.apply(rng.choice((1, 2, 99)))
             case "begin step":
                 source.schedule()
             case "step" if source.schedule():
-                source.apply()
+                source.apply(rng.choice((1, 2, 99)))
     fleet.finish()
     return fleet
