@@ -63,7 +63,7 @@ def test_a_single_replica_has_the_same_history(seed: int) -> None:
 
 
 def test_a_cluster_says_the_same_and_is_as_fast() -> None:
-    traffic = beginning("mix", 0, 300)
+    traffic = beginning("mix", 0, 150)
     config = WorldConfig(replicas=4, blocks=2000, block_size=traffic.block_size)
     single, repeated = both(config, traffic)
     assert tokens(single) == tokens(repeated)
