@@ -104,7 +104,7 @@ def outcome_of_in_flight(subject: Engine) -> StepOutcome:
 
 
 def one_may_stop(subject: Engine) -> None:
-    subject.submit(request(C, distinct(200, 8), stop=(5,)))
+    subject.submit(request(C, distinct(200, 6), tokens_max=20, stop=(5,)))
     step(subject)
 
 
@@ -133,7 +133,7 @@ def one_is_at_its_last_token(subject: Engine) -> None:
     ],
 )
 def test_it_is_good_for_one_step_where(given: Callable[[Engine], None]) -> None:
-    subject = engine(20, budget=8, steps=STEPS)
+    subject = engine(16, budget=8, steps=STEPS)
     subject.submit(request(A, distinct(0, 5), tokens_max=20))
     step(subject)
     assert schedule(subject).steps_max == STEPS, "without it"
