@@ -215,7 +215,7 @@ class EngineMachine(RuleBasedStateMachine):
         self.running.worlds[world].cancel(RequestId("nobody"))
 
     @rule(world=worlds, plans=st.integers(1, 12), steps=st.integers(1, 6))
-    def run(self, world: int, plans: int, steps: int) -> None:
+    def run(self, world: int, plans: int, steps: int = 1) -> None:
         running = self.running.worlds[world]
         if running.is_mid_step:
             running.apply(steps)
