@@ -46,7 +46,6 @@ def figures(summary: Report) -> dict[str, float]:
         "ttft p50": summary.ttft_s["p50"],
         "ttft mean": summary.ttft_s["mean"],
         "tpot p50": summary.tpot_s["p50"],
-        "tpot p99": summary.tpot_s["p99"],
     }
 
 

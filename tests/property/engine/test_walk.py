@@ -32,7 +32,7 @@ def test_no_walk_finds_a_wrong_token(first: int) -> None:
     assert sum(fleet.moved for fleet in fleets) > BATCH // 5
     assert sum(fleet.kept for fleet in fleets) > 0
     assert sum(fleet.warmed for fleet in fleets) > 0
-    assert sum(world.passed_by for world in worlds) > BATCH // 2
+    assert sum(world.passed_by for world in worlds) > BATCH
     assert sum(world.overdue for world in worlds) > BATCH // 5
 
 
