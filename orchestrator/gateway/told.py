@@ -27,7 +27,7 @@ class Told:
         if delta.finish is not None:
             self._outputs.pop(delta.choice, None)
         elif delta.choice in self._outputs:
-            self._outputs[delta.choice].extend(sampled.token for sampled in delta.tokens)
+            self._outputs[delta.choice].extend([sampled.token for sampled in delta.tokens])
 
     def next_index(self, choice: int) -> int:
         """How many tokens were told of a choice that goes on."""

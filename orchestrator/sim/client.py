@@ -86,7 +86,7 @@ async def read(stream: Stream) -> tuple[tuple[int, ...], FinishReason]:
     tokens: list[int] = []
     finish: FinishReason | None = None
     async for delta in stream:
-        tokens.extend(sampled.token for sampled in delta.tokens)
+        tokens.extend([sampled.token for sampled in delta.tokens])
         finish = delta.finish
     assert finish is not None, "a stream ends after the finish of its choice"
     return tuple(tokens), finish

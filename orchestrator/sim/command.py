@@ -121,8 +121,8 @@ def command(
         if plot_path is not None:
             require_matplotlib()
         traffic = load_traffic(trace, seed)
-        traffic = (traffic.spread(seed) if spread else traffic).faster(speed)
-        traffic = replace(traffic, arrivals=traffic.arrivals[:requests])
+        traffic = traffic.spread(seed) if spread else traffic
+        traffic = replace(traffic, arrivals=traffic.arrivals[:requests]).faster(speed)
         setting = Setting(
             trace=trace,
             speed=speed,

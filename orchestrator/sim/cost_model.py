@@ -31,6 +31,10 @@ class CostModel:
         """How long the step takes."""
         return self.step_ns + sum(map(self._row_ns, plan.rows))
 
+    def growth_ns(self, plan: StepPlan) -> int:
+        """By how much each further step by a plan of decodes takes longer than the one before."""
+        return self.kv_token_ns * len(plan.rows)
+
     def _row_ns(self, row: Row) -> int:
         tokens = len(row.tokens)
         if tokens == 1 and row.samples:

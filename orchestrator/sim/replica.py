@@ -84,6 +84,7 @@ class SimReplica:
         record: ReplicaRecord,
         engine: Engine,
         executor: Executor,
+        work: asyncio.Event,
         around: Surroundings,
         watcher: Watcher,
     ) -> None:
@@ -92,7 +93,7 @@ class SimReplica:
         self._config = config
         self._around = around
         self._watcher = watcher
-        self._work = asyncio.Event()
+        self._work = work
         pace = Pace()
         self._reporter = Reporter(engine, record.replica_id, pace)
         self._links = Links(engine, self._reporter, self._work, config, fetch=self._fetch)

@@ -84,6 +84,8 @@ class WorldConfig:
     # Beyond any trace: baselines queue at the replica, however long it takes.
     waiting_max: int = 1_000_000
     context_tokens_max: int = 1 << 20
+    # Decode steps by one plan at most; 1 where executors are exact, or clients hear each token.
+    steps_max: int = 32
     exact: bool = False  # tokens depend on what the blocks hold
     deadly: frozenset[int] = frozenset()  # seeds of requests of which exact replicas die
     revival_s: float = 1.0  # until one that died of a request is started again
@@ -106,6 +108,10 @@ class WorldConfig:
         if self.block_ns is not None:
             return self.block_ns
         return self.block_size * TOKEN_BYTES * NS_PER_S // self.link_bytes_per_s
+
+    @property
+    def steps_by_a_plan(self) -> int:
+        return 1 if self.exact or self.token_by_token else self.steps_max
 
     @property
     def write_block_ns(self) -> int:
@@ -321,16 +327,20 @@ class World:
             prompt_token_ns=2 * cost_model.prefill_token_ns,  # with its context
         )
         config = replace(
-            shipped(self._card, self.config.blocks, step), waiting_max=self.config.waiting_max
+            shipped(self._card, self.config.blocks, step),
+            waiting_max=self.config.waiting_max,
+            steps_max=self.config.steps_by_a_plan,
         )
         if self.config.policy == CEILING:
             return CeilingEngine(config, self._computed)
         return Engine(config)
 
-    def _build_executor(self, name: str) -> CostExecutor:
+    def _build_executor(self, name: str, work: asyncio.Event) -> CostExecutor:
         config = self.config
         if not config.exact:
-            return CostExecutor(self.clock, config.cost_model, write_block_ns=config.write_block_ns)
+            return CostExecutor(
+                self.clock, config.cost_model, work=work, write_block_ns=config.write_block_ns
+            )
         return MortalExecutor(
             self.clock,
             config.cost_model,
@@ -352,7 +362,8 @@ class World:
 
     def _make_replica(self, name: str, life: int) -> tuple[SimReplica, CostExecutor]:
         record = ReplicaRecord(ReplicaId(name), f"{name}:{life}", self._card, self.config.blocks)
-        executor = self._build_executor(name)
+        work = asyncio.Event()
+        executor = self._build_executor(name, work)
         # However few bytes stand for a block here, they take a block's time.
         bytes_per_s = -(-executor.block_bytes * NS_PER_S // self.config.wire_block_ns)
         shell = replace(
@@ -361,7 +372,8 @@ class World:
             copy_bytes_per_s=bytes_per_s if self.config.copying else 0,
         )
         around = replace(self._around, registry=self._way_to_registry(name))
-        replica = SimReplica(shell, record, self._build_engine(), executor, around, self._checkers)
+        engine = self._build_engine()
+        replica = SimReplica(shell, record, engine, executor, work, around, self._checkers)
         return replica, executor
 
     def _make_gateway(self, name: str) -> tuple[Fleet, Dispatch, Cluster]:

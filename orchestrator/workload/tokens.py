@@ -22,6 +22,8 @@ VOCAB_SIZE = 1 << VOCAB_BITS
 _MASK = VOCAB_SIZE - 1
 _ID_TOKENS = 3  # hold ids below 2**45
 BLOCK_SIZE_MIN = _ID_TOKENS
+_WORD = 0xFFFFFFFF
+_SEED, _LAST, _POSITION = 2_654_435_761, 40_503, 2_246_822_519  # how a token depends on each
 # Slices of one table share its int objects: a prompt costs pointers, not ints.
 _TABLE = tuple(range(VOCAB_SIZE)) * 2
 
@@ -40,21 +42,27 @@ def block_tokens(block_id: int, size: int) -> tuple[int, ...]:
 
 def next_token(seed: int, last: int, position: int) -> int:
     """The token at `position` of a request with this seed, after the token `last`."""
-    mixed = (seed * 2_654_435_761 + last * 40_503 + position * 2_246_822_519) & 0xFFFFFFFF
+    mixed = (seed * _SEED + last * _LAST + position * _POSITION) & _WORD
     return (mixed ^ mixed >> 15) & _MASK
 
 
 def completion(request: Request, count: int) -> tuple[int, ...]:
     """The first `count` tokens that the request's first choice must get."""
-    return tuple(islice(_completion(request), count))
+    prompt = request.prompt
+    return tuple(islice(tokens_after(request.sampling.seed, prompt[-1], len(prompt)), count))
 
 
-def _completion(request: Request) -> Iterator[int]:
-    last, position = request.prompt[-1], len(request.prompt)
+def tokens_after(seed: int, last: int, position: int) -> Iterator[int]:
+    """The token at `position` after the token `last`, and all that follow it.
+
+    As `next_token` again and again, but without a call for each.
+    """
+    part = seed * _SEED + position * _POSITION
     while True:
-        last = next_token(request.sampling.seed, last, position)
+        mixed = (part + last * _LAST) & _WORD
+        last = (mixed ^ mixed >> 15) & _MASK
         yield last
-        position += 1
+        part += _POSITION
 
 
 @cache  # bounded by the vocabulary

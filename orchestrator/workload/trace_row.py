@@ -67,8 +67,10 @@ def _block_ids(row: Mapping[str, Any], count_max: int) -> tuple[int, ...]:
     ids = row.get("hash_ids")
     if ids is None:
         return ()
-    if not isinstance(ids, list) or not all(
-        type(each) is int and 0 <= each < PRIVATE_IDS for each in ids
+    if (
+        not isinstance(ids, list)
+        or not set(map(type, ids)) <= {int}
+        or not 0 <= min(ids, default=0) <= max(ids, default=0) < PRIVATE_IDS
     ):
         raise BadRow(f"hash_ids must be a list of whole numbers from 0 to {PRIVATE_IDS - 1:,}")
     if len(ids) > count_max:

@@ -46,6 +46,7 @@ class EngineConfig:
     yielding_tokens_max: int = 256
     headroom_steps: int = 512
     takes_grammars: bool = False  # whether the executor knows how tokens are written
+    steps_max: int = 1  # by one plan, where the executor can repeat it; blocks are taken for all
 
     def __post_init__(self) -> None:
         for name, value in (
@@ -58,6 +59,7 @@ class EngineConfig:
             ("waiting_max", self.waiting_max),
             ("patience_ms", self.patience_ms),
             ("yielding_tokens_max", self.yielding_tokens_max),
+            ("steps_max", self.steps_max),
         ):
             if value < 1:
                 raise ValueError(f"{name} must be at least 1, not {value}.")

@@ -33,6 +33,7 @@ class Draft:
     prefill_tokens: int = 0
     prefill_context: int = 0
     names: set[BlockHash] = field(default_factory=set)  # of the blocks that this step fills
+    steps_max: int = 1
 
     def add(self, sequence: Sequence) -> None:
         """Feed as much of the sequence as the budget allows."""
@@ -52,6 +53,15 @@ class Draft:
         """Let no more than so many be added from now on."""
         self.budget = min(self.budget, tokens)
 
+    def repeat(self, steps_max: int) -> None:
+        """Let the step be repeated: the tables have grown by the blocks for so many."""
+        self.steps_max = steps_max
+        for index, sequence in enumerate(self.sequences):
+            row = self.rows[index]
+            if len(sequence.block_table) > len(row.block_table):
+                table = tuple(sequence.block_table)
+                self.rows[index] = Row(row.tokens, row.start, table, row.samples)
+
     def finished(self) -> Step | None:
         """The step, unless nothing was added."""
         if not self.rows:
@@ -63,5 +73,6 @@ class Draft:
             prefill_tokens=self.prefill_tokens,
             prefill_context=self.prefill_context,
             is_full=not self.budget,
+            steps_max=self.steps_max,
         )
         return Step(plan, tuple(self.sequences), tuple(self.admitted), tuple(self.marks))

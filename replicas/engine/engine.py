@@ -251,24 +251,29 @@ class Engine:
         """Take the outcome of the plan in flight: what its sequences gained from it."""
         step, self._in_flight = self._in_flight, None
         assert step is not None, "an outcome without a plan in flight"
-        assert len(outcome.sampled) == len(step.plan.rows), "an outcome of another plan"
-        self._tally.steps += 1
+        plan, steps = step.plan, outcome.steps
+        assert len(outcome.sampled) == len(plan.rows), "an outcome of another plan"
+        assert 1 <= steps <= plan.steps_max, f"{steps} steps by a plan for {plan.steps_max}"
+        self._tally.steps += steps
         deltas: list[Delta] = []
-        for sequence, row, sampled in zip(
-            step.sequences, step.plan.rows, outcome.sampled, strict=True
-        ):
-            assert len(sampled) == len(row.samples), "not one token for each sample"
+        for sequence, row, sampled in zip(step.sequences, plan.rows, outcome.sampled, strict=True):
+            assert len(sampled) == steps * len(row.samples), "not one token for each sample"
             if sequence.state is SequenceState.FINISHED:
                 continue  # cancelled while the step was computed
-            self._tally.add_computed(sequence, len(row.tokens))
-            sequence.computed += len(row.tokens)
+            fed = steps * len(row.tokens)
+            self._tally.add_computed(sequence, fed)
+            sequence.computed += fed
+            if plan.steps_max > 1:
+                self._scheduler.repeat(sequence, sampled[:-1])
             self._cache.store(sequence)
             if not sampled:
                 continue
             if sequence.unforked:
                 deltas.extend(self._fork(sequence, sampled))
             else:
-                deltas.append(self._accept(sequence, sampled[0]))
+                deltas.append(self._accept(sequence, sampled))
+        if steps > 1:
+            self._scheduler.room.begin_steps(steps - 1)
         return tuple(deltas)
 
     def block_events(self) -> tuple[BlockEvent, ...]:
@@ -336,15 +341,16 @@ class Engine:
         holders = (*scheduler.running, *scheduler.line.reserved, *scheduler.line.held)
         tables = [sequence.block_table for sequence in holders]
         self._pool.check([*tables, *([block] for block in self._warming.blocks)])
-        scheduler.check()
+        in_flight = self._in_flight
+        scheduler.check(steps_max=1 if in_flight is None else in_flight.plan.steps_max)
         check_names(holders, self._pool)
         check_sharing(holders, self._pool)
         queues = (*scheduler.running, *scheduler.waiting, *scheduler.line.held)
         line = {id(sequence) for sequence in queues}
         live = {id(sequence) for sequences in self._live.values() for sequence in sequences}
         assert line == live, "the line and the live requests disagree"
-        if self._in_flight is not None:
-            check_writes(self._in_flight, self._pool, block_size=self.config.card.block_size)
+        if in_flight is not None:
+            check_writes(in_flight, self._pool, block_size=self.config.card.block_size)
 
     def _refusal(self, request: Request) -> Refusal | None:
         """Why this request has no business here; None if it has, now or later."""
@@ -394,21 +400,23 @@ class Engine:
         siblings = self._scheduler.fork(sequence)
         self._live[sequence.request.request_id].extend(siblings)
         return [
-            self._accept(choice, token)
+            self._accept(choice, (token,))
             for choice, token in zip((sequence, *siblings), sampled, strict=True)
         ]
 
-    def _accept(self, sequence: Sequence, sampled: SampledToken) -> Delta:
-        assert 0 <= sampled.token < self.config.card.vocab_size, f"sampled token {sampled.token}"
-        first_index = len(sequence.output)
-        finish = sequence.accept(sampled)
+    def _accept(self, sequence: Sequence, sampled: tuple[SampledToken, ...]) -> Delta:
+        """Tell these tokens, of which the sequence has all but the last one."""
+        for each in sampled:
+            assert 0 <= each.token < self.config.card.vocab_size, f"sampled token {each.token}"
+        first_index = len(sequence.output) + 1 - len(sampled)
+        finish = sequence.accept(sampled[-1])
         if finish is not None:
             self._finish(sequence)
         return Delta(
             request_id=sequence.request.request_id,
             choice=sequence.choice,
             first_index=first_index,
-            tokens=(sampled,),
+            tokens=sampled,
             finish=finish,
             hit_tokens=sequence.hit_tokens,
         )

@@ -17,7 +17,11 @@ class Executor(Protocol):
     """
 
     async def execute(self, plan: StepPlan) -> StepOutcome:
-        """Compute the step."""
+        """Compute the step, or several in a row where the plan allows it.
+
+        Whoever takes several ends with the one that runs as soon as the engine is given
+        something to do: the next plan may be another then, and somebody waits for it.
+        """
         ...
 
     async def read_blocks(self, blocks: Sequence[BlockId]) -> tuple[bytes, ...]:

@@ -41,11 +41,11 @@ def check_writes(step: Step, pool: BlockPool, *, block_size: int) -> None:
     for sequence, row in zip(step.sequences, step.plan.rows, strict=True):
         if sequence.state is SequenceState.FINISHED:
             continue
-        for block in _written(row, block_size):
+        for block in _written(row, step.plan.steps_max, block_size):
             assert pool.references(block) == 1, f"a write to the shared block {block}"
             assert pool.content(block) is None, f"a write to the findable block {block}"
 
 
-def _written(row: Row, block_size: int) -> Iterable[BlockId]:
-    first, last = row.start // block_size, (row.start + len(row.tokens) - 1) // block_size
-    return row.block_table[first : last + 1]
+def _written(row: Row, steps_max: int, block_size: int) -> Iterable[BlockId]:
+    stop = row.start + len(row.tokens) + steps_max - 1
+    return row.block_table[row.start // block_size : -(-stop // block_size)]

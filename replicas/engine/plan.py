@@ -5,6 +5,12 @@ some prefill a chunk of a prompt; a row does not say which. Copies happen
 before any row is computed, so that a row may write where a copy landed.
 Rows are valid for this step only; the executor keeps nothing between steps
 but the KV blocks themselves.
+
+Some plans may be *repeated*: where the next steps would be the same but for
+their tokens, an executor can take them in a row by itself, each feeding what
+the one before chose, one position further, and tell the outcomes together.
+The engine then has less to do for each token. One that does a single step as
+ever is as right, and so is one that ends early, between any two steps.
 """
 
 from __future__ import annotations
@@ -47,7 +53,8 @@ class Row:
     """Compute KV for `tokens` at positions `start, start + 1, ...` of one sequence.
 
     `block_table` covers every position below `start + len(tokens)`; positions
-    below `start` are in place. `samples` is empty in the middle of a prefill,
+    below `start` are in place; where the plan may be repeated, it covers the
+    positions of the repeats as well. `samples` is empty in the middle of a prefill,
     one for a decode, and one per choice when a prompt with several choices
     completes.
     """
@@ -72,10 +79,15 @@ class StepPlan:
     prefill_tokens: int = 0  # of the rows' tokens, those that are no decodes
     prefill_context: int = 0  # the tokens before each of these, summed up
     is_full: bool = False  # no more prompt tokens were let in: the budget for them is spent
+    steps_max: int = 1  # in a row by this plan; more than one only where all rows are decodes
 
 
 @dataclass(frozen=True, slots=True)
 class StepOutcome:
-    """Chosen tokens: one tuple per row of the plan, one token per sample of the row."""
+    """Chosen tokens: one tuple per row of the plan, one token per sample of the row.
+
+    Of a plan that was repeated, one token per step, in order.
+    """
 
     sampled: tuple[tuple[SampledToken, ...], ...]
+    steps: int = 1  # that were taken, at most the plan's `steps_max`

@@ -25,7 +25,7 @@ def report_of(sequence: Sequence, pool: BlockPool) -> SequenceReport:
         tokens=sequence.length,
         blocks=len(table),
         blocks_own=blocks_own(table, pool),
-        tokens_left_max=sequence.output_max - len(sequence.output),
+        tokens_left_max=sequence.tokens_left,
         is_waiting=not sequence.is_running,
         is_movable=not sequence.unforked and sequence.mover is None,
     )

@@ -35,13 +35,13 @@ class Room:
         self._line = line
         self._headroom_steps_left = 0
 
-    def begin_step(self) -> None:
+    def begin_steps(self, count: int = 1) -> None:
         """Note whether somebody interactive is here. Both lists begin with the best class."""
         heads = (*self._line.running[:1], *self._line.waiting[:1])
         if any(sequence.rank == 0 for sequence in heads):
             self._headroom_steps_left = self._config.headroom_steps
         else:
-            self._headroom_steps_left = max(0, self._headroom_steps_left - 1)
+            self._headroom_steps_left = max(0, self._headroom_steps_left - count)
 
     @property
     def is_lent(self) -> bool:

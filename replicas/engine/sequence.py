@@ -106,6 +106,11 @@ class Sequence:
         return self.computed < self.prefill_end
 
     @property
+    def tokens_left(self) -> int:
+        """Until its output is as long as it may be."""
+        return self.output_max - len(self.output)
+
+    @property
     def is_running(self) -> bool:
         """Whether it has blocks and a place among those running, frozen or not."""
         return self.state in (SequenceState.RUNNING, SequenceState.FROZEN)

@@ -25,12 +25,14 @@ class StepTimes:
         self.full_prefill_tokens = 0  # what they computed of prompts
         self.full_prefill_context = 0  # and what these tokens attended to
 
-    def add(self, plan: StepPlan, took_ns: int) -> None:
-        """One more step."""
-        if self.mean_ns == 0:
-            self.mean_ns = took_ns
-        else:
-            self.mean_ns += (took_ns - self.mean_ns) >> _NEWEST_SHIFT
+    def add(self, plan: StepPlan, took_ns: int, steps: int = 1) -> None:
+        """One more step, or as many by one plan, that took so long together."""
+        step_ns = took_ns // steps
+        for _ in range(steps):
+            if self.mean_ns == 0:
+                self.mean_ns = step_ns
+            else:
+                self.mean_ns += (step_ns - self.mean_ns) >> _NEWEST_SHIFT
         if plan.is_full and plan.prefill_tokens:
             self.full_ns += took_ns
             self.full_prefill_tokens += plan.prefill_tokens

@@ -23,9 +23,9 @@ class Pace:
         assert self._began_ns is None, "steps do not overlap"
         self._began_ns = now_ns()
 
-    def end(self, plan: StepPlan) -> None:
-        """The step that began has ended; this was it."""
-        self.times.add(plan, self.age_ns)
+    def end(self, plan: StepPlan, steps: int) -> None:
+        """What began has ended: so many steps by this plan."""
+        self.times.add(plan, self.age_ns, steps)
         self._began_ns = None
 
     def forget(self) -> None:

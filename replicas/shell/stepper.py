@@ -4,7 +4,8 @@ One task owns the stepping of the engine. While a step computes in its thread,
 the event loop goes on: submissions and cancellations reach the engine between
 `schedule` and `apply`, which the engine allows. Without work the loop sleeps
 until the `work` event, which everyone sets who gave the engine something to
-do.
+do. While a plan is computed, it says that somebody did so meanwhile: an
+executor that repeats the plan then ends.
 
 Between two steps no block is being read or written, and the loop has the
 executor to itself: jobs that need that (to copy blocks, to freeze a sequence)
@@ -89,6 +90,7 @@ class Stepper:
         """Step until `stop`; between two steps, never inside one."""
         try:
             while not self._is_stopping:
+                self._work.clear()
                 await self._give_turns()
                 self._give_up()
                 plan = self._engine.schedule()
@@ -148,8 +150,9 @@ class Stepper:
         self._pace.begin()
         if marks := self._engine.marks:
             self._begin(marks)
-        deltas = self._engine.apply(await self._executor.execute(plan))
-        self._pace.end(plan)
+        outcome = await self._executor.execute(plan)
+        deltas = self._engine.apply(outcome)
+        self._pace.end(plan, outcome.steps)
         self._deliver(deltas)
 
     async def _rest(self) -> None:
@@ -157,7 +160,6 @@ class Stepper:
             self._idle.set()
         self._check_when_due()
         await self._work.wait()
-        self._work.clear()
 
     def _check_when_due(self) -> None:
         """Walks all blocks, so not at every pause between two requests."""

@@ -63,7 +63,10 @@ def test_a_token_lost_inside_an_answer_is_caught(monkeypatch: pytest.MonkeyPatch
 
 
 def test_an_end_lost_on_the_link_is_caught(monkeypatch: pytest.MonkeyPatch) -> None:
-    lose(monkeypatch, lambda delta: delta.first_index == 3 and delta.finish is not None)
+    def is_lost(delta: Delta) -> bool:
+        return delta.first_index + len(delta.tokens) == 4 and delta.finish is not None
+
+    lose(monkeypatch, is_lost)
     assert "requests never ended" in caught()
 
 

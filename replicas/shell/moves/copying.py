@@ -22,6 +22,7 @@ import logging
 from collections.abc import AsyncGenerator, Callable
 from contextlib import aclosing
 from dataclasses import dataclass
+from itertools import chain
 
 from protos.hashing import BlockHash
 from protos.messages import CopySource, CopyTotals, RequestId
@@ -231,7 +232,7 @@ class Copying:
             card=self._home.card,
             root=contents[0].parent,
             names=tuple(content.block_hash for content in contents),
-            tokens=tuple(token for content in contents for token in content.tokens),
+            tokens=tuple(chain.from_iterable(content.tokens for content in contents)),
             first=missing.start,
         )
         ended = asyncio.Event()

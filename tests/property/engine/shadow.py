@@ -86,16 +86,25 @@ class ShadowKv:
         self._size = block_size
         self._slots: dict[tuple[BlockId, int], Slot] = {}
 
-    def execute(self, plan: StepPlan) -> StepOutcome:
-        """Copy, write, then sample, in the order that the contract names."""
+    def execute(self, plan: StepPlan, steps: int = 1) -> StepOutcome:
+        """Copy, write, then sample, in the order that the contract names; so often in a row."""
         for copy in plan.copies:
             for offset in range(copy.slots):
                 self._slots[copy.target, offset] = self._slots[copy.source, offset]
-        for row in plan.rows:
-            self._write(row)
-        return StepOutcome(
-            tuple(tuple(self._sample(row, sample) for sample in row.samples) for row in plan.rows)
-        )
+        said: list[list[SampledToken]] = [[] for _ in plan.rows]
+        for number in range(steps):
+            rows = plan.rows
+            if number:  # each feeds what it chose last
+                fed = ((each[-1].token,) for each in said)
+                rows = tuple(
+                    replace(row, tokens=tokens, start=row.start + number)
+                    for row, tokens in zip(rows, fed, strict=True)
+                )
+            for row in rows:
+                self._write(row)
+            for each, row in zip(said, rows, strict=True):
+                each.extend([self._sample(row, sample, number) for sample in row.samples])
+        return StepOutcome(tuple(map(tuple, said)), steps)
 
     def read(self, table: Sequence[BlockId], tokens: int) -> list[Slot]:
         """The first slots of a block table."""
@@ -125,10 +134,11 @@ class ShadowKv:
             identity = digest(identity, token)
             self._slots[self._at(row.block_table, position)] = (token, position, identity)
 
-    def _sample(self, row: Row, sample: Sample) -> SampledToken:
+    def _sample(self, row: Row, sample: Sample, number: int) -> SampledToken:
         slots = self.read(row.block_table, row.start + len(row.tokens))
         tokens = [token for token, _, _ in slots]
-        return SampledToken(next_token(tokens, sample.seed, sample.params, len(sample.output)))
+        generated = len(sample.output) + number
+        return SampledToken(next_token(tokens, sample.seed, sample.params, generated))
 
     def _at(self, table: Sequence[BlockId], position: int) -> tuple[BlockId, int]:
         assert position < len(table) * self._size, "a position beyond the table"
@@ -225,6 +235,7 @@ class World:
         self.engine = Engine(config)
         self.clients: dict[RequestId, Client] = {}  # of requests that are not over
         self.steps = 0
+        self.repeated = 0  # steps by the plan of the one before
         self.now_ns = 0
         self.passed_by = self.overdue = 0
         self.resumed = 0  # choices taken that had begun before
@@ -376,14 +387,19 @@ class World:
         self.verify()
         return True
 
-    def apply(self) -> None:
-        """Compute the plan on the shadow KV and hand back what was sampled."""
+    def apply(self, steps_max: int = 1) -> None:
+        """Compute the plan on the shadow KV and hand back what was sampled.
+
+        Repeat it, if it allows that, up to so many steps.
+        """
         assert self._plan is not None
-        outcome = self.kv.execute(self._plan)
+        steps = min(steps_max, self._plan.steps_max)
+        outcome = self.kv.execute(self._plan, steps)
         self._plan = None
         for delta in self.engine.apply(outcome):
             self._receive(delta)
-        self.steps += 1
+        self.steps += steps
+        self.repeated += steps - 1
         self.verify()
 
     def finish(self) -> None:
@@ -422,13 +438,16 @@ class World:
         assert delta.choice in client.open, "a delta after the finish"
         said = client.received[delta.choice]
         assert delta.first_index == len(said), "a gap or a repetition"
-        (sampled,) = delta.tokens
-        assert (sampled.token, delta.finish) == client.expects(delta.choice), (
-            "not what an undisturbed run would say"
-        )
         self._check_hits(client.request, delta.hit_tokens)
         self._check_turn(client)
-        said.extend(token.token for token in delta.tokens)
+        assert delta.tokens, "a delta that says nothing"
+        for left in reversed(range(len(delta.tokens))):
+            token = delta.tokens[-1 - left].token
+            finish = None if left else delta.finish
+            assert (token, finish) == client.expects(delta.choice), (
+                "not what an undisturbed run would say"
+            )
+            said.append(token)
         self.names.learn(client.request.salt, (*client.request.prompt, *said))
         if delta.finish is not None:
             client.open.remove(delta.choice)
@@ -470,6 +489,7 @@ class World:
         for row in plan.rows:
             stop = row.start + len(row.tokens)
             assert row.tokens and stop <= len(row.block_table) * self._size, "a row without slots"
+            stop += plan.steps_max - 1
             for block in row.block_table[row.start // self._size : -(-stop // self._size)]:
                 assert pool.references(block) == 1, "a write into a shared block"
                 assert pool.content(block) is None, "a write into a findable block"

@@ -3,8 +3,9 @@
 The same fleet as the random walk, with choices that Hypothesis can minimise:
 submissions of all classes and deadlines with common prefixes, cancellations, moves broken
 off at any stage, also in the middle of a step, hand-backs, warming, crashes,
-cordons, and steps in any order. The runs are derandomized; at least two
-thousand steps are taken and fifty sequences moved.
+cordons, and steps in any order, some of them several by one plan. The runs are
+derandomized; at least two thousand steps are taken, two hundred of them by the plan
+of the step before, and fifty sequences moved.
 """
 
 from __future__ import annotations
@@ -26,6 +27,7 @@ from tests.property.engine.shadow import World, card
 from tests.property.engine.walk import DEADLINES_MS, TRUNK
 
 STEPS_AT_LEAST = 2_000
+REPEATED_AT_LEAST = 200
 MOVED_AT_LEAST = 50
 
 params = st.builds(
@@ -52,6 +54,7 @@ bounds = st.tuples(
     st.sampled_from([3, 5]),  # sequences
     st.integers(0, 1),  # watermark
     st.sampled_from([0, 2]),  # headroom
+    st.sampled_from([1, 5]),  # steps by a plan
 )
 
 
@@ -69,6 +72,7 @@ class EngineMachine(RuleBasedStateMachine):
     """Anything that may be called, at any time it may be called."""
 
     steps_taken = 0  # over all examples, to prove that the machine is not idle
+    repeated = 0
     moved = 0
 
     def __init__(self) -> None:
@@ -99,8 +103,8 @@ class EngineMachine(RuleBasedStateMachine):
     def start(
         self,
         block_size: int,
-        first: tuple[int, int, int, int, int],
-        second: tuple[int, int, int, int, int],
+        first: tuple[int, int, int, int, int, int],
+        second: tuple[int, int, int, int, int, int],
     ) -> None:
         self.fleet = Fleet(
             [
@@ -116,8 +120,9 @@ class EngineMachine(RuleBasedStateMachine):
                     yielding_tokens_max=2,
                     patience_ms=20,
                     prompt_token_ns=budget * 100_000,
+                    steps_max=steps,
                 )
-                for spare, budget, sequences, watermark, headroom in (first, second)
+                for spare, budget, sequences, watermark, headroom, steps in (first, second)
             ]
         )
 
@@ -209,14 +214,14 @@ class EngineMachine(RuleBasedStateMachine):
     def cancel_a_stranger(self, world: int) -> None:
         self.running.worlds[world].cancel(RequestId("nobody"))
 
-    @rule(world=worlds, steps=st.integers(1, 12))
-    def run(self, world: int, steps: int) -> None:
+    @rule(world=worlds, plans=st.integers(1, 12), steps=st.integers(1, 6))
+    def run(self, world: int, plans: int, steps: int = 1) -> None:
         running = self.running.worlds[world]
         if running.is_mid_step:
-            running.apply()
-        for _ in range(steps):
+            running.apply(steps)
+        for _ in range(plans):
             if running.schedule():
-                running.apply()
+                running.apply(steps)
 
     @rule(world=worlds)
     def begin_step(self, world: int) -> None:
@@ -237,11 +242,12 @@ class EngineMachine(RuleBasedStateMachine):
         if self.fleet is not None:
             self.fleet.finish()
             EngineMachine.steps_taken += sum(world.steps for world in self.fleet.worlds)
+            EngineMachine.repeated += sum(world.repeated for world in self.fleet.worlds)
             EngineMachine.moved += self.fleet.moved
 
 
 def test_no_order_of_calls_finds_a_wrong_token() -> None:
-    EngineMachine.steps_taken = EngineMachine.moved = 0
+    EngineMachine.steps_taken = EngineMachine.repeated = EngineMachine.moved = 0
     run_state_machine_as_test(
         EngineMachine,
         settings=settings(
@@ -254,4 +260,5 @@ def test_no_order_of_calls_finds_a_wrong_token() -> None:
         ),
     )
     assert EngineMachine.steps_taken >= STEPS_AT_LEAST
+    assert EngineMachine.repeated >= REPEATED_AT_LEAST
     assert EngineMachine.moved >= MOVED_AT_LEAST

@@ -15,7 +15,7 @@ from dataclasses import replace
 import pytest
 
 from protos.messages import FinishReason, Refusal, Request, RequestId, SampledToken
-from replicas.engine import prefix_cache, scheduler
+from replicas.engine import prefix_cache, scheduler, steps_alike
 from replicas.engine.block_pool import BlockPool
 from replicas.engine.draft import Draft, Step
 from replicas.engine.engine import Engine
@@ -350,6 +350,26 @@ def what_is_overdue_stays(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(Sequence, "is_overdue", lambda self, now_ns: False)
 
 
+def a_plan_is_repeated_beyond_a_stop(patch: pytest.MonkeyPatch) -> None:
+    patch.setattr(steps_alike, "_may_stop", lambda sequence: False)
+
+
+def a_plan_is_repeated_without_blocks_for_it(patch: pytest.MonkeyPatch) -> None:
+    def look_ahead(self: Scheduler, draft: Draft) -> None:
+        draft.repeat(steps_alike.steps_alike(draft, self.line, limit=9))
+
+    patch.setattr(Scheduler, "_look_ahead", look_ahead)
+
+
+def a_repeated_plan_forgets_what_was_said(patch: pytest.MonkeyPatch) -> None:
+    original = Scheduler.repeat
+
+    def repeat(self: Scheduler, sequence: Sequence, said: ReadOnly[SampledToken]) -> None:
+        original(self, sequence, said[1:])
+
+    patch.setattr(Scheduler, "repeat", repeat)
+
+
 DIFFERS = "not what an undisturbed run would say"
 
 # Each with what is said of it when it is seen.
@@ -386,6 +406,9 @@ PLANTS: dict[Plant, str] = {
     a_distant_deadline_waits_for_ever: "an older request was overtaken",
     what_has_begun_is_given_up: "given up, and had begun",
     what_is_overdue_stays: "waits beyond its deadline",
+    a_plan_is_repeated_beyond_a_stop: DIFFERS,
+    a_plan_is_repeated_without_blocks_for_it: "a position beyond the table",
+    a_repeated_plan_forgets_what_was_said: "a gap or a repetition",
 }
 
 

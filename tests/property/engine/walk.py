@@ -47,6 +47,7 @@ def config(rng: random.Random, block_size: int) -> EngineConfig:
         headroom_steps=rng.choice((1, 8)),
         yielding_tokens_max=2,
         patience_ms=20,
+        steps_max=9,
     )
 
 
@@ -77,7 +78,7 @@ def walk(
     likely: Mapping[str, float] = MOVES,
 ) -> Fleet:
     """Do `moves` random things to two random engines, then let them finish."""
-    rng = random.Random(seed)
+    rng, steps = random.Random(seed), random.Random(-1 - seed)
     block_size = rng.choice((1, 2, 3, 4, 4, 16))
     fleet = Fleet([config(rng, block_size), config(rng, block_size)], make)
     for number in range(moves):
@@ -117,10 +118,10 @@ def walk(
             case "open":
                 source.engine.open()
             case "step" | "begin step" if source.is_mid_step:
-                source.apply()
+                source.apply(steps.choice((1, 2, 99)))
             case "begin step":
                 source.schedule()
             case "step" if source.schedule():
-                source.apply()
+                source.apply(steps.choice((1, 2, 99)))
     fleet.finish()
     return fleet

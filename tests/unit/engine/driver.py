@@ -41,6 +41,7 @@ def engine(
     headroom_steps: int = 512,
     yielding: int = 256,
     patience_ms: int = 30_000,
+    steps: int = 1,
 ) -> Engine:
     """An engine with the given bounds."""
     return Engine(
@@ -55,6 +56,7 @@ def engine(
             headroom_steps=headroom_steps,
             yielding_tokens_max=yielding,
             patience_ms=patience_ms,
+            steps_max=steps,
         )
     )
 
@@ -90,9 +92,10 @@ def request(
     )
 
 
-def outcome(plan: StepPlan, token: int = 7) -> StepOutcome:
-    """Every sample is the same token."""
-    return StepOutcome(tuple(tuple(SampledToken(token) for _ in row.samples) for row in plan.rows))
+def outcome(plan: StepPlan, token: int = 7, *, steps: int = 1) -> StepOutcome:
+    """Every sample is the same token, in each of so many steps."""
+    sampled = (tuple(SampledToken(token) for _ in row.samples) for row in plan.rows)
+    return StepOutcome(tuple(each * steps for each in sampled), steps)
 
 
 def schedule(subject: Engine) -> StepPlan:

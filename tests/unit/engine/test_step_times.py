@@ -62,3 +62,13 @@ def test_a_report_says_what_the_prompts_that_are_left_attend_to() -> None:
     subject.submit(request(C, prompt=(1,) * 10))
     left = sum(range(8, 20)) + sum(range(6)) + sum(range(8, 10))
     assert report(subject).prefill_context_waiting == left
+
+
+def test_several_steps_by_one_plan_count_as_so_many_of_their_mean() -> None:
+    single, repeated = StepTimes(), StepTimes()
+    for times in (single, repeated):
+        times.add(StepPlan((), ()), 1_000)
+    for _ in range(4):
+        single.add(StepPlan((), ()), 9_000)
+    repeated.add(StepPlan((), ()), 36_000, 4)
+    assert repeated.mean_ns == single.mean_ns

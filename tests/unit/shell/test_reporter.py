@@ -31,6 +31,6 @@ async def test_a_step_has_an_age_while_it_runs_and_moves_the_mean_afterwards() -
     assert (pace.times.mean_ns, pace.age_ns) == (0, 0)
     pace.begin()
     assert pace.age_ns > 0
-    pace.end(StepPlan((), ()))
+    pace.end(StepPlan((), ()), 1)
     assert pace.times.mean_ns > 0
     assert pace.age_ns == 0

@@ -90,6 +90,21 @@ async def test_the_event_loop_goes_on_while_a_step_computes() -> None:
     assert {delta.request_id for delta in loop.deltas} == {"b"}
 
 
+async def test_whoever_repeats_a_plan_sees_that_there_is_work_since_it_was_made() -> None:
+    executor = CountingExecutor()
+    executor.hold()
+    loop = Loop(executor)
+    async with loop.turning():
+        loop.submit("a")
+        await eventually(lambda: loop.pace.age_ns > 0, "the first step began")
+        assert not loop.work.is_set(), "what the plan knows of"
+        loop.submit("b")
+        assert loop.work.is_set(), "what it does not"
+        executor.release()
+        await loop.idle()
+    assert {delta.request_id for delta in loop.deltas} == {"a", "b"}
+
+
 async def test_steps_run_in_one_thread_of_their_own() -> None:
     threads: list[int] = []
 
