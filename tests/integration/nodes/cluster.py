@@ -22,6 +22,7 @@ from orchestrator.config import Deployment
 from orchestrator.live.control_door import ControlDoor
 from orchestrator.live.operator_client import ReplicaState, replica_states
 from orchestrator.live.registry_url import leader_at
+from protos.messages import ReplicaId
 from protos.registry import RegistryUnavailable
 from protos.transport import Transport
 from tests.deploy.redis_server import Server
@@ -46,7 +47,8 @@ class NodeCluster:
         self.nodes: list[Node] = []
         net = random.SystemRandom()
         self._net = f"127.{net.randrange(16, 250)}.{net.randrange(256)}"
-        self._started = 1  # the head
+        self._heads: list[Node] = []  # each at the same address, one after another
+        self._started = 1  # that one
         gcs_port, self._dashboard_port, client_port = free_ports(3)
         self.gcs_address = f"{self._net}.1:{gcs_port}"
         self._head_options = [
@@ -61,11 +63,12 @@ class NodeCluster:
     # Nodes
 
     def start_head(self) -> Node:
-        """Ray keeps its state in Redis, as the user that the Secrets make for it."""
+        """Also again, after its end: with the same addresses, and what Redis kept."""
         gcs = self.redis.secrets["blockyard-gcs"]
         environment = {
             "RAY_REDIS_ADDRESS": f"127.0.0.1:{self.redis.port}",
             "RAY_external_storage_namespace": CLUSTER,
+            "RAY_enable_autoscaler_v2": "1",
         }
         options = [
             *self._head_options,
@@ -73,8 +76,9 @@ class NodeCluster:
             f"--redis-password={gcs['password']}",
             *manifests.head_options(),
         ]
-        folder = self.folder / "1"
-        head = Node("head", "head", f"{self._net}.1", options, environment, folder)
+        folder = self.folder / f"head-{len(self._heads) + 1}"  # a new pod has an empty disk
+        head = Node("head", "headgroup", f"{self._net}.1", options, environment, folder)
+        self._heads.append(head)
         head.start()
         self.nodes.append(head)
         self.wait_for(lambda: self.are_listed([head]), "the head is there")
@@ -111,6 +115,17 @@ class NodeCluster:
         url = self.redis.registry_url(users[found["BLOCKYARD_REDIS_URL"]])
         return found | {"BLOCKYARD_REDIS_URL": url}
 
+    def lose(self, *nodes: Node) -> None:
+        """All of them at once, without a word."""
+        with ThreadPoolExecutor(len(nodes)) as pool:
+            list(pool.map(Node.kill, nodes))
+        self.nodes = [node for node in self.nodes if node not in nodes]
+
+    def retire(self, node: Node) -> None:
+        """As a deleted pod leaves; returns when it has."""
+        node.leave(self.gcs_address, self.folder / "tools" / node.name)
+        self.nodes.remove(node)
+
     def of(self, role: str) -> list[Node]:
         return [node for node in self.nodes if node.role == role]
 
@@ -118,8 +133,8 @@ class NodeCluster:
         return self
 
     def __exit__(self, *_: object) -> None:
-        with ThreadPoolExecutor(max(1, len(self.nodes))) as pool:
-            list(pool.map(Node.kill, self.nodes))
+        if self.nodes:
+            self.lose(*self.nodes)
 
     # What Ray and Serve say
 
@@ -145,11 +160,11 @@ class NodeCluster:
     def are_listed(self, nodes: Sequence[Node]) -> bool:
         for node in nodes:
             node.keep_trying()
-        try:
-            states = self.states()
-        except httpx.HTTPError:  # a head that is starting does not answer yet, or no longer
-            return False
-        return all(states.get(node.node_id) == "ALIVE" for node in nodes)
+        states = self.states()
+        alive = [node for node in nodes if states.get(node.node_id) == "ALIVE"]
+        for node in alive:
+            node.give_way()
+        return len(alive) == len(nodes)
 
     def put(self, config: manifests.ServeConfig) -> None:
         """The application, as the operator puts it."""
@@ -174,6 +189,14 @@ class NodeCluster:
             for name, deployment in self.application().get("deployments", {}).items()
         }
 
+    def application_actors(self) -> list[str]:
+        """Serve's names of all that run."""
+        return [
+            one["replica_id"]
+            for deployment in self.application()["deployments"].values()
+            for one in deployment["replicas"]
+        ]
+
     # What the application says
 
     @property
@@ -197,17 +220,34 @@ class NodeCluster:
         except ConnectionError:
             return ()
 
+    def replica_on(self, node: Node) -> ReplicaId | None:
+        """Who takes work there."""
+        port = self.deployed.replica_port
+        for state in self.replicas():
+            if state.record.address == f"{node.address}:{port}" and state.state == "active":
+                return state.record.replica_id
+        return None
+
+    def runs_something(self, node: Node) -> bool:
+        """Whether requests have come to the replica there."""
+        replica_id = self.replica_on(node)
+        return any(
+            state.snapshot.sequences_running
+            for state in self.replicas()
+            if state.record.replica_id == replica_id
+        )
+
+    def are_all_busy(self) -> bool:
+        """Whether every replica has streams."""
+        return all(self.runs_something(node) for node in self.of("replica"))
+
     def is_whole(self) -> bool:
-        """As many of everything serve as the manifest says; not so while somebody cannot tell."""
-        try:
-            return (
-                self.is_running()
-                and len(self.ready_gateways()) == self.wanted("gateway")
-                and sum(state.state == "active" for state in self.replicas())
-                == self.wanted("replica")
-            )
-        except (httpx.HTTPError, RegistryUnavailable):
-            return False
+        """As many of everything serve as the manifest says."""
+        return (
+            self.is_running()
+            and len(self.ready_gateways()) == self.wanted("gateway")
+            and sum(state.state == "active" for state in self.replicas()) == self.wanted("replica")
+        )
 
     def wanted(self, role: str) -> int:
         if role == "control-plane":
@@ -215,7 +255,15 @@ class NodeCluster:
         return int(manifests.deployment_of(self.config, role)["num_replicas"])
 
     def wait_for(self, condition: Callable[[], object], what: str) -> None:
-        wait_for(lambda: bool(condition()), within_s=WITHIN_S, what=what, every_s=POLL_S)
+        """Until it holds; it does not while who knows cannot be asked, as a head that starts."""
+
+        def holds() -> bool:
+            try:
+                return bool(condition())
+            except (httpx.HTTPError, RegistryUnavailable):
+                return False
+
+        wait_for(holds, within_s=WITHIN_S, what=what, every_s=POLL_S)
 
 
 def answers_ready(url: str) -> bool:

@@ -10,6 +10,7 @@ import pytest
 
 from tests.deploy.redis_server import running
 from tests.integration.nodes import manifests
+from tests.integration.nodes.audience import Audience
 from tests.integration.nodes.cluster import NodeCluster
 
 
@@ -36,3 +37,14 @@ def cluster() -> Iterator[NodeCluster]:
 @pytest.fixture(scope="session")
 def operators_key(cluster: NodeCluster) -> str:
     return cluster.redis.secrets["blockyard-operator-key"]["key"]
+
+
+@pytest.fixture(scope="session")
+def audience(cluster: NodeCluster, operators_key: str) -> Audience:
+    """Clients who have heard every story once, while nothing happened."""
+    listeners = Audience(
+        urls=lambda: [cluster.url(gateway) for gateway in cluster.of("gateway")],
+        key=operators_key,
+    )
+    listeners.rehearse()
+    return listeners

@@ -9,10 +9,13 @@ have one, and replicas ask for one by the rule of `orchestrator/live/app.py`.
 
 from __future__ import annotations
 
+import copy
 import math
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
+
+from ray import serve
 
 from orchestrator.config import Deployment
 from orchestrator.live.app import build
@@ -79,10 +82,15 @@ def arguments(config: ServeConfig) -> Deployment:
 
 def actor_options(asked: Deployment) -> dict[str, dict[str, Any]]:
     """What each deployment asks of Ray for an actor, where `asked` says the device."""
-    application = build(asked)
-    return {
-        one.name: dict(one.ray_actor_options or {}) for one in shipped.deployments_of(application)
-    }
+    return {one.name: dict(one.ray_actor_options or {}) for one in deployments(build(asked))}
+
+
+def deployments(application: serve.Application) -> Iterator[serve.Deployment]:
+    bound = application._bound_deployment
+    yield bound
+    for argument in bound.init_args:
+        if isinstance(argument, serve.Application):
+            yield from deployments(argument)
 
 
 def start_options(role: str) -> list[str]:
@@ -119,3 +127,22 @@ def variable(entry: Manifest, secrets: Mapping[str, Mapping[str, str]]) -> tuple
         return entry["name"], str(entry["value"])
     reference = entry["valueFrom"]["secretKeyRef"]
     return entry["name"], secrets[reference["name"]][reference["key"]]
+
+
+def raycluster(*, replicas_most: int, idle_s: int) -> Manifest:
+    """The RayCluster of which the operator makes pods, with the counts of this machine."""
+    spec = dict_of(service()["spec"]["rayClusterConfig"])
+    spec["autoscalerOptions"]["idleTimeoutSeconds"] = idle_s
+    for group in spec["workerGroupSpecs"]:
+        if group["groupName"] == "replica":
+            group |= {"minReplicas": REPLICAS, "replicas": REPLICAS, "maxReplicas": replicas_most}
+    return spec
+
+
+def scaled_by_load(config: ServeConfig, **arguments: Any) -> ServeConfig:
+    """The same with a range instead of a number, as deploy/README.md says to write it."""
+    scaled = copy.deepcopy(config)
+    (application,) = scaled["applications"]
+    application["args"] |= arguments
+    del deployment_of(scaled, "replica")["num_replicas"]
+    return scaled
