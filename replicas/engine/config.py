@@ -46,7 +46,7 @@ class EngineConfig:
     yielding_tokens_max: int = 256
     headroom_steps: int = 512
     takes_grammars: bool = False  # whether the executor knows how tokens are written
-    steps_max: int = 1  # by one plan, where the executor can repeat it; blocks are taken for all
+    steps_max: int = 1  # by one plan, where the executor can repeat it
 
     def __post_init__(self) -> None:
         for name, value in (

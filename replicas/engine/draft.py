@@ -53,15 +53,6 @@ class Draft:
         """Let no more than so many be added from now on."""
         self.budget = min(self.budget, tokens)
 
-    def repeat(self, steps_max: int) -> None:
-        """Let the step be repeated: the tables have grown by the blocks for so many."""
-        self.steps_max = steps_max
-        for index, sequence in enumerate(self.sequences):
-            row = self.rows[index]
-            if len(sequence.block_table) > len(row.block_table):
-                table = tuple(sequence.block_table)
-                self.rows[index] = Row(row.tokens, row.start, table, row.samples)
-
     def finished(self) -> Step | None:
         """The step, unless nothing was added."""
         if not self.rows:

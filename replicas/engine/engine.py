@@ -263,8 +263,8 @@ class Engine:
             fed = steps * len(row.tokens)
             self._tally.add_computed(sequence, fed)
             sequence.computed += fed
-            if plan.steps_max > 1:
-                self._scheduler.repeat(sequence, sampled[:-1])
+            if steps > 1:
+                sequence.output.extend([each.token for each in sampled[:-1]])
             self._cache.store(sequence)
             if not sampled:
                 continue
@@ -341,16 +341,15 @@ class Engine:
         holders = (*scheduler.running, *scheduler.line.reserved, *scheduler.line.held)
         tables = [sequence.block_table for sequence in holders]
         self._pool.check([*tables, *([block] for block in self._warming.blocks)])
-        in_flight = self._in_flight
-        scheduler.check(steps_max=1 if in_flight is None else in_flight.plan.steps_max)
+        scheduler.check()
         check_names(holders, self._pool)
         check_sharing(holders, self._pool)
         queues = (*scheduler.running, *scheduler.waiting, *scheduler.line.held)
         line = {id(sequence) for sequence in queues}
         live = {id(sequence) for sequences in self._live.values() for sequence in sequences}
         assert line == live, "the line and the live requests disagree"
-        if in_flight is not None:
-            check_writes(in_flight, self._pool, block_size=self.config.card.block_size)
+        if self._in_flight is not None:
+            check_writes(self._in_flight, self._pool, block_size=self.config.card.block_size)
 
     def _refusal(self, request: Request) -> Refusal | None:
         """Why this request has no business here; None if it has, now or later."""

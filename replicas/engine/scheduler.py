@@ -50,7 +50,7 @@ from collections import deque
 from collections.abc import Iterable
 from collections.abc import Sequence as ReadOnly
 
-from protos.messages import RequestClass, SampledToken
+from protos.messages import RequestClass
 from replicas.engine.block_pool import BlockPool
 from replicas.engine.config import EngineConfig
 from replicas.engine.draft import Draft, Step
@@ -106,7 +106,7 @@ class Scheduler:
                 draft.limit(self._config.yielding_tokens_max)
             self._add_prompts(draft, rank, [each for each in begun if each.rank == rank])
         if self._config.steps_max > 1:
-            self._look_ahead(draft)
+            draft.steps_max = steps_alike(draft, self.line, limit=self._config.steps_max)
         step = draft.finished()
         frozen = [sequence.state is SequenceState.FROZEN for sequence in self.running]
         assert step or (frozen and all(frozen)), "sequences are there, and none of them can run"
@@ -224,15 +224,12 @@ class Scheduler:
         sequence.move_to(SequenceState.FINISHED)
         self._pool.release_table(sequence.block_table)
 
-    def check(self, *, steps_max: int) -> None:
-        """Assert that the line is a line, and that every table fits its sequence.
-
-        `steps_max`: of the plan in flight, for which blocks were taken.
-        """
+    def check(self) -> None:
+        """Assert that the line is a line, and that every table fits its sequence."""
         self.line.check()
         assert self.line.places_taken <= self._config.sequences_max, "too many run"
         for sequence in self.running:
-            _check_running(sequence, steps_max)
+            _check_running(sequence)
         for sequence in self.line.reserved:
             assert len(sequence.block_table) >= self.room.blocks_of(sequence.length)
 
@@ -271,32 +268,6 @@ class Scheduler:
         self.line.stop(sequence)
         sequence.preempt()
         self.preemptions += 1
-
-    # ---- steps that are alike
-
-    def _look_ahead(self, draft: Draft) -> None:
-        """Let the step be repeated while the next ones would be alike, if there are blocks."""
-        steps = steps_alike(draft, self.line, limit=self._config.steps_max)
-        if steps == 1:
-            return
-        missing = [
-            self.room.blocks_of(sequence.length + steps - 1) - len(sequence.block_table)
-            for sequence in draft.sequences
-        ]
-        if sum(missing) > self._pool.blocks_available:
-            return
-        for sequence, count in zip(draft.sequences, missing, strict=True):
-            sequence.block_table.extend(self._pool.allocate() for _ in range(count))
-        draft.repeat(steps)
-
-    def repeat(self, sequence: Sequence, said: ReadOnly[SampledToken]) -> None:
-        """Its steps by one plan are over, all but the last of which said this.
-
-        The blocks of those that were planned and not taken are given back.
-        """
-        sequence.output.extend([each.token for each in said])
-        while len(sequence.block_table) > self.room.blocks_of(sequence.length):
-            self._pool.release(sequence.block_table.pop())
 
     # ---- rows
 
@@ -403,9 +374,8 @@ def _due_ns(sequence: Sequence) -> int:
     return sequence.due_ns
 
 
-def _check_running(sequence: Sequence, steps_max: int) -> None:
+def _check_running(sequence: Sequence) -> None:
     size, held = sequence.block_size, len(sequence.block_table) * sequence.block_size
     label = sequence.label
     assert sequence.named * size <= sequence.computed < sequence.length, f"{label} is miscounted"
-    last = sequence.length + steps_max - 1
-    assert sequence.computed <= held < last + size, f"{label} holds {held} slots"
+    assert sequence.computed <= held < sequence.length + size, f"{label} holds {held} slots"

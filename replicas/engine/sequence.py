@@ -111,6 +111,11 @@ class Sequence:
         return self.output_max - len(self.output)
 
     @property
+    def slots_left(self) -> int:
+        """Of its blocks: the tokens whose KV still fits."""
+        return len(self.block_table) * self.block_size - self.computed
+
+    @property
     def is_running(self) -> bool:
         """Whether it has blocks and a place among those running, frozen or not."""
         return self.state in (SequenceState.RUNNING, SequenceState.FROZEN)

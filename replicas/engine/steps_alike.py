@@ -2,10 +2,12 @@
 
 Between two plans it looks for four things: newcomers, room, who has finished,
 and whose turn it is. When everybody here decodes, none of these can change by
-itself before the first one reaches its bound of tokens: nobody waits for room
-or for blocks to come, nobody's prompt shares the steps, and nothing that is
-chosen ends an answer. What comes from outside, a submission, a cancellation, a
-move, makes whoever repeats the plan stop at the end of a step (`Executor`).
+itself before the first one needs another block or reaches its bound of tokens:
+nobody waits for room or for blocks to come, nobody's prompt shares the steps, and
+nothing that is chosen ends an answer. No block is taken ahead, so meanwhile nothing
+is evicted, found or reported that would not be otherwise. What comes from outside,
+a submission, a cancellation, a move, makes whoever repeats the plan stop at the end
+of a step (`Executor`).
 """
 
 from __future__ import annotations
@@ -23,7 +25,7 @@ def steps_alike(draft: Draft, line: Line, *, limit: int) -> int:
         return 1
     if any(map(_may_stop, draft.sequences)):
         return 1
-    return min((limit, *(sequence.tokens_left for sequence in draft.sequences)))
+    return min((limit, *(min(each.tokens_left, each.slots_left) for each in draft.sequences)))
 
 
 def _may_stop(sequence: Sequence) -> bool:

