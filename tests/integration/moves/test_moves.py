@@ -187,6 +187,12 @@ async def test_a_target_of_another_epoch_declines_and_nothing_is_noticed() -> No
         assert (len(told.said), told.adoptions) == (TOKENS_MAX, 0)
 
 
+def price_of_copies(member: Member) -> tuple[int, int]:
+    """As routing is told it: before the first block, and for each."""
+    snapshot = member.replica.snapshot()
+    return snapshot.copy_start_ns, snapshot.copy_block_ns
+
+
 async def test_a_new_replica_begins_with_what_is_hot_elsewhere() -> None:
     async with (
         member("a") as a,
@@ -199,8 +205,10 @@ async def test_a_new_replica_begins_with_what_is_hot_elsewhere() -> None:
             await follower.submit(again, a)
             await follower.finished(again)
         assert b.replica.snapshot().draining
+        assumed = price_of_copies(b)
         b.warm_from(a.peer)
         await eventually(lambda: not b.replica.snapshot().draining, "it is warm")
+        assert price_of_copies(b) != assumed, "what came has told what the link is like"
         await follower.submit(asked, b)
         [told] = await follower.finished(asked)
         assert told.tokens == follower.told(again).tokens
