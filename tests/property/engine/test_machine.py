@@ -4,7 +4,7 @@ The same fleet as the random walk, with choices that Hypothesis can minimise:
 submissions of all classes and deadlines with common prefixes, cancellations, moves broken
 off at any stage, also in the middle of a step, hand-backs, warming, crashes,
 cordons, and steps in any order, some of them several by one plan. The runs are
-derandomized; at least two thousand steps are taken, two hundred of them by the plan
+derandomized; at least two thousand steps are taken, fifty of them by the plan
 of the step before, and fifty sequences moved.
 """
 
@@ -27,7 +27,7 @@ from tests.property.engine.shadow import World, card
 from tests.property.engine.walk import DEADLINES_MS, TRUNK
 
 STEPS_AT_LEAST = 2_000
-REPEATED_AT_LEAST = 200
+REPEATED_AT_LEAST = 50
 MOVED_AT_LEAST = 50
 
 params = st.builds(
