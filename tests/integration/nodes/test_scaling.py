@@ -65,8 +65,8 @@ def test_load_brings_a_node_and_its_end_takes_it_away_and_no_stream_is_cut(
             deleted = [
                 name
                 for patch in operator.patches
-                if "workersToDelete" in (value := patch["value"])
-                for name in value["workersToDelete"]
+                if patch["path"].endswith("/scaleStrategy")
+                for name in patch["value"]["workersToDelete"]
             ]
         cluster.wait_for(lambda: takes_work(cluster) == manifests.REPLICAS, "as few as before")
     said(
