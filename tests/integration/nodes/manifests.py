@@ -11,11 +11,9 @@ from __future__ import annotations
 
 import copy
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
-
-from ray import serve
 
 from orchestrator.config import Deployment
 from orchestrator.live.app import build
@@ -82,15 +80,10 @@ def arguments(config: ServeConfig) -> Deployment:
 
 def actor_options(asked: Deployment) -> dict[str, dict[str, Any]]:
     """What each deployment asks of Ray for an actor, where `asked` says the device."""
-    return {one.name: dict(one.ray_actor_options or {}) for one in deployments(build(asked))}
-
-
-def deployments(application: serve.Application) -> Iterator[serve.Deployment]:
-    bound = application._bound_deployment
-    yield bound
-    for argument in bound.init_args:
-        if isinstance(argument, serve.Application):
-            yield from deployments(argument)
+    application = build(asked)
+    return {
+        one.name: dict(one.ray_actor_options or {}) for one in shipped.deployments_of(application)
+    }
 
 
 def start_options(role: str) -> list[str]:
