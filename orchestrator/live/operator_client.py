@@ -152,14 +152,6 @@ def ask(control: ControlDoor, call: Callable[[Stub], Answer]) -> Answer:
     return answer
 
 
-def ask_at(control: ControlDoor, call: Callable[[Stub], Answer]) -> Answer:
-    with control.channel() as channel:
-        try:
-            return call(Stub(channel))  # type: ignore[no-untyped-call]
-        except grpc.RpcError as error:
-            raise meaning(control, error) from error
-
-
 def listen(control: ControlDoor, call: Callable[[Stub], Iterator[Answer]]) -> Iterator[Answer]:
     """The leader's answers to one call, as they come."""
     door, deadline_s = control, time.monotonic() + LEADERLESS_S
