@@ -69,4 +69,7 @@ def test_kubectl_is_only_in_the_image_for_chaos() -> None:
 def test_what_the_hooks_and_probes_call_is_in_the_image() -> None:
     text = DOCKERFILE.read_text()
     assert "/usr/local/bin/drain-pod" in text
-    assert " procps wget" in text, "pgrep is drain-pod's, wget the operator's"
+    installed = re.findall(r"apt-get install --yes --no-install-recommends ([^\\\\\n]*)", text)
+    assert [packages.split() for packages in installed] == [["g++", "procps", "wget"]], (
+        "a compiler is the kernels', pgrep is drain-pod's, wget the operator's"
+    )
