@@ -19,9 +19,11 @@ SCRIPT = DEPLOY / "docker" / "drain-pod"
 
 @pytest.fixture
 def node(tmp_path: Path) -> Path:
-    """A folder of stand-ins: `ray` logs, `pgrep` finds what it is told, `sleep` counts."""
+    """A folder of stand-ins: `ray` logs, `pgrep` finds what it is told, `sleep` moves the clock."""
     put(tmp_path, "ray", 'echo "$@" >> calls')
-    put(tmp_path, "sleep", "echo slept >> sleeps")
+    put(tmp_path, "timeout", 'echo "$1" > limit; shift; exec "$@"')
+    put(tmp_path, "sleep", 'echo slept >> sleeps; echo "$1" >> seconds')
+    put(tmp_path, "date", "touch seconds; echo $((1700000000 + $(paste -sd+ seconds) + 0))")
     return tmp_path
 
 
@@ -62,6 +64,14 @@ def test_the_pod_does_not_wait_longer_than_it_may(node: Path) -> None:
     put(node, "pgrep", "exit 0")
     assert drain(node, "5").returncode == 0
     assert slept(node) == 5
+
+
+def test_what_asking_ray_takes_is_part_of_the_time(node: Path) -> None:
+    put(node, "ray", "echo 4 >> seconds")
+    put(node, "pgrep", "exit 0")
+    assert drain(node, "6").returncode == 0
+    assert slept(node) == 2
+    assert int((node / "limit").read_text()) < 150, "asked for no longer than the pod may take"
 
 
 def test_a_ray_that_does_not_answer_is_no_reason_to_cut_what_runs(node: Path) -> None:
