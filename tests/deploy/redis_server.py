@@ -38,6 +38,7 @@ class Server:
     secrets: dict[str, dict[str, str]]
     port: int
     tls: bool
+    ca_path: Path
     shown: str = ""  # to a server that asks for a certificate: which, as options of a URL
 
     def registry_url(self, key: str = "url") -> str:
@@ -92,7 +93,7 @@ def running(folder: Path, *, tls: bool, asks_clients: bool = False) -> Iterator[
         text = text.replace("tls-auth-clients no", "tls-auth-clients yes")
         shown = f"&ssl_certfile={folder}/tls/tls.crt&ssl_keyfile={folder}/tls/tls.key"
     path.write_text(text)
-    server = Server(secret, port, tls, shown)
+    server = Server(secret, port, tls, ca_path, shown)
     with launched(folder, program, str(path)):
         wait_for(lambda: answers(server), within_s=WITHIN_S, what=f"the server of {folder} answers")
         yield server

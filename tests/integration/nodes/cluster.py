@@ -65,8 +65,7 @@ class NodeCluster:
     def start_head(self) -> Node:
         """Also again, after its end: with the same addresses, and what Redis kept."""
         gcs = self.redis.secrets["blockyard-gcs"]
-        environment = {
-            "RAY_REDIS_ADDRESS": f"127.0.0.1:{self.redis.port}",
+        environment = manifests.head_environment(self.redis) | {
             "RAY_external_storage_namespace": CLUSTER,
             "RAY_enable_autoscaler_v2": "1",
         }

@@ -21,7 +21,7 @@ def cluster() -> Iterator[NodeCluster]:
     with (
         TemporaryDirectory(prefix="by-") as folder,
         TemporaryDirectory(prefix="by-") as data,
-        running(Path(data), tls=False) as redis,
+        running(Path(data), tls=True) as redis,
     ):
         keys_file = Path(folder) / "keys.toml"
         keys_file.write_text(redis.secrets["blockyard-api-keys"]["keys.toml"])

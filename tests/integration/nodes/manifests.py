@@ -18,6 +18,7 @@ from typing import Any
 from orchestrator.config import Deployment
 from orchestrator.live.app import build
 from tests.deploy import serve_config as shipped
+from tests.deploy.redis_server import Server
 from tests.deploy.rendering import Manifest, groups, only, overlay, pod
 from tests.ports import free_ports
 
@@ -113,6 +114,19 @@ def environment(role: str, secrets: Mapping[str, Mapping[str, str]]) -> dict[str
     """What a pod of that role finds in its environment, its Secrets looked up."""
     container = pod(prod(), role)["spec"]["containers"][0]
     return dict(variable(entry, secrets) for entry in container.get("env", ()))
+
+
+def head_environment(redis: Server) -> dict[str, str]:
+    """The head's, and where the operator tells it that its Redis is; here that is on this machine."""
+    spec = service()["spec"]["rayClusterConfig"]
+    scheme, _, _ = spec["gcsFaultToleranceOptions"]["redisAddress"].partition("://")
+    container = spec["headGroupSpec"]["template"]["spec"]["containers"][0]
+    (mount,) = (each["mountPath"] for each in container["volumeMounts"] if "redis" in each["name"])
+    given = dict(variable(entry, redis.secrets) for entry in container["env"])
+    return {
+        **{name: value.replace(mount, str(redis.ca_path.parent)) for name, value in given.items()},
+        "RAY_REDIS_ADDRESS": f"{scheme}://localhost:{redis.port}",
+    }
 
 
 def variable(entry: Manifest, secrets: Mapping[str, Mapping[str, str]]) -> tuple[str, str]:
