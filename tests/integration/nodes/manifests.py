@@ -117,7 +117,7 @@ def environment(role: str, secrets: Mapping[str, Mapping[str, str]]) -> dict[str
 
 
 def head_environment(redis: Server) -> dict[str, str]:
-    """The head's, and where the operator tells it that its Redis is; here that is on this machine."""
+    """The head's, and where the operator tells it that its Redis is: here, on this machine."""
     spec = service()["spec"]["rayClusterConfig"]
     scheme, _, _ = spec["gcsFaultToleranceOptions"]["redisAddress"].partition("://")
     container = spec["headGroupSpec"]["template"]["spec"]["containers"][0]
