@@ -21,6 +21,9 @@ from orchestrator.live.deployments import ControlPlaneActor, GatewayActor, Repli
 HANDLE_CALLS_MAX = 100
 HEALTH_PERIOD_S = 1.0
 HEALTH_TIMEOUT_S = 10.0
+# In a cluster: as good as for ever. A model that comes late or a store that is away is found when it
+# is there; Serve by itself gives up after three starts, for good.
+STARTS_MAX = 1_000_000
 # On top of what running requests get: leaving the registry, closing listeners.
 STOP_MARGIN_S = 5.0
 
@@ -68,6 +71,8 @@ def serve_deployment(
 ) -> serve.Deployment:
     """What all three have in common for Serve; each is pinned to the nodes of its name."""
     role = {} if deployment.role_label is None else {deployment.role_label: name}
+    if deployment.role_label is not None:
+        options["max_constructor_retry_count"] = STARTS_MAX
     decorate = serve.deployment(
         name=name,
         max_ongoing_requests=HANDLE_CALLS_MAX,
