@@ -32,8 +32,9 @@ from protos.logs import log_to_stderr
 from protos.messages import ReplicaId
 from protos.transport import Transport
 
-# For a new replica to fetch what most requests begin with, where others may have it.
-WARM_MS = 2_000
+# For a new replica to fetch what most requests begin with, where others may have it: longer than the
+# 4 s for which nobody leads when the leading control plane has died.
+WARM_MS = 6_000
 
 
 def advertised_host(deployment: Deployment) -> str:
