@@ -4,9 +4,10 @@
 #
 #   sh deploy/secrets.sh > secrets.yaml && kubectl apply -f secrets.yaml
 #
-# Passwords, certificates and an operator's API key are made anew at every call. Redis's certificate is for its Service
-# and is good for a year. With a Redis of somebody else's, write the three Secrets that
-# deploy/README.md names by hand instead.
+# Passwords, certificates and an operator's API key are made anew at every call. Redis's certificate
+# is for its Service and lasts as long as the authority that signs it here, whose key is not kept:
+# ten years. With a Redis of somebody else's, write the three Secrets that deploy/README.md names by
+# hand instead.
 set -eu
 
 namespace="${NAMESPACE:-blockyard}"
@@ -36,7 +37,7 @@ openssl req ${key} -nodes -sha256 -subj "/CN=${host}" \
   -keyout "${work}/tls.key" -out "${work}/tls.csr" 2>/dev/null
 printf 'subjectAltName=DNS:%s,DNS:%s.%s.svc,DNS:localhost,IP:127.0.0.1\n' \
   "${host}" "${host}" "${namespace}" > "${work}/names"
-openssl x509 -req -sha256 -days 365 -in "${work}/tls.csr" -extfile "${work}/names" \
+openssl x509 -req -sha256 -days 3650 -in "${work}/tls.csr" -extfile "${work}/names" \
   -CA "${work}/ca.crt" -CAkey "${work}/ca.key" -CAcreateserial -out "${work}/tls.crt" 2>/dev/null
 
 cat << MANIFEST
@@ -64,7 +65,8 @@ stringData:
 $(indented "${work}/ca.crt")
 ---
 # Ray's own keys (DUMMY is one it asks for at its start); the registry's writers; gateways, which
-# only read, tell each other of placements, and count for rate limits; the probe, which may ask whether anybody is there.
+# only read, tell each other of placements, and count for rate limits; the probe, which may ask
+# whether anybody is there.
 apiVersion: v1
 kind: Secret
 metadata:
@@ -96,7 +98,7 @@ stringData:
   url: rediss://registry:${registry}@${host}:${port}/0?ssl_ca_certs=${ca_path}
   url-readonly: rediss://reader:${reader}@${host}:${port}/0?ssl_ca_certs=${ca_path}
 ---
-# Who may ask for anything. `blockyard keys new` prints more entries; gateways notice changes.
+# Who may ask for anything. \`blockyard keys new\` prints more entries; gateways notice changes.
 apiVersion: v1
 kind: Secret
 metadata:

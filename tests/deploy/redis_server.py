@@ -54,14 +54,16 @@ class Server:
 
 def secrets(**environment: str) -> dict[str, dict[str, str]]:
     """What `secrets.sh` writes, by name."""
-    text = subprocess.run(
+    done = subprocess.run(
         ["sh", str(DEPLOY / "secrets.sh")],
         env={**os.environ, **environment},
         capture_output=True,
         text=True,
         check=True,
-    ).stdout
-    return {name: manifest["stringData"] for (_, name), manifest in by_name(parsed(text)).items()}
+    )
+    assert not done.stderr, "the script ran something that it should only write"
+    manifests = by_name(parsed(done.stdout))
+    return {name: manifest["stringData"] for (_, name), manifest in manifests.items()}
 
 
 def configuration(secret: dict[str, dict[str, str]], folder: Path, *, port: int, tls: bool) -> str:
@@ -80,7 +82,9 @@ def configuration(secret: dict[str, dict[str, str]], folder: Path, *, port: int,
 
 
 @contextmanager
-def running(folder: Path, *, tls: bool, asks_clients: bool = False) -> Iterator[Server]:
+def running(
+    folder: Path, *, tls: bool, asks_clients: bool = False, memory: str = "1500mb"
+) -> Iterator[Server]:
     """The server, stopped on leaving. Skips where no server speaks TLS."""
     program = with_tls() if tls else embedded()
     (port,) = free_ports(1)
@@ -92,7 +96,8 @@ def running(folder: Path, *, tls: bool, asks_clients: bool = False) -> Iterator[
     if asks_clients:  # the server's own certificate does for a client
         text = text.replace("tls-auth-clients no", "tls-auth-clients yes")
         shown = f"&ssl_certfile={folder}/tls/tls.crt&ssl_keyfile={folder}/tls/tls.key"
-    path.write_text(text)
+    assert "maxmemory 1500mb" in text
+    path.write_text(text.replace("maxmemory 1500mb", f"maxmemory {memory}"))
     server = Server(secret, port, tls, ca_path, shown)
     with launched(folder, program, str(path)):
         wait_for(lambda: answers(server), within_s=WITHIN_S, what=f"the server of {folder} answers")

@@ -15,9 +15,19 @@ from orchestrator.registry.redis import RedisRegistry
 from orchestrator.registry.shared_counters import SharedCounters
 from protos.registry import BlockBatch, RegistryUnavailable
 from tests.conformance.registry.world import chain, record
-from tests.deploy.redis_server import PATIENT, Server, running, secrets
+from tests.deploy.redis_server import (
+    PATIENT,
+    WITHIN_S,
+    Server,
+    answers,
+    embedded,
+    launched,
+    running,
+    secrets,
+)
 from tests.deploy.rendering import Manifest, only, overlay, pods
 from tests.integration.registry.announcing import assert_heard
+from tests.waiting import wait_for
 
 pytestmark = pytest.mark.redis
 
@@ -123,6 +133,31 @@ def test_a_stranger_who_does_not_trust_the_ca_hangs_up(tmp_path: Path) -> None:
             pytest.raises(redis.exceptions.ConnectionError, match="certificate verify failed"),
         ):
             client.ping()
+
+
+def test_what_was_written_survives_a_killed_server(tmp_path: Path) -> None:
+    with (
+        running(tmp_path, tls=False) as server,
+        redis.Redis.from_url(server.registry_url(), protocol=2) as writer,
+    ):
+        writer.set("orch:anything", "kept")
+    with launched(tmp_path, embedded(), str(tmp_path / "redis.conf")):
+        wait_for(lambda: answers(server), within_s=WITHIN_S, what="it is back")
+        with redis.Redis.from_url(server.registry_url(), protocol=2) as writer:
+            assert writer.get("orch:anything") == b"kept"
+
+
+def test_a_full_server_refuses_and_drops_nothing(tmp_path: Path) -> None:
+    with (
+        running(tmp_path, tls=False, memory="4mb") as server,
+        redis.Redis.from_url(server.registry_url(), protocol=2) as writer,
+    ):
+        written = 0
+        with pytest.raises(redis.exceptions.OutOfMemoryError):
+            for written in range(1_000):
+                writer.set(f"orch:{written}", "x" * 100_000)
+        assert written
+        assert all(writer.exists(f"orch:{number}") for number in range(written))
 
 
 def secrets_wanted(objects: list[Manifest]) -> set[tuple[str, str | None]]:
