@@ -21,8 +21,8 @@ from orchestrator.live.deployments import ControlPlaneActor, GatewayActor, Repli
 HANDLE_CALLS_MAX = 100
 HEALTH_PERIOD_S = 1.0
 HEALTH_TIMEOUT_S = 10.0
-# In a cluster: as good as for ever. A model that comes late, or a store that was away, is found when
-# it is there; Serve by itself gives up after three starts, for good.
+# In a cluster: as good as for ever. A model that comes late, or a store that was away, is
+# found once it is there; Serve by itself gives up after three starts, for good.
 STARTS_MAX = 1_000_000
 # On top of what running requests get: leaving the registry, closing listeners.
 STOP_MARGIN_S = 5.0

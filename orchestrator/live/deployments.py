@@ -32,8 +32,8 @@ from protos.logs import log_to_stderr
 from protos.messages import ReplicaId
 from protos.transport import Transport
 
-# For a new replica to fetch what most requests begin with, where others may have it. Longer than the
-# 4 s for which nobody leads when the leading control plane has died.
+# For a new replica to fetch what most requests begin with, where others may have it. Longer than
+# nobody leads when the leading control plane has died, which is some 4 s.
 WARM_MS = 6_000
 
 
