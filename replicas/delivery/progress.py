@@ -74,10 +74,13 @@ class LineWatch:
         self._clock = clock
         self._last_ns = clock()
         self._last_bytes = 0
+        self._last: Progress | None = None  # of the delivery that was told of last
 
     def tell(self, progress: Progress) -> None:
         if progress.is_here:
             return  # then whoever brought it has said so
+        if progress is not self._last:
+            self._last, self._last_bytes = progress, 0
         now_ns = self._clock()
         elapsed_ns, came = now_ns - self._last_ns, progress.fetched - self._last_bytes
         self._last_ns, self._last_bytes = now_ns, progress.fetched

@@ -27,6 +27,20 @@ def test_a_line_has_bytes_share_and_the_rate_since_the_last_one() -> None:
     ]
 
 
+def test_the_rate_of_one_delivery_is_not_counted_from_another() -> None:
+    now_ns, lines = 0, list[str]()
+    watch = LineWatch(lines.append, lambda: now_ns)
+    for model in ("tokenizer", "llama"):
+        progress = Progress(model, bytes_total=1_000)
+        progress.add(500)
+        now_ns += SECOND_NS
+        watch.tell(progress)
+    assert lines == [
+        "fetching tokenizer: 500 bytes of 1.0 KB (50 %), 500 bytes/s",
+        "fetching llama: 500 bytes of 1.0 KB (50 %), 500 bytes/s",
+    ]
+
+
 def test_who_waits_for_another_process_says_so_and_who_has_it_says_nothing() -> None:
     lines = list[str]()
     watch, progress = LineWatch(lines.append), Progress("llama")
