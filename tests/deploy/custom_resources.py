@@ -24,6 +24,7 @@ import pytest
 import yaml
 
 from tests.deploy.rendering import Manifest
+from tests.judges import absent
 
 Schema = Mapping[str, Any]
 Loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
@@ -31,7 +32,7 @@ Loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 
 @cache
 def definitions() -> dict[tuple[str, str], Schema]:
-    """Schemas by (apiVersion, kind); the calling test is skipped where there are none."""
+    """Schemas by (apiVersion, kind); the calling test ends where there are none."""
     folder = os.environ.get("BLOCKYARD_CRDS")
     if folder is None:
         pytest.skip(
@@ -39,7 +40,7 @@ def definitions() -> dict[tuple[str, str], Schema]:
             "operator in BLOCKYARD_CRDS"
         )
     if find_spec("celpy") is None:
-        pytest.skip("cel-python is not installed: pip install '.[deploy]'")
+        absent("cel-python", "pip install '.[deploy]'")
     found: dict[tuple[str, str], Schema] = {}
     for path in sorted(Path(folder).rglob("*.yaml")):
         for document in yaml.load_all(path.read_text(), Loader=Loader):

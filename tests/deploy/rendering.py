@@ -1,10 +1,13 @@
-"""Objects as a cluster would get them, from kustomize and from the chart."""
+"""Objects as a cluster would get them, from kustomize and from the chart.
+
+Each rendering is made once and handed out as a copy that the caller may spoil.
+"""
 
 from __future__ import annotations
 
 import copy
-from collections.abc import Iterator
-from functools import cache
+from collections.abc import Callable, Iterator
+from functools import cache, partial
 from pathlib import Path
 from typing import Any
 
@@ -19,16 +22,12 @@ CHART_VALUES = {"dev": CHART / "ci" / "dev.yaml", "prod": CHART / "values.yaml"}
 
 
 def overlay(name: str) -> list[Manifest]:
-    """A copy that the caller may spoil."""
     return copy.deepcopy(_overlay(name))
 
 
 def chart(values: Path, *settings: str) -> list[Manifest]:
     """The chart's objects in the namespace that the overlays use."""
-    sets = [word for setting in settings for word in ("--set", setting)]
-    verdict = run("helm", "template", "blockyard", CHART, "-n", "blockyard", "-f", values, *sets)
-    assert verdict.returncode == 0, said(verdict)
-    return parsed(verdict.stdout)
+    return copy.deepcopy(_chart(values, *settings))
 
 
 def parsed(text: str) -> list[Manifest]:
@@ -81,6 +80,35 @@ def groups(objects: list[Manifest]) -> dict[str, Manifest]:
     return {group["groupName"]: group for group in cluster["workerGroupSpecs"]}
 
 
+def selects(selector: Manifest, labels: dict[str, str]) -> bool:
+    """Whether a label selector takes an object with these labels."""
+    exact = selector.get("matchLabels", {}).items() <= labels.items()
+    return exact and all(_meets(labels, one) for one in selector.get("matchExpressions", ()))
+
+
+def _meets(labels: dict[str, str], expression: Manifest) -> bool:
+    value = labels.get(expression["key"])
+    match expression["operator"]:
+        case "In":
+            return value in expression["values"]
+        case "NotIn":
+            return value not in expression["values"]
+        case "Exists":
+            return value is not None
+        case "DoesNotExist":
+            return value is None
+        case unknown:
+            raise ValueError(f"no label selector knows the operator {unknown}")
+
+
+@cache
+def _chart(values: Path, *settings: str) -> list[Manifest]:
+    sets = [word for setting in settings for word in ("--set", setting)]
+    verdict = run("helm", "template", "blockyard", CHART, "-n", "blockyard", "-f", values, *sets)
+    assert verdict.returncode == 0, said(verdict)
+    return parsed(verdict.stdout)
+
+
 @cache
 def _overlay(name: str) -> list[Manifest]:
     verdict = run("kubectl", "kustomize", DEPLOY / "overlays" / name)
@@ -99,3 +127,21 @@ def _templates(owner: Manifest) -> Iterator[tuple[str, Manifest]]:
         yield name, owner["spec"]["jobTemplate"]["spec"]["template"]
     elif owner["kind"] in {"Deployment", "StatefulSet", "DaemonSet", "Job"}:
         yield name, owner["spec"]["template"]
+
+
+# Of the chart, all that can be asked for beside the defaults.
+EVERYTHING = (
+    "mtls.enabled=true",
+    "chaos.enabled=true",
+    "tracing.endpoint=http://collector.observability:4317",
+    "modelStore.enabled=true",
+    "serve.model=s3://bucket/llama",
+    "serve.drain_s=600",
+)
+RENDERINGS: dict[str, Callable[[], list[Manifest]]] = {
+    "overlay-dev": partial(overlay, "dev"),
+    "overlay-prod": partial(overlay, "prod"),
+    "chart-dev": partial(chart, CHART_VALUES["dev"]),
+    "chart-prod": partial(chart, CHART_VALUES["prod"]),
+    "chart-everything": partial(chart, CHART_VALUES["prod"], *EVERYTHING),
+}

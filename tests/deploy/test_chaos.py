@@ -28,10 +28,11 @@ from tests.deploy.rendering import (
     parsed,
     pod,
     pods,
+    selects,
     written,
 )
 from tests.deploy.test_manifests import checked, judged
-from tests.deploy.test_security import selects, too_open
+from tests.deploy.test_security import too_open
 from tests.deploy.tools import DEPLOY, program, run, said
 from tests.unit.live.chaos.pods import FAULTS, STANDING, WITH_NETEM, WITHOUT_NETEM
 

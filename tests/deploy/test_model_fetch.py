@@ -8,11 +8,21 @@ from typing import Any
 import pytest
 
 from orchestrator.live.commands.model import fetch
-from tests.deploy.rendering import CHART_VALUES, Manifest, chart, only, parsed, pod, pods, written
+from tests.deploy.rendering import (
+    CHART_VALUES,
+    Manifest,
+    chart,
+    only,
+    parsed,
+    pod,
+    pods,
+    selects,
+    written,
+)
 from tests.deploy.serve_config import deployment
 from tests.deploy.test_manifests import checked, judged
 from tests.deploy.test_model_store import SETTINGS
-from tests.deploy.test_security import selects, too_open
+from tests.deploy.test_security import too_open
 from tests.deploy.tools import DEPLOY, run, said
 
 

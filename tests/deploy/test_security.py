@@ -1,16 +1,20 @@
-"""What the namespace's Pod Security level and the closed network leave open."""
+"""What pods may do to their nodes: what the namespace's Pod Security level leaves, and less."""
 
 from __future__ import annotations
 
+import copy
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
 
-from tests.deploy.rendering import OVERLAYS, Manifest, only, overlay, pod, pods
+from tests.deploy.rendering import OVERLAYS, RENDERINGS, Manifest, only, overlay, pod, pods
 
 RESTRICTED_VOLUMES = {
     *("configMap", "emptyDir", "secret", "projected", "downwardAPI", "persistentVolumeClaim"),
 }
+# Of a pod or of a container; the level allows harmless ones, and ours need none.
+UNUSED = ("procMount", "seLinuxOptions", "sysctls", "windowsOptions", "appArmorProfile")
 
 
 @pytest.fixture(params=OVERLAYS)
@@ -22,26 +26,39 @@ def too_open(spec: dict[str, Any]) -> list[str]:
     """What the level `restricted` would refuse, and a writable root."""
     of_pod = spec.get("securityContext", {})
     found = [key for key in ("hostNetwork", "hostPID", "hostIPC") if spec.get(key)]
-    if of_pod.get("runAsNonRoot") is not True or of_pod.get("runAsUser") == 0:
-        found.append("may be root")
-    if of_pod.get("seccompProfile", {}).get("type") != "RuntimeDefault":
-        found.append("no seccomp profile")
+    found += _of_context(of_pod)
     for volume in spec.get("volumes", ()):
         if not RESTRICTED_VOLUMES & volume.keys():
             found.append(f"volume {volume['name']}")
-    for container in (*spec["containers"], *spec.get("initContainers", ())):
-        context = container.get("securityContext", {})
-        if context.get("privileged") or context.get("allowPrivilegeEscalation") is not False:
-            found.append("may escalate")
-        if context.get("capabilities", {}).get("drop") != ["ALL"]:
-            found.append("keeps capabilities")
-        if context["capabilities"].get("add"):
-            found.append("adds capabilities")
-        if context.get("readOnlyRootFilesystem") is not True:
-            found.append("writable root")
-        if any("hostPort" in port for port in container.get("ports", ())):
-            found.append("host port")
+    for kind in ("containers", "initContainers", "ephemeralContainers"):
+        for container in spec.get(kind, ()):
+            context = container.get("securityContext", {})
+            found += _of_context({**of_pod, **context})
+            found += _of_container(container, context)
     return found
+
+
+def _of_context(context: dict[str, Any]) -> Iterator[str]:
+    """What a pod says for its containers, and a container may say against its pod."""
+    if context.get("runAsNonRoot") is not True or context.get("runAsUser") == 0:
+        yield "may be root"
+    if context.get("seccompProfile", {}).get("type") != "RuntimeDefault":
+        yield "no seccomp profile"
+    yield from (key for key in UNUSED if key in context)
+
+
+def _of_container(container: dict[str, Any], context: dict[str, Any]) -> Iterator[str]:
+    capabilities = context.get("capabilities", {})
+    if context.get("privileged") or context.get("allowPrivilegeEscalation") is not False:
+        yield "may escalate"
+    if capabilities.get("drop") != ["ALL"]:
+        yield "keeps capabilities"
+    if capabilities.get("add"):
+        yield "adds capabilities"
+    if context.get("readOnlyRootFilesystem") is not True:
+        yield "writable root"
+    if any("hostPort" in port for port in container.get("ports", ())):
+        yield "host port"
 
 
 def test_the_namespace_enforces_the_restricted_level(objects: list[Manifest]) -> None:
@@ -49,9 +66,10 @@ def test_the_namespace_enforces_the_restricted_level(objects: list[Manifest]) ->
     assert labels["pod-security.kubernetes.io/enforce"] == "restricted"
 
 
-def test_every_pod_keeps_to_the_restricted_level(objects: list[Manifest]) -> None:
-    found = {p["metadata"]["name"]: too_open(p["spec"]) for p in pods(objects)}
-    assert len(found) == 5
+@pytest.mark.parametrize("rendering", RENDERINGS.values(), ids=RENDERINGS)
+def test_every_pod_keeps_to_the_restricted_level(rendering: Callable[[], list[Manifest]]) -> None:
+    found = {p["metadata"]["name"]: too_open(p["spec"]) for p in pods(rendering())}
+    assert len(found) >= 5
     assert {name: what for name, what in found.items() if what} == {}
 
 
@@ -71,9 +89,57 @@ def test_a_pod_that_is_too_open_is_found() -> None:
     assert too_open(spec) == ["hostNetwork", "volume host", "writable root"]
 
 
+@pytest.mark.parametrize(
+    ("context", "what"),
+    [
+        ({"runAsUser": 0}, "may be root"),
+        ({"runAsNonRoot": False}, "may be root"),
+        ({"seccompProfile": {"type": "Unconfined"}}, "no seccomp profile"),
+        ({"procMount": "Unmasked"}, "procMount"),
+        ({"appArmorProfile": {"type": "Unconfined"}}, "appArmorProfile"),
+        ({"allowPrivilegeEscalation": True}, "may escalate"),
+        ({"privileged": True}, "may escalate"),
+        ({"capabilities": {"drop": ["NET_RAW"]}}, "keeps capabilities"),
+        ({"capabilities": {"drop": ["ALL"], "add": ["NET_ADMIN"]}}, "adds capabilities"),
+    ],
+)
+@pytest.mark.parametrize("kind", ["containers", "initContainers"])
+def test_a_container_that_is_more_open_than_its_pod_is_found(
+    kind: str, context: dict[str, Any], what: str
+) -> None:
+    spec = pod(overlay("prod"), "replica")["spec"]
+    container = copy.deepcopy(spec["containers"][0])
+    container["securityContext"].update(context)
+    spec[kind] = [container]
+    assert too_open(spec) == [what]
+
+
+@pytest.mark.parametrize(
+    ("context", "what"),
+    [
+        ({"runAsUser": 0}, "may be root"),
+        ({"runAsNonRoot": None}, "may be root"),
+        ({"seccompProfile": {}}, "no seccomp profile"),
+        ({"sysctls": []}, "sysctls"),
+    ],
+)
+def test_a_pod_that_is_open_for_its_containers_is_found(context: dict[str, Any], what: str) -> None:
+    spec = pod(overlay("prod"), "replica")["spec"]
+    spec["securityContext"].update(context)
+    assert set(too_open(spec)) == {what}
+
+
+def test_a_container_that_says_nothing_is_found() -> None:
+    spec = pod(overlay("prod"), "replica")["spec"]
+    del spec["containers"][0]["securityContext"]
+    assert too_open(spec) == ["may escalate", "keeps capabilities", "writable root"]
+
+
 def test_no_ray_pod_fixes_a_uid(objects: list[Manifest]) -> None:
     for role in ("head", "gateway", "control-plane", "replica"):
-        assert "runAsUser" not in pod(objects, role)["spec"]["securityContext"]
+        spec = pod(objects, role)["spec"]
+        for level in (spec, *spec["containers"]):
+            assert "runAsUser" not in level["securityContext"]
 
 
 def test_only_the_head_may_speak_to_the_api_server(objects: list[Manifest]) -> None:
@@ -94,43 +160,3 @@ def test_the_model_is_mounted_to_be_read() -> None:
         (volume,) = [v for v in spec["volumes"] if v["name"] == "models"]
         assert mount["readOnly"] is True
         assert volume["persistentVolumeClaim"]["readOnly"] is True
-
-
-def test_gpus_are_asked_for_and_limited_alike() -> None:
-    resources = pod(overlay("prod"), "replica")["spec"]["containers"][0]["resources"]
-    assert resources["requests"] == resources["limits"]
-    assert resources["limits"]["nvidia.com/gpu"] == "1"
-
-
-def test_everything_is_denied_that_no_policy_allows() -> None:
-    deny = only(overlay("prod"), "NetworkPolicy", "deny-all")["spec"]
-    assert deny == {"podSelector": {}, "policyTypes": ["Ingress", "Egress"]}
-
-
-def test_clients_reach_the_gateways_front_doors_and_nothing_else() -> None:
-    objects = overlay("prod")
-    policy = only(objects, "NetworkPolicy", "gateway-from-clients")["spec"]
-    (rule,) = policy["ingress"]
-    service = only(objects, "Service", "blockyard-gateway")["spec"]
-    container = pod(objects, "gateway")["spec"]["containers"][0]
-    named = {port["name"]: port["containerPort"] for port in container["ports"]}
-    assert {p["port"] for p in rule["ports"]} == {named[p["targetPort"]] for p in service["ports"]}
-    assert policy["podSelector"]["matchLabels"].items() <= service["selector"].items()
-
-
-def test_every_policy_and_budget_selects_pods_that_exist() -> None:
-    objects = overlay("prod")
-    labels = [p["metadata"]["labels"] for p in pods(objects)]
-    for owner in objects:
-        selector = owner.get("spec", {}).get("podSelector") or owner.get("spec", {}).get("selector")
-        if owner["kind"] in {"NetworkPolicy", "PodDisruptionBudget", "PodMonitor"} and selector:
-            chosen = [one for one in labels if selects(selector, one)]
-            assert chosen, owner["metadata"]["name"]
-
-
-def selects(selector: dict[str, Any], labels: dict[str, str]) -> bool:
-    exact = selector.get("matchLabels", {}).items() <= labels.items()
-    return exact and all(
-        labels.get(expression["key"]) in expression["values"]
-        for expression in selector.get("matchExpressions", ())
-    )

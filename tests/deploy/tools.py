@@ -1,8 +1,9 @@
-"""The programs that judge manifests, found where they are or skipped by name.
+"""The programs that judge manifests, found where they are or missed by name.
 
 Each is looked for beside this Python first (they come as wheels, extra
 `deploy`), then on the PATH; HELM, CHECKOV and PROMTOOL in the environment
-name programs that no wheel brings.
+name programs that no wheel brings. One that is not there skips its tests, or
+fails them where it was promised (tests/judges.py).
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-import pytest
+from tests.judges import absent
 
 ROOT = Path(__file__).parents[2]
 DEPLOY = ROOT / "deploy"
@@ -29,12 +30,12 @@ HINTS = {
 
 
 def program(name: str) -> str:
-    """Its path; the calling test is skipped where it is not installed."""
+    """Its path; the calling test ends where it is not installed."""
     beside = Path(sys.executable).with_name(name)
     named = os.environ.get(name.upper())
     path = named or (str(beside) if beside.exists() else shutil.which(name))
     if path is None:
-        pytest.skip(f"{name} is not installed: {HINTS[name]}")
+        absent(name, HINTS[name])
     return path
 
 
