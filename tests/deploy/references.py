@@ -162,14 +162,14 @@ def of_volumes(objects: list[Manifest]) -> Iterator[str]:
 
 
 def of_redis(objects: list[Manifest]) -> Iterator[str]:
-    """Ray's own Redis, encrypted; one of this namespace is a Service with that port."""
+    """Ray's own Redis, encrypted; one without a domain is a Service of this namespace."""
     options = only(objects, "RayService")["spec"]["rayClusterConfig"]["gcsFaultToleranceOptions"]
     address = urlsplit(options["redisAddress"])
     service = named(objects, "Service").get(address.hostname or "")
     opened = [port["port"] for port in service["spec"]["ports"]] if service else []
     if address.scheme != "rediss":
         yield f"Ray speaks to Redis in the clear: {options['redisAddress']}"
-    if address.port not in opened:
+    if "." not in (address.hostname or "") and address.port not in opened:
         yield f"no Service of these is {options['redisAddress']}"
 
 
