@@ -40,7 +40,7 @@ UNJUDGED = {
 }
 
 
-@pytest.fixture(params=RENDERINGS.values(), ids=RENDERINGS)
+@pytest.fixture(params=RENDERINGS.values(), ids=list(RENDERINGS))
 def objects(request: pytest.FixtureRequest) -> list[Manifest]:
     rendering: Callable[[], list[Manifest]] = request.param
     return rendering()
