@@ -26,7 +26,7 @@ def overlay(name: str) -> list[Manifest]:
 
 
 def chart(values: Path, *settings: str) -> list[Manifest]:
-    """The chart's objects in the namespace that the overlays use."""
+    """The chart's objects in the overlays' namespace, without Helm's notes to itself."""
     return copy.deepcopy(_chart(values, *settings))
 
 
@@ -106,7 +106,15 @@ def _chart(values: Path, *settings: str) -> list[Manifest]:
     sets = [word for setting in settings for word in ("--set", setting)]
     verdict = run("helm", "template", "blockyard", CHART, "-n", "blockyard", "-f", values, *sets)
     assert verdict.returncode == 0, said(verdict)
-    return parsed(verdict.stdout)
+    return [without_notes(one) for one in parsed(verdict.stdout)]
+
+
+def without_notes(resource: Manifest) -> Manifest:
+    """As a cluster would understand it: annotations for Helm mean nothing to anybody else."""
+    metadata = resource["metadata"]
+    notes = metadata.pop("annotations", {})
+    left = {key: value for key, value in notes.items() if not key.startswith("helm.sh/")}
+    return {**resource, "metadata": {**metadata, **({"annotations": left} if left else {})}}
 
 
 @cache

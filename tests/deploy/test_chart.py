@@ -62,7 +62,7 @@ def test_values_that_mean_nothing_are_refused(setting: str) -> None:
         ("monitoring.enabled=false", {"PodMonitor", "PrometheusRule"}),
         ("networkPolicy.enabled=false", {"NetworkPolicy"}),
         ("routes.enabled=false", {"Gateway", "HTTPRoute", "GRPCRoute"}),
-        ("redis.enabled=false", {"StatefulSet"}),
+        ("redis.enabled=false,redis.address=rediss://elsewhere:6379", {"StatefulSet"}),
         ("modelVolume.enabled=false", {"PersistentVolumeClaim"}),
         ("priorityClasses.create=false", {"PriorityClass"}),
     ],

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 
 import pytest
@@ -17,11 +16,11 @@ from tests.deploy.rendering import (
     chart,
     only,
     overlay,
-    parsed,
     pod,
 )
 from tests.deploy.serve_config import deployment
-from tests.deploy.tools import DEPLOY, run, said
+from tests.deploy.tools import DEPLOY
+from tests.deploy.user_overlays import prod_with
 
 
 def used_components() -> set[str]:
@@ -36,24 +35,13 @@ def used_components() -> set[str]:
 
 def test_every_component_but_those_that_need_others_is_used_by_an_overlay() -> None:
     written = {folder.name for folder in (DEPLOY / "components").iterdir()}
-    assert written - used_components() == {"model-store", "mtls", "tracing"}
+    of_clusters = {"managed-redis", "pull-secrets", "service-account"}
+    assert written - used_components() == {"model-store", "mtls", "tracing"} | of_clusters
 
 
 @pytest.fixture
 def encrypted(tmp_path: Path) -> list[Manifest]:
     return prod_with("mtls", tmp_path)
-
-
-def prod_with(component: str, folder: Path) -> list[Manifest]:
-    """The overlay prod with the component, as a user would write it."""
-    here = os.path.relpath(DEPLOY, folder.resolve())
-    (folder / "kustomization.yaml").write_text(
-        f"namespace: blockyard\n"
-        f"resources: [{here}/overlays/prod]\ncomponents: [{here}/components/{component}]\n"
-    )
-    verdict = run("kubectl", "kustomize", folder)
-    assert verdict.returncode == 0, said(verdict)
-    return parsed(verdict.stdout)
 
 
 def test_mtls_can_be_added_to_an_overlay(encrypted: list[Manifest]) -> None:

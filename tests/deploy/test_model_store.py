@@ -9,8 +9,8 @@ import pytest
 from tests.deploy import custom_resources, operator_rules
 from tests.deploy.rendering import CHART_VALUES, Manifest, by_name, chart, only, pod
 from tests.deploy.serve_config import deployment
-from tests.deploy.test_components import prod_with
 from tests.deploy.tools import DEPLOY
+from tests.deploy.user_overlays import built, prod_with, shown_patches
 
 SETTINGS = ("modelStore.enabled=true", "serve.model=s3://bucket/llama")
 FETCHING, OTHERS = ("gateway", "replica"), ("control-plane", "head")
@@ -51,6 +51,36 @@ def test_whoever_fetches_may_write_where_the_config_says(objects: list[Manifest]
         assert "readOnly" not in mount
         (volume,) = [v for v in spec["volumes"] if v["name"] == "models"]
         assert volume["persistentVolumeClaim"] == {"claimName": "blockyard-models"}
+
+
+def group_of_files(objects: list[Manifest]) -> dict[str, tuple[object, object]]:
+    contexts = {role: pod(objects, role)["spec"]["securityContext"] for role in FETCHING + OTHERS}
+    return {
+        role: (context.get("fsGroup"), context.get("fsGroupChangePolicy"))
+        for role, context in contexts.items()
+    }
+
+
+def test_a_new_volume_of_roots_is_given_to_a_group_of_whoever_fetches(
+    objects: list[Manifest],
+) -> None:
+    nobody = dict.fromkeys(FETCHING + OTHERS, (None, None))
+    assert group_of_files(objects) == nobody | dict.fromkeys(FETCHING, (10001, "OnRootMismatch"))
+    assert group_of_files(chart(CHART_VALUES["prod"])) == nobody, "who only reads needs none"
+
+
+def test_the_group_can_be_left_to_a_cluster_that_gives_its_own(tmp_path: Path) -> None:
+    nobody = dict.fromkeys(FETCHING + OTHERS, (None, None))
+    assert (
+        group_of_files(chart(CHART_VALUES["prod"], *SETTINGS, "modelStore.fsGroup=null")) == nobody
+    )
+    objects = built(
+        tmp_path,
+        resources=["overlays/prod"],
+        components=["components/model-store"],
+        patches=shown_patches("model-store"),
+    )
+    assert group_of_files(objects) == nobody
 
 
 def test_credentials_come_from_a_secret_to_whoever_fetches(objects: list[Manifest]) -> None:

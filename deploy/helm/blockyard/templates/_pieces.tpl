@@ -2,6 +2,37 @@
 {{ .Values.image.repository }}:{{ .Values.image.tag }}
 {{- end }}
 
+{{- define "blockyard.pullSecrets" -}}
+{{- with .Values.image.pullSecrets }}
+imagePullSecrets:
+  {{- range . }}
+  - name: {{ . }}
+  {{- end }}
+{{- end }}
+{{- end }}
+
+{{- /* Who pods are that fetch a model, and the group that may write where they put it. */}}
+{{- define "blockyard.fetcher" -}}
+{{- with .Values.serviceAccountName }}
+serviceAccountName: {{ . }}
+{{- end }}
+securityContext:
+  <<: *pod-security
+  {{- if and .Values.modelStore.enabled (not (kindIs "invalid" .Values.modelStore.fsGroup)) }}
+  fsGroup: {{ .Values.modelStore.fsGroup }}
+  fsGroupChangePolicy: OnRootMismatch
+  {{- end }}
+{{- end }}
+
+{{- /* Load decides how many replicas there are. */}}
+{{- define "blockyard.scales" -}}
+{{- if or .Values.serve.minReplicas .Values.serve.maxReplicas }}true{{ end }}
+{{- end }}
+
+{{- define "blockyard.leastReplicas" -}}
+{{ .Values.serve.minReplicas | default .Values.serve.replicas }}
+{{- end }}
+
 {{- /* What drain-pod waits at most: the drain itself, and Serve's and Ray's time to act on it. */}}
 {{- define "blockyard.drainSeconds" -}}
 {{ add .Values.serve.drain_s 30 }}
@@ -50,11 +81,11 @@
   secret: {secretName: blockyard-redis-ca}
 {{- if and .model .Values.modelVolume.enabled }}
 - name: models
-  {{- if .Values.modelStore.enabled }}
-  persistentVolumeClaim: {claimName: blockyard-models}
-  {{- else }}
-  persistentVolumeClaim: {claimName: blockyard-models, readOnly: true}
-  {{- end }}
+  persistentVolumeClaim:
+    claimName: {{ .Values.modelVolume.existingClaim | default "blockyard-models" }}
+    {{- if not .Values.modelStore.enabled }}
+    readOnly: true
+    {{- end }}
 {{- end }}
 {{- if and .keys .Values.apiKeys.enabled }}
 - name: api-keys
