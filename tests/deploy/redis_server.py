@@ -21,6 +21,7 @@ import redis
 from orchestrator.registry.config import RegistryConfig
 from tests.deploy.rendering import by_name, parsed
 from tests.deploy.tools import DEPLOY
+from tests.judges import absent
 from tests.ports import free_ports
 from tests.waiting import wait_for
 
@@ -135,5 +136,5 @@ def with_tls() -> str:
     names = (shutil.which("valkey-server"), shutil.which("redis-server"))
     program = next((p for p in (os.environ.get("REDIS_SERVER"), *names) if p), None)
     if program is None:
-        pytest.skip("no Redis with TLS: apt-get install redis-server, or name one in REDIS_SERVER")
+        absent("redis-server", "one with TLS, on the PATH or named in REDIS_SERVER")
     return program

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 
-import pytest
+from tests.judges import absent
 
 NAMES = ("chromium", "chromium-browser", "google-chrome")
 VARIABLE = "BLOCKYARD_CHROMIUM"
@@ -14,8 +14,8 @@ ARGUMENTS = ("--no-sandbox", "--disable-dev-shm-usage")
 
 
 def chromium() -> str:
-    """Where it is; the test that asks is skipped where it is not."""
+    """Where it is; the test that asks ends where it is not."""
     found = os.environ.get(VARIABLE) or next(filter(None, map(shutil.which, NAMES)), None)
     if found is None:
-        pytest.skip(f"no chromium: none of {', '.join(NAMES)} is installed, {VARIABLE} is not set")
+        absent("chromium", f"one of {', '.join(NAMES)}, or one that {VARIABLE} names")
     return found
