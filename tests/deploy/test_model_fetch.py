@@ -1,7 +1,8 @@
-"""The Job that brings a model: its command is one of ours, and replicas find what it brings."""
+"""What brings a model, a Job or a pod to copy by hand: replicas find and may read what comes."""
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +14,6 @@ from tests.deploy.rendering import (
     Manifest,
     chart,
     only,
-    parsed,
     pod,
     pods,
     selects,
@@ -23,14 +23,15 @@ from tests.deploy.serve_config import deployment
 from tests.deploy.test_manifests import checked, judged
 from tests.deploy.test_model_store import SETTINGS
 from tests.deploy.test_security import too_open
-from tests.deploy.tools import DEPLOY, run, said
+from tests.deploy.tools import DEPLOY
+from tests.deploy.user_overlays import rendered
+
+BY_HAND = DEPLOY / "model-fetch" / "by-hand"
 
 
 @pytest.fixture
 def objects() -> list[Manifest]:
-    verdict = run("kubectl", "kustomize", DEPLOY / "model-fetch")
-    assert verdict.returncode == 0, said(verdict)
-    return parsed(verdict.stdout)
+    return rendered(DEPLOY / "model-fetch")
 
 
 @pytest.fixture
@@ -93,3 +94,49 @@ def test_a_closed_namespace_lets_it_to_the_store_and_to_nobody_of_the_cluster(
         and selects(one["spec"]["podSelector"], labels)
     }
     assert ways_out == {"models-from-store", "deny-all", "all-to-dns"}
+
+
+@pytest.fixture
+def filling() -> dict[str, Any]:
+    """The pod that waits for `kubectl cp`."""
+    (found,) = rendered(BY_HAND)
+    return found
+
+
+def test_a_pod_to_copy_a_model_by_hand_is_accepted(filling: dict[str, Any], tmp_path: Path) -> None:
+    assert judged([filling], tmp_path) == (0, "")
+    assert too_open(filling["spec"]) == []
+    verdict = checked(written([filling], tmp_path / "fill.yaml"))
+    assert verdict[0] == 0, verdict[1]
+
+
+def test_it_copies_to_where_the_model_is_looked_for(filling: dict[str, Any]) -> None:
+    told = (BY_HAND / "kustomization.yaml").read_text()
+    name = filling["metadata"]["name"]
+    assert f"pod/{name}" in told
+    (place,) = re.findall(rf"cp \S+ {name}:(\S+)", told)
+    assert place == deployment(only(chart(CHART_VALUES["prod"]), "RayService")).model
+    (mount,) = filling["spec"]["containers"][0]["volumeMounts"]
+    assert Path(place).is_relative_to(mount["mountPath"])
+
+
+def test_whoever_brings_a_model_may_write_to_a_new_volume(
+    fetching: dict[str, Any], filling: dict[str, Any]
+) -> None:
+    serving = pod(chart(CHART_VALUES["prod"], *SETTINGS), "replica")
+    for one in (fetching, filling):
+        for field in ("fsGroup", "fsGroupChangePolicy"):
+            asked = one["spec"]["securityContext"][field]
+            assert asked == serving["spec"]["securityContext"][field], "or the others cannot read"
+        (volume,) = [v for v in one["spec"]["volumes"] if v["name"] == "models"]
+        assert volume["persistentVolumeClaim"] == {"claimName": "blockyard-models"}
+
+
+def test_a_closed_namespace_lets_it_nowhere(filling: dict[str, Any]) -> None:
+    ways = {
+        one["metadata"]["name"]
+        for one in chart(CHART_VALUES["prod"], *SETTINGS)
+        if one["kind"] == "NetworkPolicy"
+        and selects(one["spec"]["podSelector"], filling["metadata"]["labels"])
+    }
+    assert ways == {"deny-all", "all-to-dns", "metrics-from-prometheus"}
