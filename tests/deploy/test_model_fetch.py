@@ -114,7 +114,9 @@ def test_it_copies_to_where_the_model_is_looked_for(filling: dict[str, Any]) -> 
     told = (BY_HAND / "kustomization.yaml").read_text()
     name = filling["metadata"]["name"]
     assert f"pod/{name}" in told
-    (place,) = re.findall(rf"cp \S+ {name}:(\S+)", told)
+    (came,) = re.findall(rf"cp \S+ {name}:(\S+)", told)
+    (moved, place) = re.findall(rf"exec {name} -- mv (\S+) (\S+)", told)[0]
+    assert moved == came != place, "nobody may see a part of it"
     assert place == deployment(only(chart(CHART_VALUES["prod"]), "RayService")).model
     (mount,) = filling["spec"]["containers"][0]["volumeMounts"]
     assert Path(place).is_relative_to(mount["mountPath"])
