@@ -146,10 +146,22 @@ EVERYTHING = (
     "serve.model=s3://bucket/llama",
     "serve.drain_s=600",
 )
+# Of the chart, what is somebody else's or decided by load.
+ELSEWHERE = (
+    "redis.enabled=false",
+    "redis.address=rediss://redis.example.com:6380",
+    "redis.ports={6380,26379}",
+    "redis.peers[0].ipBlock.cidr=10.20.0.0/24",
+    "networkPolicy.clientCidrs={10.0.0.0/8}",
+    "networkPolicy.apiServerPorts={8443}",
+    "serve.minReplicas=2",
+    "serve.maxReplicas=6",
+)
 RENDERINGS: dict[str, Callable[[], list[Manifest]]] = {
     "overlay-dev": partial(overlay, "dev"),
     "overlay-prod": partial(overlay, "prod"),
     "chart-dev": partial(chart, CHART_VALUES["dev"]),
     "chart-prod": partial(chart, CHART_VALUES["prod"]),
     "chart-everything": partial(chart, CHART_VALUES["prod"], *EVERYTHING),
+    "chart-elsewhere": partial(chart, CHART_VALUES["prod"], *ELSEWHERE),
 }

@@ -33,11 +33,20 @@ WHERE_ASKED_FOR = {
     f"gateway,replica -> {IN}observability: 4317/TCP",
 }
 
+REDIS = {"ray -> redis: redis", "redis <- ray: redis"}
+API_SERVER = {"head -> anywhere: 443/TCP 6443/TCP"}
+ELSEWHERE = {
+    "ray -> {'ipBlock': {'cidr': '10.20.0.0/24'}}: 26379/TCP 6380/TCP",
+    "gateway <- {'ipBlock': {'cidr': '10.0.0.0/8'}}: grpc http",
+    "head -> anywhere: 8443/TCP",
+}
+
 
 @pytest.mark.parametrize(
     ("rendering", "expected"),
     [
         ("overlay-prod", WAYS),
+        ("chart-elsewhere", WAYS - REDIS - API_SERVER | ELSEWHERE),
         ("chart-prod", WAYS),
         ("chart-everything", WAYS | WHERE_ASKED_FOR),
         ("overlay-dev", set()),
