@@ -8,6 +8,7 @@ import shlex
 import subprocess
 from functools import cache
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import pytest
@@ -25,7 +26,6 @@ from tests.deploy.rendering import (
     chart,
     only,
     overlay,
-    parsed,
     pod,
     pods,
     selects,
@@ -33,22 +33,22 @@ from tests.deploy.rendering import (
 )
 from tests.deploy.test_manifests import checked, judged
 from tests.deploy.test_security import too_open
-from tests.deploy.tools import DEPLOY, program, run, said
+from tests.deploy.tools import DEPLOY, program
+from tests.deploy.user_overlays import built, rendered
 from tests.unit.live.chaos.pods import FAULTS, STANDING, WITH_NETEM, WITHOUT_NETEM
 
 CHAOS = DEPLOY / "chaos"
-FILES = ("policies.yaml", "rbac-network.yaml")
+ADDED = ("chaos/closed", "chaos/netem")
+KEY_VARIABLE = "BLOCKYARD_API_KEY"
 NEEDS_THE_NETWORK = {"Delay", "Loss", "Break"}
 
 
 @cache
 def _objects() -> list[Manifest]:
-    found: list[Manifest] = []
-    for folder in (CHAOS, CHAOS / "run"):
-        verdict = run("kubectl", "kustomize", folder)
-        assert verdict.returncode == 0, said(verdict)
-        found += parsed(verdict.stdout)
-    return found + [one for name in FILES for one in parsed((CHAOS / name).read_text())]
+    """The night with all that a cluster may need beside it, and the Job of a single run."""
+    with TemporaryDirectory() as folder:
+        night = built(Path(folder), resources=["chaos/nightly"], components=ADDED)
+    return [*night, only(rendered(CHAOS / "run"), "Job")]
 
 
 @pytest.fixture
@@ -164,7 +164,9 @@ def test_a_run_asks_services_that_exist(objects: list[Manifest]) -> None:
         (gateway, _, _), (_, control, port) = asked
         assert services["Service", gateway]["spec"]["ports"][0]["port"] == 80
         assert services["Service", control]["spec"]["ports"][0]["port"] == int(port)
-        assert f"--kubectl={one['metadata']['namespace']}" in words
+        assert re.search(r'--kubectl=(\$\(NAMESPACE\)|"\$NAMESPACE") ', words)
+        (told,) = [each for each in container["env"] if each["name"] == "NAMESPACE"]
+        assert told["valueFrom"]["fieldRef"]["fieldPath"] == "metadata.namespace"
 
 
 def test_the_words_of_a_run_are_those_of_the_command(objects: list[Manifest]) -> None:
@@ -173,6 +175,7 @@ def test_the_words_of_a_run_are_those_of_the_command(objects: list[Manifest]) ->
         words = [*container["command"], *container.get("args", ())]
         if words[0] == "sh":
             words = shlex.split(words[-1].replace("$(date +%Y%m%d)", "20260101"))[1:]  # exec
+        words = [re.sub(r"\$\(?NAMESPACE\)?", "blockyard", word) for word in words]
         assert words[:3] == ["blockyard", "chaos", "run"]
         context = chaos_run.make_context("run", words[3:], resilient_parsing=False)
         assert context.params["target"] == "http://blockyard-gateway"
@@ -180,8 +183,54 @@ def test_the_words_of_a_run_are_those_of_the_command(objects: list[Manifest]) ->
         assert str(context.params["json_path"].parent) in mounted, "failures are kept beside it"
 
 
+def test_a_single_run_brings_its_rights_and_no_night() -> None:
+    kinds = {one["kind"] for one in rendered(CHAOS / "run")}
+    assert kinds == {"Job", "ServiceAccount", "Role", "RoleBinding"}
+
+
+def test_a_run_shows_an_operators_key_where_there_is_one(objects: list[Manifest]) -> None:
+    for one in pods(objects):
+        (key,) = [e for e in one["spec"]["containers"][0]["env"] if e["name"] == KEY_VARIABLE]
+        reference = key["valueFrom"]["secretKeyRef"]
+        assert reference == {"name": "blockyard-operator-key", "key": "key", "optional": True}
+
+
+@pytest.mark.parametrize("folder", ["run", "nightly"])
+def test_a_run_knows_no_namespace_but_its_own(folder: str, tmp_path: Path) -> None:
+    theirs = built(tmp_path, resources=[f"chaos/{folder}"], components=ADDED, namespace="team-b")
+    assert {one["metadata"]["namespace"] for one in theirs} == {"team-b"}
+    subjects = [who for one in theirs for who in one.get("subjects", ())]
+    assert len(subjects) == 2
+    assert {who["namespace"] for who in subjects} == {"team-b"}
+    for one in pods(theirs):
+        assert "--kubectl=blockyard" not in str(one)
+
+
+@pytest.mark.parametrize("folder", ["run", "nightly"])
+def test_a_run_can_be_a_member_and_pulled_from_a_registry_that_asks(
+    folder: str, tmp_path: Path
+) -> None:
+    components = ("chaos/mtls", "components/pull-secrets")
+    (one,) = pods(built(tmp_path, resources=[f"chaos/{folder}"], components=components))
+    (container,) = one["spec"]["containers"]
+    (mount,) = [m for m in container["volumeMounts"] if m["name"] == "internal-tls"]
+    env = {each["name"]: each.get("value") for each in container["env"]}
+    assert env["BLOCKYARD_INTERNAL_TLS"] == mount["mountPath"]
+    (option,) = [o for o in chaos_run.params if o.name == "internal_tls"]
+    assert option.envvar == "BLOCKYARD_INTERNAL_TLS"
+    assert one["spec"]["imagePullSecrets"] == [{"name": "registry-credentials"}]
+
+
+def test_chart_and_components_mean_the_same_by_a_member(tmp_path: Path) -> None:
+    switches = ("chaos.enabled=true", "mtls.enabled=true")
+    from_chart = by_name(chart(CHART_VALUES["prod"], *switches))
+    components = ("chaos/closed", "chaos/mtls")
+    ours = by_name(built(tmp_path, resources=["chaos/nightly"], components=components))
+    assert {key: from_chart[key] for key in ours} == ours
+
+
 def test_the_night_is_a_scenario_that_a_cluster_of_two_each_can_do() -> None:
-    scenario = load_file(CHAOS / "nightly.toml")
+    scenario = load_file(CHAOS / "nightly" / "nightly.toml")
     for timed in scenario.faults:
         assert WITHOUT_NETEM.steps(timed.fault, STANDING)
     longest = only(_objects(), "CronJob")["spec"]["jobTemplate"]["spec"]["activeDeadlineSeconds"]

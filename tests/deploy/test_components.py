@@ -100,7 +100,8 @@ def test_chaos_comes_to_the_control_plane_as_a_member() -> None:
     job = only(chart(CHART_VALUES["prod"], *settings), "CronJob")
     spec = job["spec"]["jobTemplate"]["spec"]["template"]["spec"]
     (mount,) = [m for m in spec["containers"][0]["volumeMounts"] if m["name"] == "internal-tls"]
-    assert f"--internal-tls={mount['mountPath']}" in spec["containers"][0]["command"][2]
+    env = {each["name"]: each.get("value") for each in spec["containers"][0]["env"]}
+    assert env["BLOCKYARD_INTERNAL_TLS"] == mount["mountPath"]
     assert "internal-tls" in {volume["name"] for volume in spec["volumes"]}
 
 
