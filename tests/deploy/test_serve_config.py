@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import re
+
 import pytest
 from pydantic import ValidationError
 
-from orchestrator.live.app import STOP_MARGIN_S, build
-from tests.deploy.rendering import OVERLAYS, Manifest, groups, only, overlay, pod
+from orchestrator.live.app import STARTS_MAX, STOP_MARGIN_S, build
+from replicas.serving.server import DATA_SERVICE
+from tests.deploy.rendering import OVERLAYS, Manifest, groups, only, overlay, pod, pods
 from tests.deploy.serve_config import (
     counts,
     deployment,
@@ -31,6 +34,12 @@ def ports(objects: list[Manifest], role: str) -> dict[str, int]:
 def environment(objects: list[Manifest], role: str) -> dict[str, Manifest]:
     container = pod(objects, role)["spec"]["containers"][0]
     return {variable["name"]: variable for variable in container["env"]}
+
+
+def amount(quantity: str) -> float:
+    """Cores or bytes."""
+    number, unit = re.fullmatch(r"([\d.]+)(m|Mi|Gi|)", quantity).groups()  # type: ignore[union-attr]
+    return float(number) * {"m": 1e-3, "Mi": 2**20, "Gi": 2**30, "": 1}[unit]
 
 
 def test_serve_knows_every_field(objects: list[Manifest]) -> None:
@@ -145,4 +154,36 @@ def test_readiness_asks_the_port_that_serves(objects: list[Manifest]) -> None:
     probes = {role: pod(objects, role)["spec"]["containers"][0]["readinessProbe"] for role in ROLES}
     assert probes["gateway"]["httpGet"] == {"path": "/readyz", "port": "http"}
     assert probes["control-plane"]["grpc"]["port"] == opened.control_port
-    assert probes["replica"]["grpc"]["port"] == opened.replica_port
+    assert probes["replica"]["grpc"] == {"port": opened.replica_port, "service": DATA_SERVICE}, (
+        "without a name a replica answers for its process, which is sound before it has a model"
+    )
+
+
+def test_serve_never_gives_up_to_start_an_actor(objects: list[Manifest]) -> None:
+    given_up = environment(objects, "head")["RAY_SERVE_MAX_PER_REPLICA_RETRY_COUNT"]["value"]
+    assert int(given_up) >= STARTS_MAX
+    service = only(objects, "RayService")
+    application = build(deployment(service).model_copy(update={"device": "cpu"}))
+    for deployed in deployments_of(application):
+        assert deployed._deployment_config.max_constructor_retry_count == STARTS_MAX
+
+
+def test_actors_log_to_where_kubectl_looks(objects: list[Manifest]) -> None:
+    for role in ROLES | {"head"}:
+        assert environment(objects, role)["RAY_LOG_TO_STDERR"]["value"] == "1"
+        assert environment(objects, role)["RAY_BACKEND_LOG_LEVEL"]["value"] == "warning"
+
+
+def test_a_laptop_has_room_for_what_dev_asks() -> None:
+    """3 cores and 8 GiB, of which a cluster of kind and the operator take some for themselves."""
+    objects = overlay("dev")
+    asked = [
+        container["resources"]["requests"]
+        for one in pods(objects)
+        for container in one["spec"]["containers"]
+    ]
+    cluster = only(objects, "RayService")["spec"]["rayClusterConfig"]
+    asked.append(cluster["autoscalerOptions"]["resources"]["requests"])
+    assert len(asked) == 6
+    assert sum(amount(each["cpu"]) for each in asked) <= 1.5
+    assert sum(amount(each["memory"]) for each in asked) <= 7 * 2**30
