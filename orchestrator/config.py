@@ -56,6 +56,7 @@ class Deployment(BaseModel):
     block_size: int = Field(default=16, ge=1, le=1024)
     device: Literal["auto", "cpu", "cuda"] = "auto"
     dtype: Literal["auto", "float32", "bfloat16", "float16"] = "auto"
+    guesses_max: int = Field(default=0, ge=0)  # tokens that a sequence may guess in a step
     # Of the link between replicas' nodes, in Gbit/s: so fast cached blocks are copied at most, and
     # so fast they are believed to be until some were. 0: never copied.
     copy_gbps: float = Field(default=25.0, ge=0)

@@ -358,7 +358,7 @@ class CopyTotals(_message.Message):
     def __init__(self, blocks: _Optional[int] = ..., held_ns: _Optional[int] = ..., ended: _Optional[_Mapping[str, int]] = ...) -> None: ...
 
 class EngineCounters(_message.Message):
-    __slots__ = ("requests_finished", "prompt_tokens", "hit_tokens", "prefill_tokens", "recomputed_tokens", "decode_tokens", "preemptions", "steps", "sequences_imported", "sequences_exported", "copied_tokens")
+    __slots__ = ("requests_finished", "prompt_tokens", "hit_tokens", "prefill_tokens", "recomputed_tokens", "decode_tokens", "preemptions", "steps", "sequences_imported", "sequences_exported", "copied_tokens", "guessed_tokens", "accepted_tokens")
     REQUESTS_FINISHED_FIELD_NUMBER: _ClassVar[int]
     PROMPT_TOKENS_FIELD_NUMBER: _ClassVar[int]
     HIT_TOKENS_FIELD_NUMBER: _ClassVar[int]
@@ -370,6 +370,8 @@ class EngineCounters(_message.Message):
     SEQUENCES_IMPORTED_FIELD_NUMBER: _ClassVar[int]
     SEQUENCES_EXPORTED_FIELD_NUMBER: _ClassVar[int]
     COPIED_TOKENS_FIELD_NUMBER: _ClassVar[int]
+    GUESSED_TOKENS_FIELD_NUMBER: _ClassVar[int]
+    ACCEPTED_TOKENS_FIELD_NUMBER: _ClassVar[int]
     requests_finished: int
     prompt_tokens: int
     hit_tokens: int
@@ -381,7 +383,9 @@ class EngineCounters(_message.Message):
     sequences_imported: int
     sequences_exported: int
     copied_tokens: int
-    def __init__(self, requests_finished: _Optional[int] = ..., prompt_tokens: _Optional[int] = ..., hit_tokens: _Optional[int] = ..., prefill_tokens: _Optional[int] = ..., recomputed_tokens: _Optional[int] = ..., decode_tokens: _Optional[int] = ..., preemptions: _Optional[int] = ..., steps: _Optional[int] = ..., sequences_imported: _Optional[int] = ..., sequences_exported: _Optional[int] = ..., copied_tokens: _Optional[int] = ...) -> None: ...
+    guessed_tokens: int
+    accepted_tokens: int
+    def __init__(self, requests_finished: _Optional[int] = ..., prompt_tokens: _Optional[int] = ..., hit_tokens: _Optional[int] = ..., prefill_tokens: _Optional[int] = ..., recomputed_tokens: _Optional[int] = ..., decode_tokens: _Optional[int] = ..., preemptions: _Optional[int] = ..., steps: _Optional[int] = ..., sequences_imported: _Optional[int] = ..., sequences_exported: _Optional[int] = ..., copied_tokens: _Optional[int] = ..., guessed_tokens: _Optional[int] = ..., accepted_tokens: _Optional[int] = ...) -> None: ...
 
 class ControlCommand(_message.Message):
     __slots__ = ("epoch", "standing", "move", "warm", "term")

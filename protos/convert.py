@@ -9,6 +9,7 @@ not judged here; the engine refuses it with a reason.
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from functools import lru_cache
 
 from protos import control_pb2 as pb
@@ -353,19 +354,7 @@ def _copies_from_proto(message: pb.CopyTotals) -> CopyTotals:
 
 
 def counters_to_proto(counters: EngineCounters) -> pb.EngineCounters:
-    return pb.EngineCounters(
-        requests_finished=counters.requests_finished,
-        prompt_tokens=counters.prompt_tokens,
-        hit_tokens=counters.hit_tokens,
-        prefill_tokens=counters.prefill_tokens,
-        recomputed_tokens=counters.recomputed_tokens,
-        decode_tokens=counters.decode_tokens,
-        preemptions=counters.preemptions,
-        steps=counters.steps,
-        sequences_imported=counters.sequences_imported,
-        sequences_exported=counters.sequences_exported,
-        copied_tokens=counters.copied_tokens,
-    )
+    return pb.EngineCounters(**asdict(counters))
 
 
 def counters_from_proto(message: pb.EngineCounters) -> EngineCounters:
@@ -381,6 +370,8 @@ def counters_from_proto(message: pb.EngineCounters) -> EngineCounters:
         sequences_imported=message.sequences_imported,
         sequences_exported=message.sequences_exported,
         copied_tokens=message.copied_tokens,
+        guessed_tokens=message.guessed_tokens,
+        accepted_tokens=message.accepted_tokens,
     )
 
 

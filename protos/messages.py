@@ -223,6 +223,10 @@ class EngineCounters:
     sequences_imported: int = 0  # taken over from other replicas, with their KV
     sequences_exported: int = 0  # given to other replicas
     copied_tokens: int = 0  # of hit_tokens, those that were there because they had been copied
+    guessed_tokens: int = 0  # fed in the hope that they would be chosen
+    accepted_tokens: int = (
+        0  # of guessed_tokens, those that were: decodes without a step of their own
+    )
 
 
 @dataclass(frozen=True, slots=True)

@@ -45,6 +45,14 @@ COUNTERS: Mapping[str, Reading] = {
         "Tokens computed again after a preemption",
         lambda r: r.counters.recomputed_tokens,
     ),
+    "guessed_tokens": (
+        "Tokens fed in the hope that they would be chosen",
+        lambda r: r.counters.guessed_tokens,
+    ),
+    "accepted_tokens": (
+        "Of these, the ones that were: tokens without a step of their own",
+        lambda r: r.counters.accepted_tokens,
+    ),
     "kv_blocks_copied": (
         "Cached KV blocks that came from other replicas for requests that had not begun",
         lambda r: r.copies.blocks,

@@ -42,6 +42,7 @@ async def built(config: ReplicaConfig, deployment: Deployment, registry: RedisRe
             dtype=deployment.dtype,
             blocks_total=deployment.blocks,
             block_size=deployment.block_size,
+            guesses_max=deployment.guesses_max,
             registry=registry,
             directory=registry,
             vocabulary=read_vocabulary,

@@ -3,6 +3,7 @@
     step + prefill + decode
     prefill   for each prompt token at position p:  a * (1 + p / c)
     decode    for each decoding sequence:           d + k * its KV tokens
+    guess     as a prompt token
 
 `a` is the compute of a token, which attention doubles at position `c`; `k` is
 the time to read one token's KV from memory. All times are integers of
@@ -36,9 +37,13 @@ class CostModel:
         return self.kv_token_ns * len(plan.rows)
 
     def _row_ns(self, row: Row) -> int:
-        tokens = len(row.tokens)
-        if tokens == 1 and row.samples:
-            return self.decode_sequence_ns + self.kv_token_ns * (row.start + 1)
-        positions = tokens * (2 * row.start + tokens - 1) // 2  # their sum
+        tokens, start = len(row.tokens), row.start
+        if row.samples and tokens == 1 + row.guesses:
+            decode_ns = self.decode_sequence_ns + self.kv_token_ns * (start + 1)
+            return decode_ns + self._prompt_ns(start + 1, row.guesses)
+        return self._prompt_ns(start, tokens)
+
+    def _prompt_ns(self, start: int, tokens: int) -> int:
+        positions = tokens * (2 * start + tokens - 1) // 2  # their sum
         own_ns = self.prefill_token_ns
         return own_ns * tokens + own_ns * positions // self.prefill_doubles_at

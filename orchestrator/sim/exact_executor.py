@@ -10,7 +10,7 @@ written changes the token. What a request must get can still be computed
 from __future__ import annotations
 
 import struct
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from zlib import crc32
 
 from orchestrator.control.seams import Clock
@@ -18,6 +18,7 @@ from orchestrator.sim.cost_model import CostModel
 from orchestrator.sim.executor import CostExecutor
 from orchestrator.workload.tokens import VOCAB_SIZE, sampled
 from protos.messages import Request, SampledToken
+from replicas.engine.acceptance import accepted, samples_along
 from replicas.engine.plan import BlockCopy, BlockId, Row, StepOutcome, StepPlan
 
 SLOT = struct.Struct("<Q")
@@ -57,8 +58,16 @@ class ExactExecutor(CostExecutor):
             SLOT.pack_into(self._memory, self._address(table, position), before)
         if not row.samples:
             return ()
+        if row.guesses:
+            return accepted(row, self._chosen_along(row))
         seen = self._digest(table, row.start + len(row.tokens))
         return tuple(sampled(chosen(seen, sample.seed)) for sample in row.samples)
+
+    def _chosen_along(self, row: Row) -> Iterator[SampledToken]:
+        """Behind the token before its guesses, and behind each of them."""
+        stop = row.start + len(row.tokens)
+        for length, (sample,) in enumerate(samples_along(row), stop - row.guesses):
+            yield sampled(chosen(self._digest(row.block_table, length), sample.seed))
 
     def _digest(self, table: Sequence[BlockId], length: int) -> int:
         """Of the first `length` slots."""

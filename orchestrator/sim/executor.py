@@ -21,7 +21,8 @@ from orchestrator.sim.cost_model import CostModel
 from orchestrator.sim.loop import NS_PER_S
 from orchestrator.workload.tokens import next_token, sampled, tokens_after
 from protos.messages import SampledToken
-from replicas.engine.plan import BlockId, Sample, StepOutcome, StepPlan
+from replicas.engine.acceptance import accepted, samples_along
+from replicas.engine.plan import BlockId, Row, Sample, StepOutcome, StepPlan
 from replicas.shell.waiting import set_within
 
 NOTHING = b"\0"  # what a block of nothing is sent as
@@ -81,7 +82,7 @@ class CostExecutor:
 
     def compute(self, plan: StepPlan) -> StepOutcome:
         """What a single step yields."""
-        return StepOutcome(tuple([tuple(map(choose, row.samples)) for row in plan.rows]))
+        return StepOutcome(tuple(map(choose_of_row, plan.rows)))
 
     async def read_blocks(self, blocks: Sequence[BlockId]) -> tuple[bytes, ...]:
         return (NOTHING,) * len(blocks)
@@ -105,6 +106,13 @@ def choose_all(sample: Sample, steps: int) -> tuple[SampledToken, ...]:
     last = output[-1] if output else prompt[-1]
     tokens = tokens_after(sample.seed, last, len(prompt) + len(output))
     return tuple(map(sampled, islice(tokens, steps)))
+
+
+def choose_of_row(row: Row) -> tuple[SampledToken, ...]:
+    """What a row gets in a single step."""
+    if not row.guesses:
+        return tuple(map(choose, row.samples))
+    return accepted(row, (choose(sample) for (sample,) in samples_along(row)))
 
 
 def choose(sample: Sample) -> SampledToken:

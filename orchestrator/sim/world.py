@@ -86,6 +86,7 @@ class WorldConfig:
     context_tokens_max: int = 1 << 20
     # Decode steps by one plan at most; 1 where executors are exact, or clients hear each token.
     steps_max: int = 32
+    guesses_max: int = 0  # tokens that a sequence may guess in a step
     exact: bool = False  # tokens depend on what the blocks hold
     deadly: frozenset[int] = frozenset()  # seeds of requests of which exact replicas die
     revival_s: float = 1.0  # until one that died of a request is started again
@@ -327,7 +328,7 @@ class World:
             prompt_token_ns=2 * cost_model.prefill_token_ns,  # with its context
         )
         config = replace(
-            shipped(self._card, self.config.blocks, step),
+            shipped(self._card, self.config.blocks, step, guesses_max=self.config.guesses_max),
             waiting_max=self.config.waiting_max,
             steps_max=self.config.steps_by_a_plan,
         )

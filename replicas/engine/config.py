@@ -10,6 +10,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from protos.messages import ModelCard
+from replicas.engine.lookup import TOKEN_MAX
 
 # Token ids are hashed as unsigned 32-bit integers (protos.hashing).
 VOCAB_SIZE_MAX = 2**32
@@ -47,6 +48,8 @@ class EngineConfig:
     headroom_steps: int = 512
     takes_grammars: bool = False  # whether the executor knows how tokens are written
     steps_max: int = 1  # by one plan, where the executor can repeat it
+    # Tokens that a decode may guess in a step, to get several at once. 0: none.
+    guesses_max: int = 0
 
     def __post_init__(self) -> None:
         for name, value in (
@@ -65,11 +68,14 @@ class EngineConfig:
                 raise ValueError(f"{name} must be at least 1, not {value}.")
         if self.card.vocab_size > VOCAB_SIZE_MAX:
             raise ValueError(f"card.vocab_size must be at most 2**32, not {self.card.vocab_size}.")
+        if self.guesses_max and self.card.vocab_size > TOKEN_MAX + 1:
+            raise ValueError(f"guesses_max must be 0 for {self.card.vocab_size} tokens.")
         for name, value in (
             ("watermark_blocks", self.watermark_blocks),
             ("headroom_blocks", self.headroom_blocks),
             ("headroom_steps", self.headroom_steps),
             ("prompt_token_ns", self.prompt_token_ns),
+            ("guesses_max", self.guesses_max),
         ):
             if value < 0:
                 raise ValueError(f"{name} must be at least 0, not {value}.")

@@ -42,6 +42,7 @@ from protos.messages import (
     SequenceReport,
     Snapshot,
 )
+from replicas.engine.acceptance import is_outcome
 from replicas.engine.arrival import Arrival
 from replicas.engine.block_pool import BlockContent, BlockPool, Found
 from replicas.engine.config import EngineConfig
@@ -257,13 +258,17 @@ class Engine:
         self._tally.steps += steps
         deltas: list[Delta] = []
         for sequence, row, sampled in zip(step.sequences, plan.rows, outcome.sampled, strict=True):
-            assert len(sampled) == steps * len(row.samples), "not one token for each sample"
+            assert is_outcome(row, sampled, steps), "not one token for each sample"
             if sequence.state is SequenceState.FINISHED:
                 continue  # cancelled while the step was computed
             fed = steps * len(row.tokens)
+            if row.guesses:
+                sampled = sequence.settle(row.guesses, sampled)
+                fed = len(sampled)
+                self._tally.add_guesses(row.guesses, accepted=fed - 1)
             self._tally.add_computed(sequence, fed)
             sequence.computed += fed
-            if steps > 1:
+            if steps > 1 or row.guesses:
                 sequence.output.extend([each.token for each in sampled[:-1]])
             self._cache.store(sequence)
             if not sampled:

@@ -11,6 +11,12 @@ their tokens, an executor can take them in a row by itself, each feeding what
 the one before chose, one position further, and tell the outcomes together.
 The engine then has less to do for each token. One that does a single step as
 ever is as right, and so is one that ends early, between any two steps.
+
+The last tokens of a row may be *guesses*: nobody has chosen them yet, but
+they may be what will be chosen. A token is then chosen behind each of them, too,
+and as a choice depends on nothing but what is before it, those that stand behind
+guesses that were right are the ones that would have come step by step. The KV of
+the others is left where the next tokens go.
 """
 
 from __future__ import annotations
@@ -56,13 +62,20 @@ class Row:
     below `start` are in place; where the plan may be repeated, it covers the
     positions of the repeats as well. `samples` is empty in the middle of a prefill,
     one for a decode, and one per choice when a prompt with several choices
-    completes.
+    completes. Where there are `guesses`, so many of the last tokens, it is one
+    in the place before them.
     """
 
     tokens: tuple[int, ...]
     start: int
     block_table: tuple[BlockId, ...]
     samples: tuple[Sample, ...]
+    guesses: int = 0
+
+    @property
+    def guessed(self) -> tuple[int, ...]:
+        """The guesses themselves."""
+        return self.tokens[len(self.tokens) - self.guesses :]
 
 
 def context_of(start: int, stop: int) -> int:
@@ -79,14 +92,16 @@ class StepPlan:
     prefill_tokens: int = 0  # of the rows' tokens, those that are no decodes
     prefill_context: int = 0  # the tokens before each of these, summed up
     is_full: bool = False  # no more prompt tokens were let in: the budget for them is spent
-    steps_max: int = 1  # in a row by this plan; more than one only where all rows are decodes
+    # In a row by this plan; more than one only where all rows are decodes without guesses.
+    steps_max: int = 1
 
 
 @dataclass(frozen=True, slots=True)
 class StepOutcome:
     """Chosen tokens: one tuple per row of the plan, one token per sample of the row.
 
-    Of a plan that was repeated, one token per step, in order.
+    Of a plan that was repeated, one token per step, in order. Of a row with guesses,
+    those that were right, and the token that was chosen behind them (`acceptance`).
     """
 
     sampled: tuple[tuple[SampledToken, ...], ...]

@@ -54,6 +54,7 @@ from protos.messages import RequestClass
 from replicas.engine.block_pool import BlockPool
 from replicas.engine.config import EngineConfig
 from replicas.engine.draft import Draft, Step
+from replicas.engine.guesses import add_guesses
 from replicas.engine.line import Line
 from replicas.engine.marks import Work, mark
 from replicas.engine.plan import BlockCopy
@@ -105,6 +106,8 @@ class Scheduler:
             if rank and not self.room.is_lent:
                 draft.limit(self._config.yielding_tokens_max)
             self._add_prompts(draft, rank, [each for each in begun if each.rank == rank])
+        if self._config.guesses_max:
+            add_guesses(draft, self._config.guesses_max)
         if self._config.steps_max > 1:
             draft.steps_max = steps_alike(draft, self.line, limit=self._config.steps_max)
         step = draft.finished()

@@ -26,6 +26,7 @@ from typing import Final
 
 from protos.hashing import BlockHash, block_hash, block_hashes
 from protos.messages import FinishReason, Request, SampledToken
+from replicas.engine.lookup import Lookup
 from replicas.engine.plan import BlockId, Sample
 
 
@@ -91,6 +92,7 @@ class Sequence:
     rank: int = field(init=False)  # of its class: 0 is served first
     _chain: list[BlockHash] = field(default_factory=list)
     _sample: Sample | None = None  # its own: the same at each of its tokens
+    _lookup: Lookup | None = None  # once it has guessed
 
     def __post_init__(self) -> None:
         self.rank = self.request.request_class.rank
@@ -248,13 +250,33 @@ class Sequence:
         self.unforked -= 1
         return sibling
 
+    def guesses(self, limit: int) -> tuple[int, ...]:
+        """What it may say next, at most `limit` tokens."""
+        if self._lookup is None:
+            self._lookup = Lookup()
+        self._lookup.extend(self.tokens(self._lookup.length, self.length))
+        return self._lookup.guesses(limit)
+
+    def settle(self, guesses: int, sampled: tuple[SampledToken, ...]) -> tuple[SampledToken, ...]:
+        """Of the tokens that so many guesses gained, those up to the one that ends it."""
+        assert self._lookup is not None, "guesses of a sequence that has made none"
+        self._lookup.learn(guesses, accepted=len(sampled) - 1)
+        for place, each in enumerate(sampled, len(self.output)):
+            if self._finish_of(each.token, place) is not None:
+                return sampled[: place + 1 - len(self.output)]
+        return sampled
+
     def accept(self, sampled: SampledToken) -> FinishReason | None:
         """Add a sampled token; answers why it was the last one, if it was."""
-        params = self.request.sampling
-        may_stop = len(self.output) >= params.tokens_min
+        finish = self._finish_of(sampled.token, len(self.output))
         self.output.append(sampled.token)
-        if may_stop and sampled.token in params.stop_token_ids:
+        return finish
+
+    def _finish_of(self, token: int, place: int) -> FinishReason | None:
+        """Why this token at this place of the output is the last one, if it is."""
+        params = self.request.sampling
+        if place >= params.tokens_min and token in params.stop_token_ids:
             return FinishReason.STOP
-        if len(self.output) >= self.output_max:
+        if place + 1 >= self.output_max:
             return FinishReason.LENGTH
         return None

@@ -32,7 +32,12 @@ CUDA_STEP = StepSize(tokens_max=2048, sequences_max=256, prompt_token_ns=100_000
 
 
 def shipped(
-    card: ModelCard, blocks_total: int, step: StepSize, *, takes_grammars: bool = False
+    card: ModelCard,
+    blocks_total: int,
+    step: StepSize,
+    *,
+    takes_grammars: bool = False,
+    guesses_max: int = 0,
 ) -> EngineConfig:
     """The bounds of an engine with so many blocks on such a device."""
     return EngineConfig(
@@ -43,4 +48,5 @@ def shipped(
         prompt_token_ns=step.prompt_token_ns,
         headroom_blocks=blocks_total // BLOCKS_PER_HEADROOM_BLOCK,
         takes_grammars=takes_grammars,
+        guesses_max=guesses_max,
     )

@@ -23,7 +23,7 @@ def steps_alike(draft: Draft, line: Line, *, limit: int) -> int:
     # A mark is on whoever was admitted or preempted, or computes its prompt.
     if others or draft.marks or draft.copies or len(draft.rows) < len(line.running):
         return 1
-    if any(map(_may_stop, draft.sequences)):
+    if any(map(_may_stop, draft.sequences)) or any(row.guesses for row in draft.rows):
         return 1
     return min((limit, *(min(each.tokens_left, each.slots_left) for each in draft.sequences)))
 

@@ -23,6 +23,8 @@ class Tally:
     sequences_imported: int = 0
     sequences_exported: int = 0
     copied_tokens: int = 0
+    guessed_tokens: int = 0
+    accepted_tokens: int = 0
 
     def add_admission(self, sequence: Sequence) -> None:
         """A first admission. Its choices share one prompt, which counts once."""
@@ -42,6 +44,11 @@ class Tally:
         self.prefill_tokens += given_end - again
         self.decode_tokens += stop - given_end
 
+    def add_guesses(self, guessed: int, *, accepted: int) -> None:
+        """So many tokens were guessed, and so many of them said."""
+        self.guessed_tokens += guessed
+        self.accepted_tokens += accepted
+
     def counters(self) -> EngineCounters:
         """The totals as a message."""
         return EngineCounters(
@@ -56,4 +63,6 @@ class Tally:
             sequences_imported=self.sequences_imported,
             sequences_exported=self.sequences_exported,
             copied_tokens=self.copied_tokens,
+            guessed_tokens=self.guessed_tokens,
+            accepted_tokens=self.accepted_tokens,
         )

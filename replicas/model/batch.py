@@ -43,7 +43,7 @@ class Tile:
 
 @dataclass(frozen=True, slots=True)
 class StepBatch:
-    """A step as tensors. `last` follows the order of the plan's rows that are sampled."""
+    """A step as tensors. `last` says where logits are asked for, as `ModelStep` has it."""
 
     tokens: Tensor
     positions: Tensor
@@ -80,7 +80,12 @@ def build_batch(
         tiles.append(_tile(members, begin, block_size, group, device, dtype))
         begin = tiles[-1].tokens.stop
     tokens = [token for span in spans for token in span.tokens]
-    sampled = [last[n] for n, row in enumerate(rows) if row.samples]
+    sampled = [
+        last[n] - left
+        for n, row in enumerate(rows)
+        if row.samples
+        for left in range(row.guesses, -1, -1)
+    ]
     return StepBatch(
         tokens=torch.tensor(tokens, device=device),
         positions=torch.from_numpy(np.concatenate([span.positions for span in spans])).to(device),

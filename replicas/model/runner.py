@@ -9,11 +9,14 @@ with the outcome. Not reentrant: one step at a time, from any one thread.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from itertools import islice
 
 import torch
 
-from replicas.engine.plan import BlockId, StepOutcome, StepPlan
+from protos.messages import SampledToken
+from replicas.engine.acceptance import accepted, samples_along
+from replicas.engine.plan import BlockId, Row, StepOutcome, StepPlan
 from replicas.model.errors import NonFiniteLogits
 from replicas.model.grammar import Grammars
 from replicas.model.kv_cache import KvCache
@@ -58,9 +61,9 @@ class TorchRunner:
         self.forward_ns = self._clock_ns() - began_ns
         if not bool(torch.isfinite(logits).all()):
             raise NonFiniteLogits(f"{self._model.name} computed logits that are not finite.")
-        asked = [row.samples for row in plan.rows if row.samples]
+        asked = [samples for row in plan.rows if row.samples for samples in samples_along(row)]
         chosen = iter(choose(logits, asked, self._grammars))
-        return StepOutcome(tuple(next(chosen) if row.samples else () for row in plan.rows))
+        return StepOutcome(tuple(_taken(row, chosen) if row.samples else () for row in plan.rows))
 
     @torch.inference_mode()
     def read_blocks(self, blocks: Sequence[BlockId]) -> tuple[bytes, ...]:
@@ -71,3 +74,11 @@ class TorchRunner:
     def write_blocks(self, blocks: Sequence[BlockId], payloads: Sequence[bytes]) -> None:
         """Put KV in place, of all blocks or, with a ValueError, of none."""
         self.cache.write(blocks, payloads)
+
+
+def _taken(row: Row, chosen: Iterator[tuple[SampledToken, ...]]) -> tuple[SampledToken, ...]:
+    """What a row got, of the choices that come in the order of the plan."""
+    if not row.guesses:
+        return next(chosen)
+    along = [token for (token,) in islice(chosen, row.guesses + 1)]
+    return accepted(row, along)

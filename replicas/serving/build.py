@@ -44,6 +44,7 @@ def build_replica(
     dtype: str = "auto",
     block_size: int = 16,
     blocks_total: int | None = None,
+    guesses_max: int = 0,
     registry: RegistryWriter | None = None,
     directory: ControlDirectory | None = None,
     vocabulary: Callable[[Path], Vocabulary] | None = None,
@@ -66,7 +67,10 @@ def build_replica(
     blocks = blocks_total or _default_blocks(loaded, block_size)
     card = loaded.card(block_size)
     step = CPU_STEP if loaded.device.type == "cpu" else CUDA_STEP
-    engine = Engine(shipped(card, blocks, step, takes_grammars=vocabulary is not None))
+    takes_grammars = vocabulary is not None
+    engine = Engine(
+        shipped(card, blocks, step, takes_grammars=takes_grammars, guesses_max=guesses_max)
+    )
     grammars = Grammars(partial(vocabulary, source.path)) if vocabulary is not None else None
     executor = ThreadExecutor(_allocate(loaded, grammars, blocks=blocks, block_size=block_size))
     of_block = block_bytes(loaded.config, block_size=block_size, dtype=loaded.dtype)

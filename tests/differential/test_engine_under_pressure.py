@@ -5,12 +5,14 @@ that sequences lose their blocks and compute them again; salts; choices that
 fork. An undisturbed run is what is compared with. The native kernels promise
 the same bits in any company; torch's round differently in another batch, so
 there one token may be another where two score the same (none was, in 900).
+Guesses decide how many tokens a step chooses, and nothing else either.
 """
 
 from __future__ import annotations
 
 import random
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
+from collections.abc import Sequence as ReadOnly
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -21,6 +23,7 @@ from transformers import LlamaForCausalLM
 from protos.messages import Request, RequestId, SamplingParams
 from replicas.engine.config import EngineConfig
 from replicas.engine.refusals import blocks_peak
+from replicas.engine.sequence import Sequence
 from replicas.model.kernels.native import NativeKernels
 from replicas.model.loading import LoadedModel, load_model
 from replicas.model.runner import TorchRunner
@@ -50,7 +53,7 @@ class Bench:
     folder: Path
     model: LoadedModel
 
-    def compare(self, expected: Sequence[Completion], found: Sequence[Completion]) -> None:
+    def compare(self, expected: ReadOnly[Completion], found: ReadOnly[Completion]) -> None:
         """The same tokens; and the same bits of all log-probabilities where that is promised."""
         ties = count_ties(expected, found)
         if isinstance(self.model.kernels, NativeKernels):
@@ -58,9 +61,17 @@ class Bench:
         else:
             assert ties <= 1
 
-    def served(self, blocks_total: int = 1024, step_tokens_max: int = 64) -> Served:
-        config = EngineConfig(self.model.card(BLOCK_SIZE), blocks_total, step_tokens_max)
-        runner = TorchRunner(self.model, blocks_total=blocks_total, block_size=BLOCK_SIZE)
+    def served(
+        self,
+        blocks_total: int = 1024,
+        step_tokens_max: int = 64,
+        block_size: int = BLOCK_SIZE,
+        guesses_max: int = 0,
+    ) -> Served:
+        config = EngineConfig(
+            self.model.card(block_size), blocks_total, step_tokens_max, guesses_max=guesses_max
+        )
+        runner = TorchRunner(self.model, blocks_total=blocks_total, block_size=block_size)
         return Served(config, runner)
 
 
@@ -161,3 +172,49 @@ def test_choices_on_shared_blocks_say_what_single_requests_say(
     ]
     assert len({each.output for each in siblings}) == 3
     bench.compare([each for (each,) in singles], siblings)
+
+
+def foretell(patch: pytest.MonkeyPatch, expected: ReadOnly[Completion]) -> None:
+    """Let sequences guess what they will say, with a wrong token among the guesses now and then."""
+    outputs = {(each.request.request_id, each.choice): each.output for each in expected}
+    original = Sequence.guesses
+
+    def guesses(self: Sequence, limit: int) -> tuple[int, ...]:
+        original(self, 0)
+        said = len(self.output)
+        right = outputs[self.request.request_id, self.choice][said : said + min(limit, 6)]
+        wrong = said % 9  # in this place, unless there are fewer
+        return tuple((each + (n == wrong)) % VOCAB for n, each in enumerate(right))
+
+    patch.setattr(Sequence, "guesses", guesses)
+
+
+@pytest.mark.parametrize("sampling", [GREEDY, SEEDED], ids=["greedy", "seeded"])
+def test_guesses_change_no_token(
+    bench: Bench, sampling: SamplingParams, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Nor a bit of any log-probability, preempted or not, with penalties for what was guessed."""
+    requests = crowd(sampling)[::2]
+    plain = bench.served(block_size=16)
+    expected = plain.serve(requests)
+    foretell(monkeypatch, expected)
+    blocks_total = a_tenth_of_demand(bench, requests) * BLOCK_SIZE // 8
+    guessing = bench.served(blocks_total, block_size=16, guesses_max=6)
+    found = guessing.serve(requests)
+    counters = guessing.snapshot().counters
+    assert counters.preemptions > 0
+    assert counters.accepted_tokens > counters.decode_tokens / 4
+    assert counters.guessed_tokens > 1.2 * counters.accepted_tokens
+    assert sum(row.guesses > 0 for plan in guessing.plans for row in plan.rows) > 50
+    bench.compare(expected, found)
+
+
+def test_what_the_lookup_itself_guesses_changes_no_token_either(bench: Bench) -> None:
+    """The tiny model seldom repeats itself, but now and then it does."""
+    prompts = (words(random.Random(seed), 8) * 4 for seed in range(6))
+    sampling = replace(GREEDY, tokens_max=120)
+    requests = [Request(RequestId(str(n)), prompt, sampling) for n, prompt in enumerate(prompts)]
+    plain, guessing = bench.served(block_size=16), bench.served(block_size=16, guesses_max=8)
+    bench.compare(plain.serve(requests), guessing.serve(requests))
+    counters = guessing.snapshot().counters
+    assert 5 < counters.accepted_tokens < counters.guessed_tokens

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+from dataclasses import replace
 
 import pytest
 import torch
@@ -152,7 +153,9 @@ def test_sharing_a_prefix_changes_no_bit(seed: int, block_size: int, dtype: torc
     for prefix, size in ((100, 5), (260, 3), (270, 4), (333, 6)):
         shared = scene.row(0, prefix).block_table[: prefix // block_size]
         begin = len(shared) * block_size
-        rows += [scene.row(begin + rng.randint(0, 150), 1, shared=shared) for _ in range(size)]
+        for guesses in (rng.choice((0, 0, 1, 5)) for _ in range(size)):
+            row = scene.row(begin + rng.randint(0, 150), 1 + guesses, shared=shared)
+            rows.append(replace(row, guesses=guesses))
     rng.shuffle(rows)
     rows = numbered(rows)
     heads = scene.heads(sum(len(row.tokens) for row in rows))
@@ -180,6 +183,20 @@ def test_sampled_rows_are_found_behind_a_group() -> None:
     step = NativeAttention(native_library(), config, scene.cache(torch.float32)).lay_out(rows)
     assert step.tokens[step.last].tolist() == [row.tokens[-1] for row in rows]
     assert step.tokens.tolist() != [token for row in rows for token in row.tokens]
+
+
+def test_logits_of_guesses_are_found_behind_a_group() -> None:
+    config = shaped(6, 2, 16)
+    scene = Scene(config, 16, seed=1)
+    shared = scene.row(0, 320).block_table
+    guesses = (0, 2, 0, 1)
+    rows = [replace(scene.row(320, 1 + n, shared=shared), guesses=n) for n in guesses]
+    rows = numbered([rows[0], scene.row(5, 7), replace(scene.row(0, 3), samples=()), *rows[1:]])
+    kernels, plain = both(config)
+    expected = [token for row in rows if row.samples for token in row.tokens[-1 - row.guesses :]]
+    for each in (kernels, plain):
+        step = each.attention(scene.cache(torch.float32)).lay_out(rows)
+        assert step.tokens[step.last].tolist() == expected
 
 
 def test_extreme_scores_do_not_overflow() -> None:

@@ -85,6 +85,13 @@ NAMED = {
         show_default=True,
         help="auto: bfloat16 on a GPU, float32 on a CPU.",
     ),
+    "guesses_max": click.option(
+        "--guesses-max",
+        type=click.IntRange(0),
+        default=0,
+        show_default=True,
+        help="Tokens that a sequence guesses at most in a step, from what stood in it before.",
+    ),
     "copy_gbps": click.option(
         "--copy-gbps",
         type=click.FloatRange(0),

@@ -10,7 +10,7 @@ from __future__ import annotations
 from typing import Protocol
 
 from orchestrator.sim.cost_model import CostModel
-from orchestrator.sim.executor import choose
+from orchestrator.sim.executor import choose_of_row
 from replicas.engine.plan import StepOutcome, StepPlan
 
 
@@ -48,4 +48,4 @@ class SimulatedMachine:
 
     def compute(self, plan: StepPlan) -> StepOutcome:
         self._now_ns += self._cost_model.cost_ns(plan)
-        return StepOutcome(tuple(tuple(map(choose, row.samples)) for row in plan.rows))
+        return StepOutcome(tuple(map(choose_of_row, plan.rows)))

@@ -36,7 +36,8 @@ class ModelStep(Protocol):
 
     @property
     def last(self) -> Tensor:
-        """Where the last token of each sampled row is, in the plan's order."""
+        """Where the last token of each sampled row is, in the plan's order; of a row with
+        guesses, the token before them and each of them."""
         ...
 
     def attend(self, layer: int, queries: Tensor, keys: Tensor, values: Tensor) -> Tensor:

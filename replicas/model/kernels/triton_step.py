@@ -205,9 +205,11 @@ class TritonAttention:
         return _array_of(whole), _array_of(split), splits
 
     def _fills_a_product(self, visit: Visit, owners: Ids) -> bool:
-        """Whether these are a row's own tokens, and more than a program takes at once."""
+        """Whether these are a row's own tokens, more than a program takes at once, and all of
+        its splits: what others have visited for it is merged with the rest."""
         is_one_row = owners[visit.begin] == owners[visit.stop - 1]
-        return bool(is_one_row) and visit.stop - visit.begin > self._tokens_most
+        is_all = bool(is_one_row) and visit.first == 0
+        return is_all and visit.stop - visit.begin > self._tokens_most
 
 
 @dataclass(frozen=True, slots=True)

@@ -43,7 +43,7 @@ class Visit(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Visits:
-    """A step laid out. `last` follows the order of the plan's rows that are sampled."""
+    """A step laid out. `last` says where logits are asked for, as `ModelStep` has it."""
 
     tokens: Ids
     positions: Ids
@@ -69,7 +69,12 @@ def lay_out_visits(
     positions = np.arange(stops[-1]) + np.repeat(starts - (stops - counts), counts)
     blocks = tables[owners, positions // block_size]
     stop_of = dict(zip(order, stops.tolist(), strict=True))
-    last = [stop_of[n] - 1 for n, row in enumerate(rows) if row.samples]
+    last = [
+        stop_of[n] - 1 - left
+        for n, row in enumerate(rows)
+        if row.samples
+        for left in range(row.guesses, -1, -1)
+    ]
     tiles = -(-(starts + counts) // tile)
     sizes = [len(group) for group in groups]
     visits = _visits(sizes, stops, tiles, tables, tile=tile, block_size=block_size)
@@ -88,7 +93,7 @@ def _groups(rows: Sequence[Row], blocks: int, sharing_rows: int) -> Iterator[lis
     """Every row once: decodes that begin with the same blocks together, if they are enough."""
     alike: dict[tuple[int, ...], list[int]] = {}
     for n, row in enumerate(rows):
-        if len(row.tokens) == 1 and len(row.block_table) > blocks:
+        if len(row.tokens) == 1 + row.guesses and len(row.block_table) > blocks:
             alike.setdefault(row.block_table[:blocks], []).append(n)
     sharing = [group for group in alike.values() if len(group) >= sharing_rows]
     yield from sharing

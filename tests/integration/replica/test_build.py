@@ -29,6 +29,24 @@ def test_a_replica_on_a_cpu_computes_in_one_thread() -> None:
     assert done.stdout == "1\n"
 
 
+def test_a_built_replica_guesses_where_it_is_told_so() -> None:
+    """By default it does not. A text that repeats itself is fed in more than single tokens."""
+    for guesses_max, fed in ((0, 1), (5, 5)):
+        replica = build_replica(
+            ReplicaConfig(ReplicaId("r")),
+            model="tiny",
+            device="cpu",
+            blocks_total=8,
+            guesses_max=guesses_max,
+        )
+        asked = Request(RequestId("a"), (7,) * 8, SamplingParams(tokens_max=30))
+        assert replica._engine.submit(asked) is None
+        step(replica._engine)
+        plan = replica._engine.schedule()
+        assert plan is not None
+        assert len(plan.rows[0].tokens) == fed
+
+
 def test_a_built_replica_leaves_headroom_to_chats_while_one_is_here() -> None:
     """Of 40 blocks of 16 tokens, 2 are the headroom. Power: with none, all three run at once."""
     replica = build_replica(

@@ -61,10 +61,12 @@ def digest(parent: int, token: int) -> int:
 
 
 def next_token(tokens: Sequence[int], seed: int, params: SamplingParams, generated: int) -> int:
-    """The model: any function of all tokens and the seed will do."""
+    """The model: any function of all tokens and the seed will do. Even seeds like to repeat."""
     mixed = zlib.crc32(bytes(tokens), seed) >> 3
     banned = params.stop_token_ids if generated < params.tokens_min else ()
     words = [word for word in range(VOCAB_SIZE) if word not in banned]
+    if seed % 2 == 0 and mixed % 4 and tokens[-3:][0] in words:
+        return tokens[-3:][0]
     return words[mixed % len(words)]
 
 
@@ -103,7 +105,7 @@ class ShadowKv:
             for row in rows:
                 self._write(row)
             for each, row in zip(said, rows, strict=True):
-                each.extend([self._sample(row, sample, number) for sample in row.samples])
+                each.extend(self._sampled(row, number))
         return StepOutcome(tuple(map(tuple, said)), steps)
 
     def read(self, table: Sequence[BlockId], tokens: int) -> list[Slot]:
@@ -134,9 +136,20 @@ class ShadowKv:
             identity = digest(identity, token)
             self._slots[self._at(row.block_table, position)] = (token, position, identity)
 
-    def _sample(self, row: Row, sample: Sample, number: int) -> SampledToken:
-        slots = self.read(row.block_table, row.start + len(row.tokens))
-        tokens = [token for token, _, _ in slots]
+    def _sampled(self, row: Row, number: int) -> list[SampledToken]:
+        stop = row.start + len(row.tokens)
+        if not row.guesses:
+            return [self._sample(row, sample, number, stop) for sample in row.samples]
+        (sample,) = row.samples
+        said: list[SampledToken] = []
+        for read in range(stop - row.guesses, stop + 1):
+            said.append(self._sample(row, sample, len(said), read))
+            if read < stop and row.tokens[read - row.start] != said[-1].token:
+                break  # what was written from here on is about something else
+        return said
+
+    def _sample(self, row: Row, sample: Sample, number: int, stop: int) -> SampledToken:
+        tokens = [token for token, _, _ in self.read(row.block_table, stop)]
         generated = len(sample.output) + number
         return SampledToken(next_token(tokens, sample.seed, sample.params, generated))
 
@@ -490,6 +503,7 @@ class World:
             stop = row.start + len(row.tokens)
             assert row.tokens and stop <= len(row.block_table) * self._size, "a row without slots"
             stop += plan.steps_max - 1
+            assert not row.guesses or plan.steps_max == 1, "guesses in a plan that is repeated"
             for block in row.block_table[row.start // self._size : -(-stop // self._size)]:
                 assert pool.references(block) == 1, "a write into a shared block"
                 assert pool.content(block) is None, "a write into a findable block"

@@ -3,9 +3,9 @@
 The same fleet as the random walk, with choices that Hypothesis can minimise:
 submissions of all classes and deadlines with common prefixes, cancellations, moves broken
 off at any stage, also in the middle of a step, hand-backs, warming, crashes,
-cordons, and steps in any order, some of them several by one plan. The runs are
-derandomized; at least two thousand steps are taken, fifty of them by the plan
-of the step before, and fifty sequences moved.
+cordons, and steps in any order, some of them several by one plan, some with
+guesses. The runs are derandomized; at least two thousand steps are taken, fifty
+of them by the plan of the step before, and fifty sequences moved.
 """
 
 from __future__ import annotations
@@ -29,6 +29,8 @@ from tests.property.engine.walk import DEADLINES_MS, TRUNK
 STEPS_AT_LEAST = 2_000
 REPEATED_AT_LEAST = 50
 MOVED_AT_LEAST = 50
+ACCEPTED_AT_LEAST = 30
+REFUTED_AT_LEAST = 10
 
 params = st.builds(
     SamplingParams,
@@ -55,6 +57,7 @@ bounds = st.tuples(
     st.integers(0, 1),  # watermark
     st.sampled_from([0, 2]),  # headroom
     st.sampled_from([1, 5]),  # steps by a plan
+    st.sampled_from([0, 4]),  # guesses
 )
 
 
@@ -74,6 +77,8 @@ class EngineMachine(RuleBasedStateMachine):
     steps_taken = 0  # over all examples, to prove that the machine is not idle
     repeated = 0
     moved = 0
+    accepted = 0
+    refuted = 0
 
     def __init__(self) -> None:
         super().__init__()
@@ -103,8 +108,8 @@ class EngineMachine(RuleBasedStateMachine):
     def start(
         self,
         block_size: int,
-        first: tuple[int, int, int, int, int, int],
-        second: tuple[int, int, int, int, int, int],
+        first: tuple[int, int, int, int, int, int, int],
+        second: tuple[int, int, int, int, int, int, int],
     ) -> None:
         self.fleet = Fleet(
             [
@@ -121,8 +126,12 @@ class EngineMachine(RuleBasedStateMachine):
                     patience_ms=20,
                     prompt_token_ns=budget * 100_000,
                     steps_max=steps,
+                    guesses_max=guesses,
                 )
-                for spare, budget, sequences, watermark, headroom, steps in (first, second)
+                for spare, budget, sequences, watermark, headroom, steps, guesses in (
+                    first,
+                    second,
+                )
             ]
         )
 
@@ -244,10 +253,14 @@ class EngineMachine(RuleBasedStateMachine):
             EngineMachine.steps_taken += sum(world.steps for world in self.fleet.worlds)
             EngineMachine.repeated += sum(world.repeated for world in self.fleet.worlds)
             EngineMachine.moved += self.fleet.moved
+            for counters in (world.snapshot.counters for world in self.fleet.worlds):
+                EngineMachine.accepted += counters.accepted_tokens
+                EngineMachine.refuted += counters.guessed_tokens - counters.accepted_tokens
 
 
 def test_no_order_of_calls_finds_a_wrong_token() -> None:
     EngineMachine.steps_taken = EngineMachine.repeated = EngineMachine.moved = 0
+    EngineMachine.accepted = EngineMachine.refuted = 0
     run_state_machine_as_test(
         EngineMachine,
         settings=settings(
@@ -262,3 +275,5 @@ def test_no_order_of_calls_finds_a_wrong_token() -> None:
     assert EngineMachine.steps_taken >= STEPS_AT_LEAST
     assert EngineMachine.repeated >= REPEATED_AT_LEAST
     assert EngineMachine.moved >= MOVED_AT_LEAST
+    assert EngineMachine.accepted >= ACCEPTED_AT_LEAST
+    assert EngineMachine.refuted >= REFUTED_AT_LEAST

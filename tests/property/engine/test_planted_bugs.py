@@ -15,7 +15,7 @@ from dataclasses import replace
 import pytest
 
 from protos.messages import Delta, FinishReason, Refusal, Request, RequestId, SampledToken
-from replicas.engine import prefix_cache, scheduler, steps_alike
+from replicas.engine import guesses, prefix_cache, scheduler, steps_alike
 from replicas.engine.block_pool import BlockPool
 from replicas.engine.draft import Draft, Step
 from replicas.engine.engine import Engine
@@ -368,6 +368,36 @@ def a_repeated_plan_forgets_what_was_said(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(Engine, "apply", apply)
 
 
+def a_guess_counts_as_said(patch: pytest.MonkeyPatch) -> None:
+    original = Sequence.settle
+
+    def settle(
+        self: Sequence, guesses: int, sampled: tuple[SampledToken, ...]
+    ) -> tuple[SampledToken, ...]:
+        self.computed += guesses + 1 - len(sampled)
+        return original(self, guesses, sampled)
+
+    patch.setattr(Sequence, "settle", settle)
+
+
+def a_guess_is_taken_beyond_a_stop(patch: pytest.MonkeyPatch) -> None:
+    patch.setattr(Sequence, "settle", lambda self, guesses, sampled: sampled)
+
+
+def a_guess_has_no_slot(patch: pytest.MonkeyPatch) -> None:
+    patch.setattr(guesses, "guesses_most", lambda sequence: sequence.tokens_left - 1)
+
+
+def a_plan_with_guesses_is_repeated(patch: pytest.MonkeyPatch) -> None:
+    original = Draft.finished
+
+    def finished(self: Draft) -> Step | None:
+        self.steps_max = 2 if any(row.guesses for row in self.rows) else self.steps_max
+        return original(self)
+
+    patch.setattr(Draft, "finished", finished)
+
+
 DIFFERS = "not what an undisturbed run would say"
 
 # Each with what is said of it when it is seen.
@@ -384,7 +414,7 @@ PLANTS: dict[Plant, str] = {
     a_whole_prompt_comes_from_the_cache: "a row without slots",
     a_salt_is_ignored: "a hit on what was never stored",
     a_sibling_takes_no_references: "two rows write into one block",
-    a_preempted_sequence_keeps_its_progress: DIFFERS,
+    a_preempted_sequence_keeps_its_progress: "stale KV",
     a_cancelled_row_is_applied: "a delta of a request that is over",
     a_stop_token_ends_too_early: DIFFERS,
     a_finished_choice_says_one_token_more: DIFFERS,
@@ -407,6 +437,10 @@ PLANTS: dict[Plant, str] = {
     a_plan_is_repeated_beyond_a_stop: DIFFERS,
     a_plan_is_repeated_without_blocks_for_it: "a position beyond the table",
     a_repeated_plan_forgets_what_was_said: DIFFERS,
+    a_guess_counts_as_said: "stale KV",
+    a_guess_is_taken_beyond_a_stop: DIFFERS,
+    a_guess_has_no_slot: "a row without slots",
+    a_plan_with_guesses_is_repeated: "guesses in a plan that is repeated",
 }
 
 

@@ -27,6 +27,9 @@ def test_no_walk_finds_a_wrong_token(first: int) -> None:
     assert sum(counter.preemptions for counter in counters) > 0
     assert sum(counter.recomputed_tokens for counter in counters) > 0
     assert sum(counter.hit_tokens for counter in counters) > 0
+    accepted = sum(counter.accepted_tokens for counter in counters)
+    assert accepted > BATCH // 2
+    assert sum(counter.guessed_tokens for counter in counters) - accepted > BATCH // 4
     assert sum(world.resumed for world in worlds) > BATCH // 4
     assert sum(counter.requests_finished for counter in counters) > BATCH
     assert sum(fleet.moved for fleet in fleets) > BATCH // 5

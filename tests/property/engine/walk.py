@@ -62,7 +62,7 @@ def request(rng: random.Random, number: int) -> Request:
             tokens_max=tokens_max,
             tokens_min=rng.randint(0, min(2, tokens_max)),
             seed=rng.randrange(3),
-            stop_token_ids=rng.choice(((), (5,))),
+            stop_token_ids=rng.choice(((), (1, 5))),
         ),
         choices=rng.choice((1, 1, 2, 3)),
         salt=rng.choice(SALTS),
@@ -80,7 +80,9 @@ def walk(
     """Do `moves` random things to two random engines, then let them finish."""
     rng, steps = random.Random(seed), random.Random(-1 - seed)
     block_size = rng.choice((1, 2, 3, 4, 4, 16))
-    fleet = Fleet([config(rng, block_size), config(rng, block_size)], make)
+    configs = [config(rng, block_size), config(rng, block_size)]
+    configs = [replace(each, guesses_max=steps.choice((0, 2, 5, 5))) for each in configs]
+    fleet = Fleet(configs, make)
     for number in range(moves):
         source, target = rng.sample(fleet.worlds, 2)
         client = rng.choice(list(source.clients.values())) if source.clients else None

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from itertools import repeat
 
 from protos.messages import (
     Delta,
@@ -15,6 +16,7 @@ from protos.messages import (
     SamplingParams,
     Snapshot,
 )
+from replicas.engine.acceptance import accepted
 from replicas.engine.config import EngineConfig
 from replicas.engine.engine import Engine
 from replicas.engine.plan import StepOutcome, StepPlan
@@ -42,6 +44,7 @@ def engine(
     yielding: int = 256,
     patience_ms: int = 30_000,
     steps: int = 1,
+    guesses: int = 0,
 ) -> Engine:
     """An engine with the given bounds."""
     return Engine(
@@ -57,6 +60,7 @@ def engine(
             yielding_tokens_max=yielding,
             patience_ms=patience_ms,
             steps_max=steps,
+            guesses_max=guesses,
         )
     )
 
@@ -94,7 +98,12 @@ def request(
 
 def outcome(plan: StepPlan, token: int = 7, *, steps: int = 1) -> StepOutcome:
     """Every sample is the same token, in each of so many steps."""
-    sampled = (tuple(SampledToken(token) for _ in row.samples) for row in plan.rows)
+    sampled = [
+        accepted(row, repeat(SampledToken(token)))
+        if row.guesses
+        else (SampledToken(token),) * len(row.samples)
+        for row in plan.rows
+    ]
     return StepOutcome(tuple(each * steps for each in sampled), steps)
 
 

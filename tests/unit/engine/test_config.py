@@ -40,6 +40,14 @@ def test_the_defaults_are_accepted() -> None:
             lambda: replace(EngineConfig(card(), 1), watermark_blocks=-2),
             "watermark_blocks must be at least 0, not -2.",
         ),
+        (
+            lambda: EngineConfig(card(), 1, guesses_max=-1),
+            "guesses_max must be at least 0, not -1.",
+        ),
+        (
+            lambda: EngineConfig(card(vocab=1_114_113), 1, guesses_max=1),
+            "guesses_max must be 0 for 1114113 tokens.",
+        ),
     ],
 )
 def test_a_nonsensical_bound_is_refused_with_a_sentence(

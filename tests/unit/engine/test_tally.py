@@ -37,6 +37,15 @@ def test_each_token_counts_once_as_what_it_was(
     assert sum(astuple(tally)) == tokens
 
 
+def test_guesses_and_those_that_were_said_add_up() -> None:
+    tally = Tally()
+    tally.add_guesses(4, accepted=4)
+    tally.add_guesses(3, accepted=0)
+    counters = tally.counters()
+    assert (counters.guessed_tokens, counters.accepted_tokens) == (7, 4)
+    assert counters.decode_tokens == 0, "they are counted as what they are when they are fed"
+
+
 def test_output_that_a_request_resumes_with_is_prefilled_and_counts_as_prompt() -> None:
     asked = request(prompt=6, output=(7, 7, 7), tokens_max=9)
     sequence = Sequence(asked, card().scope(), 4, arrival=0, output_max=9, output=[7, 7, 7])

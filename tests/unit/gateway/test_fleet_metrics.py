@@ -24,7 +24,12 @@ BUSY = replace(
     sequences_waiting=6,
     step_ns=20_000_000,
     counters=EngineCounters(
-        preemptions=11, recomputed_tokens=640, sequences_imported=8, sequences_exported=9
+        preemptions=11,
+        recomputed_tokens=640,
+        sequences_imported=8,
+        sequences_exported=9,
+        guessed_tokens=50,
+        accepted_tokens=30,
     ),
     copies=CopyTotals(blocks=70, held_ns=1_500_000_000, ended=(("copied", 4), ("late", 1))),
 )
@@ -73,6 +78,8 @@ def test_each_replica_is_shown_as_it_reports_now() -> None:
     assert shown.value("replica_step_seconds") == 0.02
     assert shown.value("num_preemptions_total") == 11
     assert shown.value("recomputed_tokens_total") == 640
+    assert shown.value("guessed_tokens_total") == 50
+    assert shown.value("accepted_tokens_total") == 30
     assert shown.value("sequences_moved_total", direction="in") == 8
     assert shown.value("sequences_moved_total", direction="out") == 9
     assert shown.value("kv_blocks_copied_total") == 70

@@ -111,7 +111,7 @@ refusals = st.builds(
     message=words,
     choice=uint32,
 )
-counters = st.builds(EngineCounters, *[uint64] * 11)
+counters = st.builds(EngineCounters, *[uint64] * 13)
 snapshots = st.builds(
     Snapshot,
     words.map(ReplicaId),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -35,6 +36,11 @@ def cost_ns(*rows: Row) -> int:
         ((row(1, start=60_000),), 8_000_000 + 100_000),
         # positions 0 .. 2,047 sum up to 2,096,128
         ((row(2048, start=0),), 8_000_000 + 2048 * 50_000 + 50_000 * 2_096_128 // 60_000),
+        # a guess costs what a token of a prompt does: two of them at positions 60,000 and 60,001
+        (
+            (replace(row(3, start=59_999, samples=1), guesses=2),),
+            8_000_000 + 20_000 + 40 * 60_000 + 200_000,
+        ),
     ],
 )
 def test_the_cost_of_a_step(rows: tuple[Row, ...], expected_ns: int) -> None:
