@@ -56,6 +56,8 @@ class Deployment(BaseModel):
     block_size: int = Field(default=16, ge=1, le=1024)
     device: Literal["auto", "cpu", "cuda"] = "auto"
     dtype: Literal["auto", "float32", "bfloat16", "float16"] = "auto"
+    # Whether a request has the same bits whatever else is served; no replica where that cannot be.
+    deterministic: bool = False
     # Of the link between replicas' nodes, in Gbit/s: so fast cached blocks are copied at most, and
     # so fast they are believed to be until some were. 0: never copied.
     copy_gbps: float = Field(default=25.0, ge=0)

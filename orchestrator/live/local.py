@@ -80,6 +80,7 @@ class LocalOptions:
     block_size: int = 16
     device: Device = "auto"  # cuda where there is a GPU for each replica, else cpu
     dtype: str = "auto"
+    deterministic: bool = False
     log_level: str = "warning"  # what is below is not shown
     log_format: str = "text"
     keys_file: Path | None = None  # None: whoever reaches the doors may come in
@@ -187,6 +188,7 @@ class LocalCluster:
                 "block_size": self._options.block_size,
                 "device": device,
                 "dtype": self._options.dtype,
+                "deterministic": self._options.deterministic,
                 "log_level": self._options.log_level,
                 "log_format": self._options.log_format,
                 "keys_file": absolute(self._options.keys_file),

@@ -85,6 +85,11 @@ NAMED = {
         show_default=True,
         help="auto: bfloat16 on a GPU, float32 on a CPU.",
     ),
+    "deterministic": click.option(
+        "--deterministic",
+        is_flag=True,
+        help="The same tokens and logits for a request whatever else is served; slower on a GPU.",
+    ),
     "copy_gbps": click.option(
         "--copy-gbps",
         type=click.FloatRange(0),

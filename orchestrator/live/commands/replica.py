@@ -31,6 +31,7 @@ from replicas.serving.replica import ReplicaUnhealthy
     "block_size",
     "device",
     "dtype",
+    "deterministic",
     "copy_gbps",
 )
 @click.option("--port", "replica_port", type=PORT, help="Default: any free one.")

@@ -72,6 +72,7 @@ class NativeKernels:
         self._library = library
         self._config = config
         self.name = f"native, {32 * library.lanes} bits wide"
+        self.arithmetic = f"{library.name}, torch {torch.__version__}"
 
     def linear(self, weight: Tensor, bias: Tensor | None) -> Linear:
         return NativeLinear(self._library, weight, bias)

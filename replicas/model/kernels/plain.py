@@ -17,6 +17,8 @@ from replicas.model.rope import Rotation
 class TorchKernels:
     """Activations are of the type of the weights."""
 
+    arithmetic = None  # neither torch's attention nor all of its products have a fixed order
+
     def __init__(self, config: ModelConfig, *, device: torch.device, dtype: torch.dtype) -> None:
         self._config = config
         self._make_linear = choose_linear(device, dtype)

@@ -57,6 +57,9 @@ class Kernels(Protocol):
 
     name: str
     dtype: torch.dtype
+    # Named where a result has the same bits whatever else is in the step, as always where the
+    # same arithmetic is done; None where the company, the chunk or the number of rows can show.
+    arithmetic: str | None
 
     def linear(self, weight: Tensor, bias: Tensor | None) -> Linear:
         """x @ weight.T + bias for many x; the weight may be kept in another layout."""

@@ -68,8 +68,7 @@ class TritonAttention:
         self._config = config
         self._cache = cache
         self._width = max(16, triton.next_power_of_2(config.head_dim))
-        # The interpreter multiplies bfloat16 as if its bits were those of whole numbers.
-        self._factor = tl.float32 if interpreted else FACTORS[cache.pool.dtype]
+        self._factor = factor_of(cache.pool.dtype, interpreted=interpreted)
         self._tokens_most = ROWS // config.group  # of a program
         self._scale = config.head_dim**-0.5 * math.log2(math.e)
 
@@ -217,6 +216,12 @@ class _Parts:
     values: Tensor  # [parts, heads, head_dim]
     tops: Tensor  # [parts, heads]
     sums: Tensor
+
+
+def factor_of(dtype: torch.dtype, *, interpreted: bool) -> tl.dtype:
+    """In which type values of a type are multiplied."""
+    # The interpreter multiplies bfloat16 as if its bits were those of whole numbers.
+    return tl.float32 if interpreted else FACTORS[dtype]
 
 
 def on_device(device: torch.device, *arrays: npt.NDArray[np.integer]) -> list[Tensor]:

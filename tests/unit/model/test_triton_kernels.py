@@ -123,3 +123,39 @@ def test_a_cpu_computes_on_them_only_where_it_interprets(monkeypatch: pytest.Mon
     monkeypatch.setenv("TRITON_INTERPRET", "0")
     with pytest.raises(UnsupportedModel, match="TRITON_INTERPRET=1"):
         choose_kernels(CONFIG, asked="triton", device=CPU, dtype=torch.float32)
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize(("inputs", "outputs"), [(1, 1), (72, 99), (130, 64)])
+def test_deterministic_products_agree_with_arithmetic_in_double(
+    inputs: int, outputs: int, dtype: torch.dtype
+) -> None:
+    kernels = triton_kernels(CONFIG, dtype, deterministic=True)
+    weight = draw(outputs, inputs, dtype=dtype, seed=2)
+    for bias in (None, draw(outputs, dtype=dtype, seed=3)):
+        linear = kernels.linear(weight, bias)
+        for rows in (1, 2, 63, 64, 65):
+            x = draw(rows, inputs, dtype=dtype)
+            expected = x.double() @ weight.double().T + (0 if bias is None else bias.double())
+            agree(linear(x), expected.float())
+
+
+@pytest.mark.usefixtures("even_products")
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_a_row_of_a_deterministic_step_has_the_same_bits_in_every_batch(dtype: torch.dtype) -> None:
+    """Products, norms and gates; attention and turns have tests of their own."""
+    kernels = triton_kernels(CONFIG, dtype, deterministic=True)
+    linear = kernels.linear(draw(90, 200, dtype=dtype, seed=2), draw(90, dtype=dtype, seed=3))
+    weight = draw(200, dtype=dtype, seed=4)
+    x = draw(150, 200, dtype=dtype)
+    whole = linear(x), kernels.norm(x, weight), kernels.gate(x)
+    for first, rows in ((0, 1), (0, 2), (70, 1), (149, 1), (60, 65), (3, 130)):
+        part = x[first : first + rows].clone()
+        found = linear(part), kernels.norm(part, weight), kernels.gate(part)
+        for mine, of_all in zip(found, whole, strict=True):
+            assert torch.equal(mine, of_all[first : first + rows]), (first, rows)
+
+
+def test_only_deterministic_kernels_make_their_own_products_and_name_their_arithmetic() -> None:
+    assert triton_kernels(CONFIG, torch.float32).arithmetic is None
+    assert "triton" in str(triton_kernels(CONFIG, torch.float32, deterministic=True).arithmetic)
