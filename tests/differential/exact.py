@@ -215,7 +215,8 @@ def play(sites: Sequence[Site], requests: Sequence[Request], rng: random.Random)
             move.target.seen["moves"] += move.finish()
             moves.remove(move)
         if len(sites) > 1 and rng.random() < 0.3:
-            begun = begin_move(*rng.sample(list(sites), 2), said, rng)
+            source, target = rng.sample(list(sites), 2)
+            begun = begin_move(source, target, said, rng)
             moves += [begun] if begun else []
         if not waiting and all(site.engine.is_idle for site in sites):
             break

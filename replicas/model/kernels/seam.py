@@ -57,9 +57,12 @@ class Kernels(Protocol):
 
     name: str
     dtype: torch.dtype
-    # Named where a result has the same bits whatever else is in the step, as always where the
-    # same arithmetic is done; None where the company, the chunk or the number of rows can show.
-    arithmetic: str | None
+
+    @property
+    def arithmetic(self) -> str | None:
+        """A name where results have the same bits whatever else is in the step, wherever the
+        name is the same; None where company, chunks or the number of rows can show."""
+        ...
 
     def linear(self, weight: Tensor, bias: Tensor | None) -> Linear:
         """x @ weight.T + bias for many x; the weight may be kept in another layout."""

@@ -98,7 +98,9 @@ class TritonKernels:
         self._config = config
         self.dtype = dtype
         self.arithmetic = arithmetic
-        self.name = "triton, interpreted" if is_interpreted() else "triton"
+        self.name = "triton" if arithmetic is None else "triton, deterministic"
+        if is_interpreted():
+            self.name += ", interpreted"
 
     def linear(self, weight: Tensor, bias: Tensor | None) -> Linear:
         if self.arithmetic is None:
