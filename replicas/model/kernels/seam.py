@@ -19,6 +19,10 @@ from replicas.model.kv_cache import KvCache
 from replicas.model.rope import Rotation
 
 Linear = Callable[[Tensor], Tensor]
+Norms = tuple[Tensor, Tensor]  # of query heads and of key heads
+# Queries, keys and values of [tokens, all heads, head_dim], the first two normed, if there are
+# norms for them, and rotated. The heads are consumed.
+Turn = Callable[[Tensor, Rotation, Norms | None], tuple[Tensor, Tensor, Tensor]]
 
 
 class NotUsable(Exception):
@@ -39,8 +43,9 @@ class ModelStep(Protocol):
         """Where the last token of each sampled row is, in the plan's order."""
         ...
 
-    def attend(self, layer: int, queries: Tensor, keys: Tensor, values: Tensor) -> Tensor:
-        """Store the tokens' keys and values, then attend; all are [tokens, heads, head_dim]."""
+    def attend(self, layer: int, heads: Tensor, rotation: Rotation, norms: Norms | None) -> Tensor:
+        """Norm, if there are norms, and rotate the tokens' queries and keys, store keys and values,
+        then attend. `heads` are [tokens, queries and keys and values, head_dim], and consumed."""
         ...
 
 
@@ -70,13 +75,6 @@ class Kernels(Protocol):
 
     def norm(self, x: Tensor, weight: Tensor) -> Tensor:
         """Root mean square norm of each row."""
-        ...
-
-    def turn(
-        self, heads: Tensor, rotation: Rotation, norms: tuple[Tensor, Tensor] | None
-    ) -> tuple[Tensor, Tensor, Tensor]:
-        """Queries, keys and values of [tokens, all heads, head_dim], the first two normed, if
-        there are norms for them, and rotated. `heads` is consumed."""
         ...
 
     def gate(self, gate_up: Tensor) -> Tensor:

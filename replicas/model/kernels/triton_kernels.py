@@ -16,11 +16,10 @@ from torch import Tensor
 from replicas.model.config import ModelConfig
 from replicas.model.kernels.seam import Linear, NotUsable
 from replicas.model.kernels.triton_linear import linear_kernel
-from replicas.model.kernels.triton_rows import gate_kernel, norm_kernel, turn_kernel
+from replicas.model.kernels.triton_rows import gate_kernel, norm_kernel
 from replicas.model.kernels.triton_step import FACTORS, ROWS, TritonAttention, factor_of
 from replicas.model.kv_cache import KvCache
 from replicas.model.linear import PlainLinear
-from replicas.model.rope import Rotation
 
 GATE_WIDTH = 1024
 LINEAR_OUTPUTS = 64  # of a program, and how many inputs it takes at once: fixed, not yet tuned
@@ -115,30 +114,6 @@ class TritonKernels:
             x, weight, out, self._config.norm_eps, SIZE=size, WIDTH=triton.next_power_of_2(size)
         )
         return out
-
-    def turn(
-        self, heads: Tensor, rotation: Rotation, norms: tuple[Tensor, Tensor] | None
-    ) -> tuple[Tensor, Tensor, Tensor]:
-        config = self._config
-        turned, half = config.heads + config.kv_heads, config.head_dim // 2
-        assert heads.is_contiguous(), "a foreign layout"
-        # Without norms nothing is read from where they would be.
-        query_norm, key_norm = norms if norms is not None else (heads, heads)
-        turn_kernel[(len(heads), turned)](
-            heads,
-            heads.stride(0),
-            rotation.cosine,
-            rotation.sine,
-            query_norm,
-            key_norm,
-            config.norm_eps,
-            QUERIES=config.heads,
-            HALF=half,
-            WIDTH=triton.next_power_of_2(half),
-            NORMED=norms is not None,
-            num_warps=1,
-        )
-        return heads[:, : config.heads], heads[:, config.heads : turned], heads[:, turned:]
 
     def gate(self, gate_up: Tensor) -> Tensor:
         assert gate_up.is_contiguous(), "a foreign layout"
