@@ -57,6 +57,8 @@ class Deployment(BaseModel):
     device: Literal["auto", "cpu", "cuda"] = "auto"
     dtype: Literal["auto", "float32", "bfloat16", "float16"] = "auto"
     guesses_max: int = Field(default=0, ge=0)  # tokens that a sequence may guess in a step
+    # Whether a request has the same bits whatever else is served; no replica where that cannot be.
+    deterministic: bool = False
     # Of the link between replicas' nodes, in Gbit/s: so fast cached blocks are copied at most, and
     # so fast they are believed to be until some were. 0: never copied.
     copy_gbps: float = Field(default=25.0, ge=0)

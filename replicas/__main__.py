@@ -39,6 +39,7 @@ NOT_STARTED = 2
 @click.option("--block-size", type=click.IntRange(1, 1024), default=16, show_default=True)
 @click.option("--device", default="auto", show_default=True, help="auto, cpu or cuda.")
 @click.option("--dtype", default="auto", show_default=True, help="float32, bfloat16 or float16.")
+@click.option("--deterministic", is_flag=True, help="The same bits for a request in any company.")
 @click.option("--replica-id", default="replica-0", show_default=True)
 @click.option(
     "--internal-tls",
@@ -57,6 +58,7 @@ def main(
     block_size: int,
     device: str,
     dtype: str,
+    deterministic: bool,
     replica_id: str,
     internal_tls: Path | None,
     grace_s: float,
@@ -73,6 +75,7 @@ def main(
             model=model,
             device=device,
             dtype=dtype,
+            deterministic=deterministic,
             block_size=block_size,
             blocks_total=blocks,
         )

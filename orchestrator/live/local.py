@@ -81,6 +81,7 @@ class LocalOptions:
     device: Device = "auto"  # cuda where there is a GPU for each replica, else cpu
     dtype: str = "auto"
     guesses_max: int = 0  # tokens that a sequence may guess in a step
+    deterministic: bool = False
     log_level: str = "warning"  # what is below is not shown
     log_format: str = "text"
     keys_file: Path | None = None  # None: whoever reaches the doors may come in
@@ -189,6 +190,7 @@ class LocalCluster:
                 "device": device,
                 "dtype": self._options.dtype,
                 "guesses_max": self._options.guesses_max,
+                "deterministic": self._options.deterministic,
                 "log_level": self._options.log_level,
                 "log_format": self._options.log_format,
                 "keys_file": absolute(self._options.keys_file),

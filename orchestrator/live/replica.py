@@ -40,6 +40,7 @@ async def built(config: ReplicaConfig, deployment: Deployment, registry: RedisRe
             model=deployment.model,
             device=deployment.device,
             dtype=deployment.dtype,
+            deterministic=deployment.deterministic,
             blocks_total=deployment.blocks,
             block_size=deployment.block_size,
             guesses_max=deployment.guesses_max,

@@ -20,6 +20,7 @@ from replicas.model.kernels.plain import TorchKernels
 from replicas.model.kernels.seam import ModelStep
 from replicas.model.kv_cache import KvCache
 from replicas.model.loading import LoadedModel
+from replicas.model.rope import Rope
 
 BLOCK_SIZE = 16
 ROUNDS = 5  # each takes every way once, so that they meet the same disturbances
@@ -110,12 +111,12 @@ def _attend_all_layers(
 ) -> Callable[[], None]:
     config = model.config
     heads = torch.randn(len(step.tokens), config.heads + 2 * config.kv_heads, config.head_dim)
-    queries, keys, values = torch.split(
-        heads.to(dtype), [config.heads, config.kv_heads, config.kv_heads], dim=1
-    )
+    heads = heads.to(dtype)
+    # At position 0 nothing turns: the same heads serve all layers.
+    rotation = Rope(config, device=model.device, dtype=dtype).rotation(torch.zeros(len(heads)))
 
     def attend() -> None:
         for layer in range(config.layers):
-            step.attend(layer, queries, keys, values)
+            step.attend(layer, heads, rotation, None)
 
     return attend

@@ -53,10 +53,14 @@ SHAPES = {
 }
 
 
-def random_model(shape: str, *, device: torch.device, dtype: torch.dtype) -> LoadedModel:
+def random_model(
+    shape: str, *, device: torch.device, dtype: torch.dtype, deterministic: bool = False
+) -> LoadedModel:
     """A model of this shape; a ModelError where its kernels are refused."""
     config = SHAPES[shape]
-    kernels = choose_kernels(config, asked=None, device=device, dtype=dtype)
+    kernels = choose_kernels(
+        config, asked=None, device=device, dtype=dtype, deterministic=deterministic
+    )
     generator = torch.Generator(device).manual_seed(1)
 
     def drawn(size: tuple[int, ...]) -> torch.Tensor:

@@ -1,12 +1,13 @@
 """The revision of a model: a digest that tells weights apart without reading all of them.
 
 KV blocks may be shared only between replicas that compute the same KV, so the
-name of every block begins with this digest. It covers the parsed configuration
-and, per weight file, its length, its beginning (the header: names, types and
-shapes) and evenly spaced samples of its content. Files up to a few megabytes
-are covered whole; of larger ones, every fine-tuning changes samples, while two
-files of equal length that differ in a few bytes only may pass for the same.
-File names do not count: a copy elsewhere is the same revision.
+name of every block begins with this digest. It covers the parsed configuration,
+where bits count the arithmetic, and, per weight file, its length, its beginning
+(the header: names, types and shapes) and evenly spaced samples of its content.
+Files up to a few megabytes are covered whole; of larger ones, every fine-tuning
+changes samples, while two files of equal length that differ in a few bytes only
+may pass for the same. File names do not count: a copy elsewhere is the same
+revision.
 """
 
 from __future__ import annotations
@@ -22,9 +23,11 @@ SAMPLE_BYTES = 1 << 14
 SAMPLES = 256  # 4 MiB a file: some milliseconds, for a model of any size
 
 
-def revision_of(config: ModelConfig, files: Iterable[Path]) -> str:
+def revision_of(config: ModelConfig, files: Iterable[Path], arithmetic: str | None = None) -> str:
     """32 hexadecimal digits. The order of files does not matter."""
     digest = blake2b(repr(config).encode(), digest_size=16)
+    if arithmetic is not None:
+        digest.update(arithmetic.encode())
     for file_digest in sorted(_file_digest(path) for path in files):
         digest.update(file_digest)
     return digest.hexdigest()

@@ -54,23 +54,31 @@ class LoadedModel:
 
 
 def load_model(
-    source: ModelSource, *, device: str, dtype: str, kernels: str | None = None
+    source: ModelSource,
+    *,
+    device: str,
+    dtype: str,
+    kernels: str | None = None,
+    deterministic: bool = False,
 ) -> LoadedModel:
     """Load the model; raises a `ModelError` if it cannot be, or not on this device.
 
     `dtype` is float32, bfloat16, float16 or auto: bfloat16 on CUDA, float32 on a CPU.
     `kernels` is torch, triton or auto: Triton's on CUDA, native ones on a CPU where they can be
     built; what is not said here is taken from the environment variable BLOCKYARD_KERNELS.
+    A `deterministic` model computes the same bits for a request whatever else there is, and says
+    in its revision by which arithmetic, so that nothing comes to it from another one.
     """
     began_ns = time.monotonic_ns()
     on = device_of(device)
     of = dtype_of(dtype, on)
     config, tensors = open_model(source.path)
-    chosen = choose_kernels(config, asked=kernels, device=on, dtype=of)
+    chosen = choose_kernels(config, asked=kernels, device=on, dtype=of, deterministic=deterministic)
     if on.type == "cpu" and of != torch.float32 and chosen.name == "torch":
         LOG.warning("this CPU multiplies %s slowly; float32 will be faster", of)
     weights = load_weights(config, tensors, chosen, device=on, dtype=of)
-    revision = revision_of(config, {stored.file for stored in tensors.values()})
+    files = {stored.file for stored in tensors.values()}
+    revision = revision_of(config, files, chosen.arithmetic if deterministic else None)
     LOG.info(
         "loaded %s (revision %s) on %s as %s, %s kernels, in %d ms",
         source.name,

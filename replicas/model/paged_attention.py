@@ -24,7 +24,9 @@ from torch.nn import functional
 from replicas.engine.plan import Row
 from replicas.model.batch import StepBatch, Tile, build_batch
 from replicas.model.config import ModelConfig
+from replicas.model.kernels.seam import Norms, Turn
 from replicas.model.kv_cache import KvCache
+from replicas.model.rope import Rotation
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,15 +48,17 @@ class TiledStep:
     def last(self) -> Tensor:
         return self.batch.last
 
-    def attend(self, layer: int, queries: Tensor, keys: Tensor, values: Tensor) -> Tensor:
-        """Store the tokens' keys and values, then attend."""
+    def attend(self, layer: int, heads: Tensor, rotation: Rotation, norms: Norms | None) -> Tensor:
+        """Turn, store, attend."""
+        queries, keys, values = self.attention.turn(heads, rotation, norms)
         return self.attention.attend(layer, queries, keys, values, self.batch)
 
 
 class PagedAttention:
     """Attends over one KV cache. Keeps scratch for the largest tile seen, no other state."""
 
-    def __init__(self, config: ModelConfig, cache: KvCache) -> None:
+    def __init__(self, config: ModelConfig, cache: KvCache, turn: Turn) -> None:
+        self.turn = turn
         self._config = config
         self._cache = cache
         self._keys = cache.pool.new_empty((0, *cache.pool.shape[3:]))

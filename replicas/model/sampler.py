@@ -12,7 +12,6 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 
-import torch
 from torch import Tensor
 
 from protos.messages import SampledToken
@@ -20,6 +19,7 @@ from replicas.engine.plan import Sample
 from replicas.model.grammar import Grammars
 from replicas.model.noise import gumbel_noise, noise_key
 from replicas.model.penalties import leaves_scores_alone, penalise
+from replicas.model.sums import row_sums
 from replicas.model.truncation import truncate
 
 # Rows drawn at a time: noise takes some 40 bytes per row and vocabulary entry.
@@ -82,14 +82,19 @@ def _described(
     asked = [n for n, sample in enumerate(samples) if sample.params.logprobs is not None]
     if not asked:
         return tokens
-    logprobs = torch.log_softmax(scores[asked], dim=1)
-    most = max(samples[n].params.logprobs or 0 for n in asked)
-    best = logprobs.topk(min(most, logprobs.shape[1]))
-    ids, values = best.indices.tolist(), best.values.tolist()
-    for line, n in enumerate(asked):
-        wanted = samples[n].params.logprobs
-        best_of_line = zip(ids[line], values[line], strict=True)
+    logprobs = _log_softmax(scores[asked])
+    for line, n in zip(logprobs, asked, strict=True):
+        wanted = min(samples[n].params.logprobs or 0, len(line))
+        # As many as this sample wants: which of several equals come depends on how many are sought.
+        best = line.topk(wanted)
+        pairs = zip(best.indices.tolist(), best.values.tolist(), strict=True)
         # A grammar may leave fewer tokens than were asked for.
-        top = tuple(each for each in best_of_line if each[1] > -math.inf)[:wanted]
-        tokens[n] = SampledToken(chosen[n], float(logprobs[line, chosen[n]]), top)
+        top = tuple(each for each in pairs if each[1] > -math.inf)
+        tokens[n] = SampledToken(chosen[n], float(line[chosen[n]]), top)
     return tokens
+
+
+def _log_softmax(scores: Tensor) -> Tensor:
+    """As torch's, but for the order of the sum."""
+    lowered = scores - scores.amax(1, keepdim=True)
+    return lowered - row_sums(lowered.exp()).log()

@@ -37,8 +37,7 @@ class Transformer:
         for n, layer in enumerate(weights.layers):
             normed = kernels.norm(hidden, layer.input_norm)
             heads = layer.qkv(normed).view(len(normed), -1, self._config.head_dim)
-            queries, keys, values = kernels.turn(heads, rotation, layer.head_norms)
-            attended = step.attend(n, queries, keys, values)
+            attended = step.attend(n, heads, rotation, layer.head_norms)
             hidden = hidden + layer.output(attended.flatten(1))
             normed = kernels.norm(hidden, layer.post_norm)
             hidden = hidden + layer.down(kernels.gate(layer.gate_up(normed)))

@@ -18,6 +18,7 @@ import torch
 from torch import Tensor
 
 from protos.messages import SamplingParams
+from replicas.model.sums import row_sums, running_sums
 
 DEPTH = 1024
 
@@ -49,10 +50,8 @@ def _k(params: SamplingParams, vocab: int) -> int:
 def _nucleus(scores: Tensor, best_k: Tensor, mass: Tensor) -> Tensor:
     """[rows, 1]: the lowest score among the k best whose better ones hold less than `mass`."""
     vocab = scores.shape[1]
-    unlimited = best_k >= vocab
-    deepest_k = int(best_k.masked_fill(unlimited, 0).max())
-    depth = min(vocab, max(DEPTH, deepest_k))
-    cutoff, found = _cutoff_within(scores, best_k, mass, depth)
+    # As deep for every batch: the order of a sum depends on how many there are to sum.
+    cutoff, found = _cutoff_within(scores, best_k, mass, min(vocab, DEPTH))
     wider = (~found).squeeze(1).nonzero().squeeze(1)
     if wider.numel():
         cutoff[wider], _ = _cutoff_within(scores[wider], best_k[wider], mass[wider], vocab)
@@ -63,17 +62,16 @@ def _cutoff_within(
     scores: Tensor, best_k: Tensor, mass: Tensor, depth: int
 ) -> tuple[Tensor, Tensor]:
     """The cutoff as seen in the best `depth` scores, and whether that was deep enough."""
-    vocab = scores.shape[1]
+    is_unlimited = best_k >= scores.shape[1]
     best = scores.topk(depth).values
     ranks = torch.arange(depth, device=scores.device)
     best = best.masked_fill(ranks >= best_k, -torch.inf)
-    total = torch.where(
-        best_k >= vocab, scores.logsumexp(1, keepdim=True), best.logsumexp(1, keepdim=True)
-    )
-    share = (best - total).exp()
-    before = share.cumsum(1) - share
-    kept = (before < mass) & (best > -torch.inf)
+    # The best score is 0, so nothing overflows.
+    shares = best.exp()
+    running = running_sums(shares)
+    total = torch.where(is_unlimited, row_sums(scores.exp()), running[:, -1:])
+    kept = (running - shares < mass * total) & (best > -torch.inf)
     kept[:, 0] = True
     cutoff = best.masked_fill(~kept, torch.inf).amin(1, keepdim=True)
-    found = (best_k <= depth) | ~kept[:, -1:]
+    found = (best_k <= depth) | (is_unlimited & ~kept[:, -1:])
     return cutoff, found

@@ -42,6 +42,7 @@ def build_replica(
     model: str,
     device: str = "auto",
     dtype: str = "auto",
+    deterministic: bool = False,
     block_size: int = 16,
     blocks_total: int | None = None,
     guesses_max: int = 0,
@@ -63,7 +64,7 @@ def build_replica(
         # Replicas of one machine share its cores; OpenMP barriers stall between them.
         torch.set_num_threads(1)
     source = resolve_model(model, delivery=delivery, watch=watch)
-    loaded = load_model(source, device=device, dtype=dtype)
+    loaded = load_model(source, device=device, dtype=dtype, deterministic=deterministic)
     blocks = blocks_total or _default_blocks(loaded, block_size)
     card = loaded.card(block_size)
     step = CPU_STEP if loaded.device.type == "cpu" else CUDA_STEP

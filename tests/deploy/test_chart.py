@@ -78,9 +78,12 @@ def test_mtls_is_rays_own() -> None:
     assert service["spec"]["rayClusterConfig"]["tlsOptions"] == {"enabled": True}
 
 
-def test_the_live_page_is_there_where_it_is_asked_for() -> None:
-    assert not deployment(only(chart(CHART_VALUES["prod"]), "RayService")).ui
-    assert deployment(only(chart(CHART_VALUES["prod"], "serve.ui=true"), "RayService")).ui
+@pytest.mark.parametrize("switch", ["ui", "deterministic"])
+def test_what_is_off_by_default_is_there_where_it_is_asked_for(switch: str) -> None:
+    """The live page; the same bits for a request whatever else is served."""
+    assert not getattr(deployment(only(chart(CHART_VALUES["prod"]), "RayService")), switch)
+    service = only(chart(CHART_VALUES["prod"], f"serve.{switch}=true"), "RayService")
+    assert getattr(deployment(service), switch)
 
 
 @pytest.mark.parametrize(

@@ -17,8 +17,9 @@ from replicas.model.kernels.compiler import NotBuilt, built_library
 from replicas.model.kernels.library import Library, open_library
 from replicas.model.kernels.native import NativeKernels
 from replicas.model.kernels.plain import TorchKernels
-from replicas.model.kernels.seam import Kernels
+from replicas.model.kernels.seam import Kernels, Norms
 from replicas.model.kv_cache import KvCache
+from replicas.model.rope import Rope
 
 CPU = torch.device("cpu")
 SAMPLE = Sample(SamplingParams(tokens_max=1), 0, (1,), ())
@@ -97,18 +98,26 @@ class Scene:
 
 
 def attend(
-    kernels: Kernels, config: ModelConfig, cache: KvCache, rows: Sequence[Row], heads: Tensor
+    kernels: Kernels,
+    config: ModelConfig,
+    cache: KvCache,
+    rows: Sequence[Row],
+    heads: Tensor,
+    norms: Norms | None = None,
+    *,
+    turns: bool = False,
 ) -> list[Tensor]:
-    """Attention of layer 1 for each row; `heads` are those of all tokens in the rows' order."""
+    """Attention of layer 1 for each row; `heads` are those of all tokens in the rows' order.
+
+    They lie as if at position 0, where nothing is turned, unless they turn."""
     step = kernels.attention(cache).lay_out(rows)
     # Where the step has put each token: rows come in any order, the tokens of one in theirs.
     places = token_places(rows, step.tokens)
     laid_out = torch.empty_like(heads)
     laid_out[places] = heads
-    key_end = config.heads + config.kv_heads
-    attended = step.attend(
-        1, laid_out[:, : config.heads], laid_out[:, config.heads : key_end], laid_out[:, key_end:]
-    )
+    rope = Rope(config, device=heads.device, dtype=heads.dtype)
+    rotation = rope.rotation(step.positions if turns else torch.zeros_like(step.positions))
+    attended = step.attend(1, laid_out, rotation, norms)
     return list(torch.split(attended[places], [len(row.tokens) for row in rows]))
 
 

@@ -8,7 +8,6 @@ from dataclasses import replace
 import pytest
 import torch
 
-from replicas.model.kernels.native_attention import NativeAttention
 from replicas.model.rope import Rope
 from tests.differential.kernels import (
     CONFIG,
@@ -180,7 +179,8 @@ def test_sampled_rows_are_found_behind_a_group() -> None:
     shared = scene.row(0, 320).block_table
     rows = [scene.row(5, 7), *(scene.row(320, 1, shared=shared) for _ in range(4))]
     rows = numbered([rows[1], rows[0], *rows[2:]])
-    step = NativeAttention(native_library(), config, scene.cache(torch.float32)).lay_out(rows)
+    native, _ = both(config)
+    step = native.attention(scene.cache(torch.float32)).lay_out(rows)
     assert step.tokens[step.last].tolist() == [row.tokens[-1] for row in rows]
     assert step.tokens.tolist() != [token for row in rows for token in row.tokens]
 

@@ -7,7 +7,10 @@ mkdir -p "$out"
 nvidia-smi --query-gpu=name,driver_version,memory.total --format=csv | tee "$out/card.csv"
 python -c 'import torch, triton; print("torch", torch.__version__, "triton", triton.__version__)'
 python -m pytest -q tests/gpu
+# Each shape twice: what deterministic products cost is the second figure over the first.
 for shape in qwen3-0.6b llama3-8b; do
     python -m orchestrator bench engine --device cuda --shape "$shape" --random-weights \
         --json "$out/$shape.json"
+    python -m orchestrator bench engine --device cuda --shape "$shape" --random-weights \
+        --deterministic --json "$out/$shape-deterministic.json"
 done

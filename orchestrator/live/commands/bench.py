@@ -50,6 +50,7 @@ bench.add_command(gateway)
 @click.option("--shape", type=click.Choice(sorted(SHAPES)), help="Single steps, without a model.")
 @click.option("--random-weights", is_flag=True, help="What a --shape is filled with.")
 @click.option("--device", default="cpu", show_default=True, help="Of a --shape: cpu or cuda.")
+@click.option("--deterministic", is_flag=True, help="Of a --shape, by kernels that promise it.")
 def engine(
     out: Path | None,
     model: str,
@@ -58,12 +59,16 @@ def engine(
     shape: str | None,
     random_weights: bool,
     device: str,
+    deterministic: bool,
 ) -> None:
     """Prefill, decode, floors, host share and prefix hits of one engine."""
-    if (shape is not None) != random_weights or (shape is None and device != "cpu"):
-        raise click.UsageError("--shape and --random-weights go together; --device goes with them.")
+    is_plain = device == "cpu" and not deterministic
+    if (shape is not None) != random_weights or (shape is None and not is_plain):
+        raise click.UsageError(
+            "--shape and --random-weights go together; --device and --deterministic go with them."
+        )
     if shape is not None:
-        show_steps(out, shape=shape, device=device, dtype=dtype, quick=quick)
+        show_steps(out, shape, device, dtype, quick=quick, deterministic=deterministic)
         return
     try:
         progress(f"loading {model}")

@@ -17,14 +17,18 @@ from replicas.model.errors import ModelError
 from replicas.model.loading import device_of, dtype_of
 
 
-def show_steps(out: Path | None, *, shape: str, device: str, dtype: str, quick: bool) -> None:
+def show_steps(
+    out: Path | None, shape: str, device: str, dtype: str, *, quick: bool, deterministic: bool
+) -> None:
     """Measure the steps, write them, print them."""
     try:
         on = device_of(device)
         if on.type == "cpu":
             torch.set_num_threads(1)
         progress(f"making {shape} with random weights on {on}")
-        model = random_model(shape, device=on, dtype=dtype_of(dtype, on))
+        model = random_model(
+            shape, device=on, dtype=dtype_of(dtype, on), deterministic=deterministic
+        )
     except ModelError as error:
         raise click.ClickException(str(error)) from error
     report = measure_steps(model, QUICK_STEPS if quick else STEPS)

@@ -92,6 +92,11 @@ NAMED = {
         show_default=True,
         help="Tokens that a sequence guesses at most in a step, from what stood in it before.",
     ),
+    "deterministic": click.option(
+        "--deterministic",
+        is_flag=True,
+        help="The same tokens and logits for a request whatever else is served; slower on a GPU.",
+    ),
     "copy_gbps": click.option(
         "--copy-gbps",
         type=click.FloatRange(0),

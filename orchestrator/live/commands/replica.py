@@ -32,6 +32,7 @@ from replicas.serving.replica import ReplicaUnhealthy
     "device",
     "dtype",
     "guesses_max",
+    "deterministic",
     "copy_gbps",
 )
 @click.option("--port", "replica_port", type=PORT, help="Default: any free one.")

@@ -1,4 +1,9 @@
-"""Which kernels a model runs on: Triton's on CUDA, native ones on a CPU, torch's elsewhere."""
+"""Which kernels a model runs on: Triton's on CUDA, native ones on a CPU, torch's elsewhere.
+
+Whoever asks for deterministic ones gets such as do the same arithmetic for a
+request in every company, or is refused. Native ones always do; Triton's do at
+a price, so elsewhere they leave products to torch.
+"""
 
 from __future__ import annotations
 
@@ -23,15 +28,40 @@ TRITON = "replicas.model.kernels.triton_kernels"
 
 
 def choose_kernels(
-    config: ModelConfig, *, asked: str | None, device: torch.device, dtype: torch.dtype
+    config: ModelConfig,
+    *,
+    asked: str | None,
+    device: torch.device,
+    dtype: torch.dtype,
+    deterministic: bool = False,
 ) -> Kernels:
-    """The fastest kernels there are for this model, or torch's where these are asked for."""
+    """The fastest kernels there are for this model, or torch's where these are asked for.
+
+    UnsupportedModel where there are none of the kind that is asked for.
+    """
+    kernels = _fastest(config, asked, device, dtype, deterministic)
+    if deterministic and kernels.arithmetic is None:
+        raise UnsupportedModel(
+            f"Deterministic kernels were asked for, and there are none for {dtype} with heads of "
+            f"{config.head_dim} on {device.type} here: they are the native ones, for a CPU with a "
+            "C++ compiler, and Triton's, for CUDA."
+        )
+    return kernels
+
+
+def _fastest(
+    config: ModelConfig,
+    asked: str | None,
+    device: torch.device,
+    dtype: torch.dtype,
+    deterministic: bool,
+) -> Kernels:
     choice = asked or os.environ.get(VARIABLE) or "auto"
     if choice not in CHOICES:
         raise UnsupportedModel(f"kernels are {choice!r}; they must be one of {', '.join(CHOICES)}.")
     if choice == "triton" or (choice == "auto" and device.type == "cuda"):
         try:
-            return _triton_kernels(config, device, dtype)
+            return _triton_kernels(config, device, dtype, deterministic)
         except NotUsable as error:
             if choice == "triton":
                 raise UnsupportedModel(f"The Triton kernels cannot be used: {error}.") from error
@@ -48,11 +78,15 @@ def choose_kernels(
     return TorchKernels(config, device=device, dtype=dtype)
 
 
-def _triton_kernels(config: ModelConfig, device: torch.device, dtype: torch.dtype) -> Kernels:
+def _triton_kernels(
+    config: ModelConfig, device: torch.device, dtype: torch.dtype, deterministic: bool
+) -> Kernels:
     """Imported where they are wanted: not every torch brings Triton, and its import is long."""
     try:
         module = importlib.import_module(TRITON)
     except ImportError as error:
         raise NotUsable(str(error)) from error
-    kernels: Kernels = module.open_triton(config, device=device, dtype=dtype)
+    kernels: Kernels = module.open_triton(
+        config, device=device, dtype=dtype, deterministic=deterministic
+    )
     return kernels

@@ -23,6 +23,7 @@ _ATTEND = (*[c_void_p] * 3, c_int64, *[c_void_p] * 8, *[c_int64] * 7, c_float)
 class Library:
     """The functions of one build; those that read weights or KV, by the type of these."""
 
+    name: str  # of the build
     lanes: int
     tile: int  # slots that attention takes at once
     product: Mapping[torch.dtype, Function]
@@ -47,6 +48,7 @@ def open_library(path: Path) -> Library:
         return int(found())
 
     return Library(
+        name=path.stem,
         lanes=constant("lanes"),
         tile=constant("tile"),
         product={t: function(f"product_{name}", *_PRODUCT) for t, name in STORED.items()},

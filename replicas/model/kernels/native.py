@@ -14,7 +14,7 @@ from torch.nn import functional
 from replicas.model.config import ModelConfig
 from replicas.model.kernels.library import STORED, Library
 from replicas.model.kernels.native_attention import NativeAttention
-from replicas.model.kernels.seam import Linear
+from replicas.model.kernels.seam import Linear, Norms
 from replicas.model.kv_cache import KvCache
 from replicas.model.rope import Rotation
 
@@ -72,6 +72,7 @@ class NativeKernels:
         self._library = library
         self._config = config
         self.name = f"native, {32 * library.lanes} bits wide"
+        self.arithmetic = f"{library.name}, torch {torch.__version__}"
 
     def linear(self, weight: Tensor, bias: Tensor | None) -> Linear:
         return NativeLinear(self._library, weight, bias)
@@ -84,8 +85,9 @@ class NativeKernels:
         return out
 
     def turn(
-        self, heads: Tensor, rotation: Rotation, norms: tuple[Tensor, Tensor] | None
+        self, heads: Tensor, rotation: Rotation, norms: Norms | None
     ) -> tuple[Tensor, Tensor, Tensor]:
+        """As the seam's Turn says, in place."""
         config = self._config
         query_norm, key_norm = (None, None) if norms is None else map(_address, norms)
         turned = config.heads + config.kv_heads
@@ -111,7 +113,7 @@ class NativeKernels:
         return out
 
     def attention(self, cache: KvCache) -> NativeAttention:
-        return NativeAttention(self._library, self._config, cache)
+        return NativeAttention(self._library, self._config, cache, self.turn)
 
 
 def _address(x: Tensor) -> int:

@@ -15,8 +15,10 @@ from torch import Tensor
 from replicas.engine.plan import Row
 from replicas.model.config import ModelConfig
 from replicas.model.kernels.library import Library
+from replicas.model.kernels.seam import Norms, Turn
 from replicas.model.kernels.visits import SHARING_ROWS, lay_out_visits
 from replicas.model.kv_cache import KvCache
+from replicas.model.rope import Rotation
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,15 +33,17 @@ class NativeStep:
     visits: Tensor  # int32 [visits, 5]: as cpu.cpp says
     attention: NativeAttention
 
-    def attend(self, layer: int, queries: Tensor, keys: Tensor, values: Tensor) -> Tensor:
-        """Store the tokens' keys and values, then attend."""
+    def attend(self, layer: int, heads: Tensor, rotation: Rotation, norms: Norms | None) -> Tensor:
+        """Turn, store, attend."""
+        queries, keys, values = self.attention.turn(heads, rotation, norms)
         return self.attention.attend(layer, queries, keys, values, self)
 
 
 class NativeAttention:
     """Attends over one KV cache. Keeps no state between calls."""
 
-    def __init__(self, library: Library, config: ModelConfig, cache: KvCache) -> None:
+    def __init__(self, library: Library, config: ModelConfig, cache: KvCache, turn: Turn) -> None:
+        self.turn = turn
         self._attend = library.attend[cache.pool.dtype]
         self._tile = library.tile
         self._config = config

@@ -7,7 +7,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from replicas.model.config import ModelConfig
-from replicas.model.kernels.seam import Linear
+from replicas.model.kernels.seam import Linear, Norms
 from replicas.model.kv_cache import KvCache
 from replicas.model.linear import PlainLinear, choose_linear
 from replicas.model.paged_attention import PagedAttention
@@ -16,6 +16,8 @@ from replicas.model.rope import Rotation
 
 class TorchKernels:
     """Activations are of the type of the weights."""
+
+    arithmetic = None  # neither torch's attention nor all of its products have a fixed order
 
     def __init__(self, config: ModelConfig, *, device: torch.device, dtype: torch.dtype) -> None:
         self._config = config
@@ -30,8 +32,9 @@ class TorchKernels:
         return functional.rms_norm(x, weight.shape, weight, self._config.norm_eps)
 
     def turn(
-        self, heads: Tensor, rotation: Rotation, norms: tuple[Tensor, Tensor] | None
+        self, heads: Tensor, rotation: Rotation, norms: Norms | None
     ) -> tuple[Tensor, Tensor, Tensor]:
+        """As the seam's Turn says."""
         query_heads, key_heads = self._config.heads, self._config.kv_heads
         turning, values = heads[:, : query_heads + key_heads], heads[:, query_heads + key_heads :]
         if norms is not None:
@@ -46,4 +49,4 @@ class TorchKernels:
         return functional.silu(gate) * up
 
     def attention(self, cache: KvCache) -> PagedAttention:
-        return PagedAttention(self._config, cache)
+        return PagedAttention(self._config, cache, self.turn)

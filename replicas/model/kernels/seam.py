@@ -19,6 +19,10 @@ from replicas.model.kv_cache import KvCache
 from replicas.model.rope import Rotation
 
 Linear = Callable[[Tensor], Tensor]
+Norms = tuple[Tensor, Tensor]  # of query heads and of key heads
+# Queries, keys and values of [tokens, all heads, head_dim], the first two normed, if there are
+# norms for them, and rotated. The heads are consumed.
+Turn = Callable[[Tensor, Rotation, Norms | None], tuple[Tensor, Tensor, Tensor]]
 
 
 class NotUsable(Exception):
@@ -40,8 +44,9 @@ class ModelStep(Protocol):
         guesses, the token before them and each of them."""
         ...
 
-    def attend(self, layer: int, queries: Tensor, keys: Tensor, values: Tensor) -> Tensor:
-        """Store the tokens' keys and values, then attend; all are [tokens, heads, head_dim]."""
+    def attend(self, layer: int, heads: Tensor, rotation: Rotation, norms: Norms | None) -> Tensor:
+        """Norm, if there are norms, and rotate the tokens' queries and keys, store keys and values,
+        then attend. `heads` are [tokens, queries and keys and values, head_dim], and consumed."""
         ...
 
 
@@ -59,19 +64,18 @@ class Kernels(Protocol):
     name: str
     dtype: torch.dtype
 
+    @property
+    def arithmetic(self) -> str | None:
+        """A name where results have the same bits whatever else is in the step, wherever the
+        name is the same; None where company, chunks or the number of rows can show."""
+        ...
+
     def linear(self, weight: Tensor, bias: Tensor | None) -> Linear:
         """x @ weight.T + bias for many x; the weight may be kept in another layout."""
         ...
 
     def norm(self, x: Tensor, weight: Tensor) -> Tensor:
         """Root mean square norm of each row."""
-        ...
-
-    def turn(
-        self, heads: Tensor, rotation: Rotation, norms: tuple[Tensor, Tensor] | None
-    ) -> tuple[Tensor, Tensor, Tensor]:
-        """Queries, keys and values of [tokens, all heads, head_dim], the first two normed, if
-        there are norms for them, and rotated. `heads` is consumed."""
         ...
 
     def gate(self, gate_up: Tensor) -> Tensor:

@@ -3,8 +3,8 @@
 Imported where the device is CUDA, or where Triton's interpreter is asked for:
 Triton is there with torch's builds for CUDA only, and decides at its import
 whether kernels are compiled or interpreted. Activations are of the type of the
-weights. What is promised about bits is attention's; products are torch's, which
-may pick another order of summing for another number of rows.
+weights. Products are torch's, which may pick another order of summing for another
+number of rows; deterministic kernels make their own (triton_linear.py), slower.
 """
 
 from __future__ import annotations
@@ -15,13 +15,15 @@ from torch import Tensor
 
 from replicas.model.config import ModelConfig
 from replicas.model.kernels.seam import Linear, NotUsable
-from replicas.model.kernels.triton_rows import gate_kernel, norm_kernel, turn_kernel
-from replicas.model.kernels.triton_step import FACTORS, ROWS, TritonAttention
+from replicas.model.kernels.triton_linear import linear_kernel
+from replicas.model.kernels.triton_rows import gate_kernel, norm_kernel
+from replicas.model.kernels.triton_step import FACTORS, ROWS, TritonAttention, factor_of
 from replicas.model.kv_cache import KvCache
 from replicas.model.linear import PlainLinear
-from replicas.model.rope import Rotation
 
 GATE_WIDTH = 1024
+LINEAR_OUTPUTS = 64  # of a program, and how many inputs it takes at once: fixed, not yet tuned
+LINEAR_INPUTS = 64
 
 
 def is_interpreted() -> bool:
@@ -29,13 +31,16 @@ def is_interpreted() -> bool:
     return bool(triton.knobs.runtime.interpret)
 
 
-def open_triton(config: ModelConfig, *, device: torch.device, dtype: torch.dtype) -> TritonKernels:
+def open_triton(
+    config: ModelConfig, *, device: torch.device, dtype: torch.dtype, deterministic: bool
+) -> TritonKernels:
     """The kernels, after one of them has computed here; raises NotUsable."""
     if device.type == "cpu" and not is_interpreted():
         raise NotUsable("on a CPU they are interpreted only, with TRITON_INTERPRET=1")
     if config.group > ROWS or dtype not in FACTORS:
         raise NotUsable(f"they do not take {config.group} heads for one of keys as {dtype}")
-    kernels = TritonKernels(config, dtype=dtype)
+    arithmetic = _arithmetic(device) if deterministic else None
+    kernels = TritonKernels(config, dtype=dtype, arithmetic=arithmetic)
     ones = torch.ones((1, config.hidden_size), device=device, dtype=dtype)
     try:
         sound = bool(torch.isfinite(kernels.norm(ones, ones[0])).all())
@@ -46,16 +51,60 @@ def open_triton(config: ModelConfig, *, device: torch.device, dtype: torch.dtype
     return kernels
 
 
-class TritonKernels:
-    """The kernels for one model."""
+class TiledLinear:
+    """A product whose sums have one order for any number of rows."""
 
-    def __init__(self, config: ModelConfig, *, dtype: torch.dtype) -> None:
+    def __init__(self, weight: Tensor, bias: Tensor | None) -> None:
+        self._weight = weight.contiguous()
+        self._bias = bias
+        self._factor = factor_of(weight.dtype, interpreted=is_interpreted())
+
+    def __call__(self, x: Tensor) -> Tensor:
+        assert x.is_contiguous(), "a foreign layout"
+        rows, size = x.shape
+        outputs = self._weight.shape[0]
+        out = x.new_empty((rows, outputs))
+        linear_kernel[(triton.cdiv(outputs, LINEAR_OUTPUTS), triton.cdiv(rows, ROWS))](
+            x,
+            self._weight,
+            x if self._bias is None else self._bias,
+            out,
+            rows,
+            outputs,
+            SIZE=size,
+            ROWS=ROWS,
+            OUTPUTS=LINEAR_OUTPUTS,
+            INPUTS=LINEAR_INPUTS,
+            FACTOR=self._factor,
+            BIASED=self._bias is not None,
+            num_warps=4,
+            num_stages=3,
+            enable_fp_fusion=False,
+        )
+        return out
+
+
+def _arithmetic(device: torch.device) -> str:
+    """The versions that compile and run, and what for."""
+    on = "interpreted" if is_interpreted() else str(torch.cuda.get_device_capability(device))
+    return f"triton {triton.__version__}, torch {torch.__version__}, {on}"
+
+
+class TritonKernels:
+    """The kernels for one model: deterministic ones have a name for their arithmetic."""
+
+    def __init__(self, config: ModelConfig, *, dtype: torch.dtype, arithmetic: str | None) -> None:
         self._config = config
         self.dtype = dtype
-        self.name = "triton, interpreted" if is_interpreted() else "triton"
+        self.arithmetic = arithmetic
+        self.name = "triton" if arithmetic is None else "triton, deterministic"
+        if is_interpreted():
+            self.name += ", interpreted"
 
     def linear(self, weight: Tensor, bias: Tensor | None) -> Linear:
-        return PlainLinear(weight, bias)
+        if self.arithmetic is None:
+            return PlainLinear(weight, bias)
+        return TiledLinear(weight, bias)
 
     def norm(self, x: Tensor, weight: Tensor) -> Tensor:
         assert x.is_contiguous(), "a foreign layout"
@@ -65,30 +114,6 @@ class TritonKernels:
             x, weight, out, self._config.norm_eps, SIZE=size, WIDTH=triton.next_power_of_2(size)
         )
         return out
-
-    def turn(
-        self, heads: Tensor, rotation: Rotation, norms: tuple[Tensor, Tensor] | None
-    ) -> tuple[Tensor, Tensor, Tensor]:
-        config = self._config
-        turned, half = config.heads + config.kv_heads, config.head_dim // 2
-        assert heads.is_contiguous(), "a foreign layout"
-        # Without norms nothing is read from where they would be.
-        query_norm, key_norm = norms if norms is not None else (heads, heads)
-        turn_kernel[(len(heads), turned)](
-            heads,
-            heads.stride(0),
-            rotation.cosine,
-            rotation.sine,
-            query_norm,
-            key_norm,
-            config.norm_eps,
-            QUERIES=config.heads,
-            HALF=half,
-            WIDTH=triton.next_power_of_2(half),
-            NORMED=norms is not None,
-            num_warps=1,
-        )
-        return heads[:, : config.heads], heads[:, config.heads : turned], heads[:, turned:]
 
     def gate(self, gate_up: Tensor) -> Tensor:
         assert gate_up.is_contiguous(), "a foreign layout"

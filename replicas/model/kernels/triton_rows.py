@@ -1,4 +1,4 @@
-"""What the decoder does to each token by itself, as Triton kernels: norm, turn, store, gate.
+"""What the decoder does to each token by itself, as Triton kernels: norm, turn, gate.
 
 Sums and angles are taken in float32 and rounded once, on the way out. A
 program has one row or one head, so its bits do not depend on the others.
@@ -23,14 +23,18 @@ def norm_kernel(x, weight, out, eps, SIZE: tl.constexpr, WIDTH: tl.constexpr):
 
 @triton.jit
 def turn_kernel(
-    heads,  # [tokens, all heads, 2 * HALF], changed in place: the first QUERIES + KEYS
+    heads,  # [tokens, all heads, 2 * HALF]: queries are turned in place
     token_stride,
     cosine,  # [tokens, HALF]
     sine,
     query_norm,  # [2 * HALF] each, if NORMED
     key_norm,
     eps,
+    key_pool,  # [slots, KEYS, 2 * HALF], of one layer: where keys go, turned, and values
+    value_pool,
+    slots,  # [tokens]
     QUERIES: tl.constexpr,
+    KEYS: tl.constexpr,
     HALF: tl.constexpr,
     WIDTH: tl.constexpr,
     NORMED: tl.constexpr,
@@ -41,40 +45,29 @@ def turn_kernel(
     place = heads + token * token_stride + head * (2 * HALF) + features
     first = tl.load(place, mask=filled, other=0.0).to(tl.float32)
     second = tl.load(place + HALF, mask=filled, other=0.0).to(tl.float32)
-    if NORMED:
-        shrink = tl.rsqrt(
-            (tl.sum(first * first, 0) + tl.sum(second * second, 0)) / (2 * HALF) + eps
-        )
-        weight = query_norm
-        if head >= QUERIES:
-            weight = key_norm
-        first *= shrink * tl.load(weight + features, mask=filled, other=0.0).to(tl.float32)
-        second *= shrink * tl.load(weight + HALF + features, mask=filled, other=0.0).to(tl.float32)
-    cos = tl.load(cosine + token * HALF + features, mask=filled, other=0.0).to(tl.float32)
-    sin = tl.load(sine + token * HALF + features, mask=filled, other=0.0).to(tl.float32)
-    tl.store(place, (first * cos - second * sin).to(heads.dtype.element_ty), mask=filled)
-    tl.store(place + HALF, (second * cos + first * sin).to(heads.dtype.element_ty), mask=filled)
-
-
-@triton.jit
-def store_kernel(
-    keys,  # [tokens, SIZE], tokens `token_stride` apart
-    values,
-    token_stride,
-    key_pool,  # [slots, SIZE], of one layer
-    value_pool,
-    slots,  # [tokens]
-    SIZE: tl.constexpr,
-    WIDTH: tl.constexpr,
-):
-    token = tl.program_id(0).to(tl.int64)
-    slot = tl.load(slots + token)
-    features = tl.arange(0, WIDTH)
-    filled = features < SIZE
-    key = tl.load(keys + token * token_stride + features, mask=filled)
-    value = tl.load(values + token * token_stride + features, mask=filled)
-    tl.store(key_pool + slot * SIZE + features, key, mask=filled)
-    tl.store(value_pool + slot * SIZE + features, value, mask=filled)
+    weight = query_norm
+    if head >= QUERIES:
+        pool = key_pool
+        if head >= QUERIES + KEYS:
+            pool = value_pool
+        line = tl.load(slots + token) * KEYS + (head - QUERIES) % KEYS
+        place = pool + line * (2 * HALF) + features
+        weight = key_norm
+    if head < QUERIES + KEYS:
+        if NORMED:
+            squares = tl.sum(first * first, 0) + tl.sum(second * second, 0)
+            shrink = tl.rsqrt(squares / (2 * HALF) + eps)
+            scale = tl.load(weight + features, mask=filled, other=0.0).to(tl.float32)
+            first *= shrink * scale
+            scale = tl.load(weight + HALF + features, mask=filled, other=0.0).to(tl.float32)
+            second *= shrink * scale
+        cos = tl.load(cosine + token * HALF + features, mask=filled, other=0.0).to(tl.float32)
+        sin = tl.load(sine + token * HALF + features, mask=filled, other=0.0).to(tl.float32)
+        turned = first * cos - second * sin
+        second = second * cos + first * sin
+        first = turned
+    tl.store(place, first.to(heads.dtype.element_ty), mask=filled)
+    tl.store(place + HALF, second.to(heads.dtype.element_ty), mask=filled)
 
 
 @triton.jit

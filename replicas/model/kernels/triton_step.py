@@ -24,10 +24,12 @@ from triton import language as tl
 
 from replicas.engine.plan import Row
 from replicas.model.config import ModelConfig
+from replicas.model.kernels.seam import Norms
 from replicas.model.kernels.triton_attention import attend_kernel, merge_kernel
-from replicas.model.kernels.triton_rows import store_kernel
+from replicas.model.kernels.triton_rows import turn_kernel
 from replicas.model.kernels.visits import SHARING_ROWS, Ids, Visit, Visits, lay_out_visits
 from replicas.model.kv_cache import KvCache
+from replicas.model.rope import Rotation
 
 # Fixed, never fitted to a batch: results must not depend on company. No figure of a card yet.
 SPLIT = 256  # slots: a context of 700 gives each row and key-value head three programs
@@ -56,9 +58,9 @@ class TritonStep:
     parts_total: int
     attention: TritonAttention
 
-    def attend(self, layer: int, queries: Tensor, keys: Tensor, values: Tensor) -> Tensor:
-        """Store the tokens' keys and values, then attend."""
-        return self.attention.attend(layer, queries, keys, values, self)
+    def attend(self, layer: int, heads: Tensor, rotation: Rotation, norms: Norms | None) -> Tensor:
+        """Turn and store in one kernel, then attend."""
+        return self.attention.attend(layer, heads, rotation, norms, self)
 
 
 class TritonAttention:
@@ -68,8 +70,7 @@ class TritonAttention:
         self._config = config
         self._cache = cache
         self._width = max(16, triton.next_power_of_2(config.head_dim))
-        # The interpreter multiplies bfloat16 as if its bits were those of whole numbers.
-        self._factor = tl.float32 if interpreted else FACTORS[cache.pool.dtype]
+        self._factor = factor_of(cache.pool.dtype, interpreted=interpreted)
         self._tokens_most = ROWS // config.group  # of a program
         self._scale = config.head_dim**-0.5 * math.log2(math.e)
 
@@ -106,25 +107,19 @@ class TritonAttention:
         )
 
     def attend(
-        self, layer: int, queries: Tensor, keys: Tensor, values: Tensor, step: TritonStep
+        self,
+        layer: int,
+        heads: Tensor,
+        rotation: Rotation,
+        norms: Norms | None,
+        step: TritonStep,
     ) -> Tensor:
-        """Attention of one layer; the three lie in one tensor, so they share a stride."""
+        """Attention of one layer."""
         config = self._config
-        for part in (queries, keys, values):
-            assert part.stride() == (queries.stride(0), config.head_dim, 1), "a foreign layout"
         key_pool, value_pool = self._cache.layer(layer)
-        tokens = queries.shape[0]
-        store_kernel[(tokens,)](
-            keys,
-            values,
-            keys.stride(0),
-            key_pool,
-            value_pool,
-            step.slots,
-            SIZE=config.kv_size,
-            WIDTH=triton.next_power_of_2(config.kv_size),
-        )
-        out = queries.new_empty((tokens, config.heads, config.head_dim))
+        self._turn(heads, rotation, norms, key_pool, value_pool, step)
+        queries = heads[:, : config.heads]
+        out = queries.new_empty((len(heads), config.heads, config.head_dim))
         parts = _Parts(
             values=out.new_empty((step.parts_total, *out.shape[1:]), dtype=torch.float32),
             tops=out.new_empty((step.parts_total, config.heads), dtype=torch.float32),
@@ -149,6 +144,39 @@ class TritonAttention:
                 enable_fp_fusion=False,
             )
         return out
+
+    def _turn(
+        self,
+        heads: Tensor,
+        rotation: Rotation,
+        norms: Norms | None,
+        key_pool: Tensor,
+        value_pool: Tensor,
+        step: TritonStep,
+    ) -> None:
+        """Queries in place, keys and values to their slots."""
+        config, half = self._config, self._config.head_dim // 2
+        assert heads.is_contiguous() and heads.dtype == key_pool.dtype, "a foreign layout"
+        # Without norms nothing is read from where they would be.
+        query_norm, key_norm = norms if norms is not None else (heads, heads)
+        turn_kernel[(len(heads), config.heads + 2 * config.kv_heads)](
+            heads,
+            heads.stride(0),
+            rotation.cosine,
+            rotation.sine,
+            query_norm,
+            key_norm,
+            config.norm_eps,
+            key_pool,
+            value_pool,
+            step.slots,
+            QUERIES=config.heads,
+            KEYS=config.kv_heads,
+            HALF=half,
+            WIDTH=triton.next_power_of_2(half),
+            NORMED=norms is not None,
+            num_warps=1,
+        )
 
     def _visit(
         self,
@@ -219,6 +247,12 @@ class _Parts:
     values: Tensor  # [parts, heads, head_dim]
     tops: Tensor  # [parts, heads]
     sums: Tensor
+
+
+def factor_of(dtype: torch.dtype, *, interpreted: bool) -> tl.dtype:
+    """In which type values of a type are multiplied."""
+    # The interpreter multiplies bfloat16 as if its bits were those of whole numbers.
+    return tl.float32 if interpreted else FACTORS[dtype]
 
 
 def on_device(device: torch.device, *arrays: npt.NDArray[np.integer]) -> list[Tensor]:

@@ -8,6 +8,7 @@ import sys
 from protos.messages import ReplicaId, Request, RequestClass, RequestId, SamplingParams
 from replicas.config import ReplicaConfig
 from replicas.serving.build import build_replica
+from tests.differential.kernels import native_library
 from tests.unit.engine.driver import step
 
 BUILD = """
@@ -27,6 +28,23 @@ def test_a_replica_on_a_cpu_computes_in_one_thread() -> None:
     command = [sys.executable, "-c", BUILD]
     done = subprocess.run(command, capture_output=True, text=True, timeout=120, check=True)
     assert done.stdout == "1\n"
+
+
+def test_a_deterministic_replica_shares_with_its_own_kind_alone() -> None:
+    """Its card names another revision, so no KV of other arithmetic comes to it."""
+    native_library()
+    cards = [
+        build_replica(
+            ReplicaConfig(ReplicaId("r")),
+            model="tiny",
+            device="cpu",
+            blocks_total=8,
+            deterministic=deterministic,
+        )._card
+        for deterministic in (True, True, False)
+    ]
+    assert cards[0] == cards[1]
+    assert cards[0].scope() != cards[2].scope()
 
 
 def test_a_built_replica_guesses_where_it_is_told_so() -> None:

@@ -73,6 +73,13 @@ async def test_a_model_that_is_not_there_is_one_line_and_exit_code_2() -> None:
     assert "There is no model at 'no/such/model'" in errors
 
 
+async def test_a_promise_that_no_kernels_keep_is_one_line_and_exit_code_2() -> None:
+    code, errors = await result("--model", "tiny", "--dtype", "float16", "--deterministic")
+    assert code == 2
+    assert errors.startswith("error: Deterministic kernels were asked for, and there are none")
+    assert errors.count("\n") == 1
+
+
 async def test_a_taken_port_is_one_line_and_exit_code_2() -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]

@@ -19,6 +19,13 @@ def test_configuration_and_content_count(tmp_path: Path) -> None:
     assert revision_of(SMALL, [file]) != revision
 
 
+def test_the_arithmetic_counts_where_it_is_named(tmp_path: Path) -> None:
+    file = tmp_path / "w"
+    file.write_bytes(b"weights")
+    revisions = {revision_of(SMALL, [file], named) for named in (None, "of one CPU", "of another")}
+    assert len(revisions) == 3
+
+
 def test_names_and_order_of_files_do_not_count(tmp_path: Path) -> None:
     one, other = tmp_path / "one", tmp_path / "other"
     one.write_bytes(b"1")

@@ -22,8 +22,10 @@ from tests.unit.model.checkpoints import SMALL
 CPU = torch.device("cpu")
 
 
-def choose(asked: str | None = None) -> str:
-    return choose_kernels(CONFIG, asked=asked, device=CPU, dtype=torch.float32).name
+def choose(asked: str | None = None, *, deterministic: bool = False) -> str:
+    return choose_kernels(
+        CONFIG, asked=asked, device=CPU, dtype=torch.float32, deterministic=deterministic
+    ).name
 
 
 @pytest.fixture
@@ -66,6 +68,22 @@ def test_heads_that_do_not_fill_a_vector_are_left_to_torch() -> None:
     assert SMALL.head_dim == 4
     kernels = choose_kernels(SMALL, asked="auto", device=CPU, dtype=torch.float32)
     assert kernels.name.startswith("torch")
+
+
+@pytest.mark.usefixtures("no_compiler")
+def test_deterministic_ones_are_refused_where_only_torch_computes() -> None:
+    for asked in (None, "torch"):
+        with pytest.raises(UnsupportedModel, match="with heads of 32 on cpu"):
+            choose(asked, deterministic=True)
+
+
+def test_native_ones_are_deterministic_as_they_are() -> None:
+    name = choose()
+    if not name.startswith("native"):
+        pytest.skip("there is no compiler here")
+    assert choose(deterministic=True) == name
+    with pytest.raises(UnsupportedModel, match=r"none for torch\.float16"):
+        choose_kernels(CONFIG, asked=None, device=CPU, dtype=torch.float16, deterministic=True)
 
 
 def test_a_compiler_that_fails_is_quoted_and_leaves_nothing(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+from typing import NoReturn
 
 import pytest
 import torch
@@ -62,6 +63,10 @@ class Stream:
         return attended.transpose(0, 1)
 
 
+def turn(*_: object) -> NoReturn:
+    raise AssertionError("attention alone turns nothing")
+
+
 class World:
     """A cache, its attention, and steps over streams."""
 
@@ -73,7 +78,7 @@ class World:
         )
         # Stale but finite, as in a pool that has been used.
         self.cache.pool.normal_(generator=torch.Generator().manual_seed(99))
-        self.attention = PagedAttention(config, self.cache)
+        self.attention = PagedAttention(config, self.cache, turn)
         blocks = list(range(BLOCKS))
         random.Random(4).shuffle(blocks)
         self._blocks = iter(blocks)

@@ -88,6 +88,25 @@ def test_a_choice_does_not_depend_on_its_row_or_its_batch() -> None:
     assert choose(logits.flip(0), samples[::-1]) == alone[::-1]
 
 
+@pytest.mark.parametrize("threads", [1, 2])
+def test_nor_a_bit_of_its_log_probabilities(threads: int) -> None:
+    """A large vocabulary, of which torch adds up the scores in an order of its own; many equal
+    scores, of which another sample seeks more; and others who look deeper for their best."""
+    torch.set_num_threads(threads)
+    params = [
+        replace(GREEDY, logprobs=2),
+        replace(RANDOM, temperature=1.4, top_p=0.7, logprobs=20),
+        replace(RANDOM, temperature=2.0, top_p=0.9, top_k=40, logprobs=5),
+        replace(RANDOM, top_p=0.9, top_k=3000),
+        replace(GREEDY, logprobs=5, repetition_penalty=1.2, frequency_penalty=0.1),
+    ]
+    logits = (random_logits(10, 50_001) * 4).round() / 4
+    samples = [[sample(params[n % 5], seed=n, position=n)] for n in range(10)]
+    alone = [choose(logits[n : n + 1].clone(), samples[n : n + 1])[0] for n in range(10)]
+    assert choose(logits.clone(), samples) == alone
+    assert choose(logits.flip(0), samples[::-1]) == alone[::-1]
+
+
 def test_the_same_seed_and_position_give_the_same_token() -> None:
     logits = random_logits(1)
     once = choose(logits.clone(), [[sample(RANDOM, seed=3)]])

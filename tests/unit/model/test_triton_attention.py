@@ -1,18 +1,14 @@
 """The Triton kernels attend as torch does, and each row to the same bits in any company.
 
-Run by Triton's interpreter, which is slow: shapes are small, and drawn. What
-numpy gives it for a product depends, in the last bit, on where in the product
-a row lies; a matrix unit makes no such difference. So tests of bits that move
-rows about have their products made in double, and rounded.
+Run by Triton's interpreter, which is slow: shapes are small, and drawn. Tests of
+bits that move rows about have even products (conftest.py).
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import Any
 
-import numpy as np
 import pytest
 import torch
 from hypothesis import HealthCheck, given, settings
@@ -31,19 +27,6 @@ SLOW = settings(
     derandomize=True,
     suppress_health_check=[HealthCheck.function_scoped_fixture],
 )
-
-
-@pytest.fixture
-def even_products(monkeypatch: pytest.MonkeyPatch) -> None:
-    interpreter = pytest.importorskip("triton.runtime.interpreter")
-
-    def dot(
-        builder: object, left: Any, right: Any, into: Any, precision: Any, imprecise: Any
-    ) -> Any:
-        product = np.matmul(left.data, right.data, dtype=np.float64) + into.data
-        return interpreter.TensorHandle(product.astype(into.data.dtype), into.dtype.scalar)
-
-    monkeypatch.setattr(interpreter.InterpreterBuilder, "create_dot", dot)
 
 
 @dataclass(frozen=True)

@@ -16,10 +16,9 @@ from replicas.model.errors import UnsupportedModel
 from replicas.model.kernels.choice import TRITON, choose_kernels
 from replicas.model.kernels.plain import TorchKernels
 from replicas.model.loading import load_model
-from replicas.model.rope import Rope
 from replicas.model.runner import TorchRunner
 from replicas.model.source import ModelSource
-from tests.differential.kernels import CONFIG, CPU, shaped
+from tests.differential.kernels import CONFIG, CPU, Scene, attend, numbered, shaped
 from tests.unit.model.checkpoints import random_tensors, write_folder
 from tests.unit.model.triton_cases import triton_kernels
 
@@ -56,20 +55,41 @@ def test_a_gate_wider_than_a_program_is_whole() -> None:
 
 @pytest.mark.parametrize("dtype", DTYPES)
 @pytest.mark.parametrize("normed", [False, True])
-@pytest.mark.parametrize("shape", [(6, 2, 16), (3, 1, 48)])
-def test_heads_turn_alike(shape: tuple[int, int, int], normed: bool, dtype: torch.dtype) -> None:
+@pytest.mark.parametrize(
+    ("shape", "block_size"), [((6, 2, 16), 4), ((3, 1, 48), 16), ((2, 2, 32), 32)]
+)
+def test_heads_turn_and_go_to_their_slots_alike(
+    shape: tuple[int, int, int], block_size: int, normed: bool, dtype: torch.dtype
+) -> None:
+    """A decode, a whole prompt and a suffix: what lies in the pool after the step, and what the
+    step attends to."""
     config = shaped(*shape)
-    heads = draw(2, shape[0] + 2 * shape[1], shape[2], dtype=dtype)
+    scene = Scene(config, block_size, seed=block_size)
+    rows = numbered([scene.row(33, 1), scene.row(0, 9), scene.row(15, 4)])
+    heads = scene.heads(14).to(dtype)
     norms = [draw(shape[2], dtype=dtype, seed=seed) for seed in (2, 3)]
-    rotation = Rope(config, device=CPU, dtype=torch.float32).rotation(torch.tensor([0, 900]))
-    plain = TorchKernels(config, device=CPU, dtype=torch.float32)
-    expected = plain.turn(
-        heads.float(), rotation, (norms[0].float(), norms[1].float()) if normed else None
+    mine, exact = scene.cache(dtype), scene.cache(dtype)
+    exact.pool = exact.pool.float()
+    found, expected = (
+        attend(
+            kernels,
+            config,
+            cache,
+            rows,
+            heads.to(kernels.dtype),
+            (norms[0].to(kernels.dtype), norms[1].to(kernels.dtype)) if normed else None,
+            turns=True,
+        )
+        for kernels, cache in (
+            (triton_kernels(config, dtype), mine),
+            (TorchKernels(config, device=CPU, dtype=torch.float32), exact),
+        )
     )
-    kernels = triton_kernels(config, dtype)
-    found = kernels.turn(heads, rotation, (norms[0], norms[1]) if normed else None)
-    for mine, theirs in zip(found, expected, strict=True):
-        agree(mine, theirs)
+    # Angles are of the activations' type, too; values have to be the same.
+    limit = 1e-5 if dtype is torch.float32 else 5e-2
+    assert torch.allclose(mine.pool[:, 0].float(), exact.pool[:, 0], atol=limit, rtol=limit)
+    assert torch.equal(mine.pool[:, 1].float(), exact.pool[:, 1])
+    assert torch.allclose(torch.cat(found).float(), torch.cat(expected), atol=2 * limit)
 
 
 def test_a_model_on_them_chooses_what_it_chooses_in_torch(tmp_path: Path) -> None:
@@ -123,3 +143,39 @@ def test_a_cpu_computes_on_them_only_where_it_interprets(monkeypatch: pytest.Mon
     monkeypatch.setenv("TRITON_INTERPRET", "0")
     with pytest.raises(UnsupportedModel, match="TRITON_INTERPRET=1"):
         choose_kernels(CONFIG, asked="triton", device=CPU, dtype=torch.float32)
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize(("inputs", "outputs"), [(1, 1), (72, 99), (130, 64)])
+def test_deterministic_products_agree_with_arithmetic_in_double(
+    inputs: int, outputs: int, dtype: torch.dtype
+) -> None:
+    kernels = triton_kernels(CONFIG, dtype, deterministic=True)
+    weight = draw(outputs, inputs, dtype=dtype, seed=2)
+    for bias in (None, draw(outputs, dtype=dtype, seed=3)):
+        linear = kernels.linear(weight, bias)
+        for rows in (1, 2, 63, 64, 65):
+            x = draw(rows, inputs, dtype=dtype)
+            expected = x.double() @ weight.double().T + (0 if bias is None else bias.double())
+            agree(linear(x), expected.float())
+
+
+@pytest.mark.usefixtures("even_products")
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_a_row_of_a_deterministic_step_has_the_same_bits_in_every_batch(dtype: torch.dtype) -> None:
+    """Products, norms and gates; attention and turns have tests of their own."""
+    kernels = triton_kernels(CONFIG, dtype, deterministic=True)
+    linear = kernels.linear(draw(90, 200, dtype=dtype, seed=2), draw(90, dtype=dtype, seed=3))
+    weight = draw(200, dtype=dtype, seed=4)
+    x = draw(150, 200, dtype=dtype)
+    whole = linear(x), kernels.norm(x, weight), kernels.gate(x)
+    for first, rows in ((0, 1), (0, 2), (70, 1), (149, 1), (60, 65), (3, 130)):
+        part = x[first : first + rows].clone()
+        found = linear(part), kernels.norm(part, weight), kernels.gate(part)
+        for mine, of_all in zip(found, whole, strict=True):
+            assert torch.equal(mine, of_all[first : first + rows]), (first, rows)
+
+
+def test_only_deterministic_kernels_make_their_own_products_and_name_their_arithmetic() -> None:
+    assert triton_kernels(CONFIG, torch.float32).arithmetic is None
+    assert "triton" in str(triton_kernels(CONFIG, torch.float32, deterministic=True).arithmetic)

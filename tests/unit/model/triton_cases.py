@@ -21,7 +21,13 @@ from tests.differential.kernels import CPU, Scene, attend
 TOLERANCE = {torch.float32: 1e-5, torch.bfloat16: 3e-2}
 
 
-def triton_kernels(config: ModelConfig, dtype: torch.dtype, device: torch.device = CPU) -> Kernels:
+def triton_kernels(
+    config: ModelConfig,
+    dtype: torch.dtype,
+    device: torch.device = CPU,
+    *,
+    deterministic: bool = False,
+) -> Kernels:
     """The kernels; the test is skipped where there is no Triton that could run them."""
     if importlib.util.find_spec("triton") is None:
         pytest.skip("Triton is not installed")
@@ -29,7 +35,9 @@ def triton_kernels(config: ModelConfig, dtype: torch.dtype, device: torch.device
         pytest.skip("there is a card, and tests/gpu runs the same checks on it")
     if device.type == "cpu" and tuple(map(int, version("triton").split(".")[:2])) < (3, 9):
         pytest.skip("before 3.9, Triton's interpreter does not know this numpy")
-    return choose_kernels(config, asked="triton", device=device, dtype=dtype)
+    return choose_kernels(
+        config, asked="triton", device=device, dtype=dtype, deterministic=deterministic
+    )
 
 
 class Pair:
