@@ -306,6 +306,8 @@ def snapshot_to_proto(snapshot: Snapshot) -> pb.Snapshot:
         copies=_copies_to_proto(snapshot.copies),
         prefill_context_waiting=snapshot.prefill_context_waiting,
         full_prefill_context=snapshot.full_prefill_context,
+        host_blocks_total=snapshot.host_blocks_total,
+        host_blocks_used=snapshot.host_blocks_used,
         counters=counters_to_proto(snapshot.counters),
     )
 
@@ -337,6 +339,8 @@ def snapshot_from_proto(message: pb.Snapshot) -> Snapshot:
         copies=_copies_from_proto(message.copies) if message.HasField("copies") else NO_COPIES,
         prefill_context_waiting=message.prefill_context_waiting,
         full_prefill_context=message.full_prefill_context,
+        host_blocks_total=message.host_blocks_total,
+        host_blocks_used=message.host_blocks_used,
         counters=counters_from_proto(message.counters),
     )
 
@@ -365,6 +369,8 @@ def counters_to_proto(counters: EngineCounters) -> pb.EngineCounters:
         sequences_imported=counters.sequences_imported,
         sequences_exported=counters.sequences_exported,
         copied_tokens=counters.copied_tokens,
+        pauses=counters.pauses,
+        restored_tokens=counters.restored_tokens,
     )
 
 
@@ -381,6 +387,8 @@ def counters_from_proto(message: pb.EngineCounters) -> EngineCounters:
         sequences_imported=message.sequences_imported,
         sequences_exported=message.sequences_exported,
         copied_tokens=message.copied_tokens,
+        pauses=message.pauses,
+        restored_tokens=message.restored_tokens,
     )
 
 

@@ -223,6 +223,8 @@ class EngineCounters:
     sequences_imported: int = 0  # taken over from other replicas, with their KV
     sequences_exported: int = 0  # given to other replicas
     copied_tokens: int = 0  # of hit_tokens, those that were there because they had been copied
+    pauses: int = 0  # of the preemptions, those whose KV was saved in host memory
+    restored_tokens: int = 0  # loaded from there: neither computed again nor found in the cache
 
 
 @dataclass(frozen=True, slots=True)
@@ -276,6 +278,8 @@ class Snapshot:
     # the number of tokens before each, summed up.
     prefill_context_waiting: int = 0
     full_prefill_context: int = 0
+    host_blocks_total: int = 0  # that fit in the host memory for paused sequences
+    host_blocks_used: int = 0
     counters: EngineCounters = field(default_factory=EngineCounters)
 
     @property

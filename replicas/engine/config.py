@@ -45,6 +45,9 @@ class EngineConfig:
     # with 512 tokens, and 3.9 with all 2048 of a step (tests/benchmarks/LOG.md).
     yielding_tokens_max: int = 256
     headroom_steps: int = 512
+    # Slots of host memory, one block each, for the KV of who was preempted; 0: it is recomputed.
+    host_blocks: int = 0
+    host_block_ns: int = 0  # that a block takes out to the host and back; see `prompt_token_ns`
     takes_grammars: bool = False  # whether the executor knows how tokens are written
     steps_max: int = 1  # by one plan, where the executor can repeat it
 
@@ -70,6 +73,8 @@ class EngineConfig:
             ("headroom_blocks", self.headroom_blocks),
             ("headroom_steps", self.headroom_steps),
             ("prompt_token_ns", self.prompt_token_ns),
+            ("host_blocks", self.host_blocks),
+            ("host_block_ns", self.host_block_ns),
         ):
             if value < 0:
                 raise ValueError(f"{name} must be at least 0, not {value}.")

@@ -32,7 +32,13 @@ CUDA_STEP = StepSize(tokens_max=2048, sequences_max=256, prompt_token_ns=100_000
 
 
 def shipped(
-    card: ModelCard, blocks_total: int, step: StepSize, *, takes_grammars: bool = False
+    card: ModelCard,
+    blocks_total: int,
+    step: StepSize,
+    *,
+    takes_grammars: bool = False,
+    host_blocks: int = 0,
+    host_block_ns: int = 0,
 ) -> EngineConfig:
     """The bounds of an engine with so many blocks on such a device."""
     return EngineConfig(
@@ -43,4 +49,6 @@ def shipped(
         prompt_token_ns=step.prompt_token_ns,
         headroom_blocks=blocks_total // BLOCKS_PER_HEADROOM_BLOCK,
         takes_grammars=takes_grammars,
+        host_blocks=host_blocks,
+        host_block_ns=host_block_ns,
     )

@@ -23,6 +23,8 @@ class Tally:
     sequences_imported: int = 0
     sequences_exported: int = 0
     copied_tokens: int = 0
+    pauses: int = 0
+    restored_tokens: int = 0
 
     def add_admission(self, sequence: Sequence) -> None:
         """A first admission. Its choices share one prompt, which counts once."""
@@ -56,4 +58,6 @@ class Tally:
             sequences_imported=self.sequences_imported,
             sequences_exported=self.sequences_exported,
             copied_tokens=self.copied_tokens,
+            pauses=self.pauses,
+            restored_tokens=self.restored_tokens,
         )

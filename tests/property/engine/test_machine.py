@@ -5,7 +5,7 @@ submissions of all classes and deadlines with common prefixes, cancellations, mo
 off at any stage, also in the middle of a step, hand-backs, warming, crashes,
 cordons, and steps in any order, some of them several by one plan. The runs are
 derandomized; at least two thousand steps are taken, fifty of them by the plan
-of the step before, and fifty sequences moved.
+of the step before, fifty sequences moved, and twenty paused.
 """
 
 from __future__ import annotations
@@ -29,6 +29,7 @@ from tests.property.engine.walk import DEADLINES_MS, TRUNK
 STEPS_AT_LEAST = 2_000
 REPEATED_AT_LEAST = 50
 MOVED_AT_LEAST = 50
+PAUSED_AT_LEAST = 20
 
 params = st.builds(
     SamplingParams,
@@ -55,6 +56,7 @@ bounds = st.tuples(
     st.integers(0, 1),  # watermark
     st.sampled_from([0, 2]),  # headroom
     st.sampled_from([1, 5]),  # steps by a plan
+    st.sampled_from([0, 2, 40]),  # slots of the host
 )
 
 
@@ -74,6 +76,7 @@ class EngineMachine(RuleBasedStateMachine):
     steps_taken = 0  # over all examples, to prove that the machine is not idle
     repeated = 0
     moved = 0
+    paused = 0
 
     def __init__(self) -> None:
         super().__init__()
@@ -103,8 +106,8 @@ class EngineMachine(RuleBasedStateMachine):
     def start(
         self,
         block_size: int,
-        first: tuple[int, int, int, int, int, int],
-        second: tuple[int, int, int, int, int, int],
+        first: tuple[int, int, int, int, int, int, int],
+        second: tuple[int, int, int, int, int, int, int],
     ) -> None:
         self.fleet = Fleet(
             [
@@ -121,8 +124,10 @@ class EngineMachine(RuleBasedStateMachine):
                     patience_ms=20,
                     prompt_token_ns=budget * 100_000,
                     steps_max=steps,
+                    host_blocks=slots,
+                    host_block_ns=budget * 100_000,  # less than to compute a full one again
                 )
-                for spare, budget, sequences, watermark, headroom, steps in (first, second)
+                for spare, budget, sequences, watermark, headroom, steps, slots in (first, second)
             ]
         )
 
@@ -165,6 +170,25 @@ class EngineMachine(RuleBasedStateMachine):
                 RefusalReason.QUEUE_FULL,
                 RefusalReason.DRAINING,
             )
+
+    @rule(
+        world=worlds,
+        crowd=st.lists(prompts, min_size=3, max_size=5),
+        request_class=st.sampled_from(RequestClass),
+        plans=st.integers(6, 20),
+    )
+    def crowd(
+        self,
+        world: int,
+        crowd: list[tuple[int, ...]],
+        request_class: RequestClass,
+        plans: int,
+    ) -> None:
+        """Several that grow beyond the memory together, and begin to."""
+        for seed, prompt in enumerate(crowd):
+            sampling = SamplingParams(tokens_max=25, seed=seed)
+            self.submit(world, prompt, sampling, 1, b"", request_class, None)
+        self.run(world, plans)
 
     @precondition(has_clients)
     @rule(number=numbers)
@@ -244,10 +268,13 @@ class EngineMachine(RuleBasedStateMachine):
             EngineMachine.steps_taken += sum(world.steps for world in self.fleet.worlds)
             EngineMachine.repeated += sum(world.repeated for world in self.fleet.worlds)
             EngineMachine.moved += self.fleet.moved
+            counters = [world.snapshot.counters for world in self.fleet.worlds]
+            EngineMachine.paused += sum(counter.pauses for counter in counters)
 
 
 def test_no_order_of_calls_finds_a_wrong_token() -> None:
     EngineMachine.steps_taken = EngineMachine.repeated = EngineMachine.moved = 0
+    EngineMachine.paused = 0
     run_state_machine_as_test(
         EngineMachine,
         settings=settings(
@@ -262,3 +289,4 @@ def test_no_order_of_calls_finds_a_wrong_token() -> None:
     assert EngineMachine.steps_taken >= STEPS_AT_LEAST
     assert EngineMachine.repeated >= REPEATED_AT_LEAST
     assert EngineMachine.moved >= MOVED_AT_LEAST
+    assert EngineMachine.paused >= PAUSED_AT_LEAST

@@ -42,6 +42,9 @@ def engine(
     yielding: int = 256,
     patience_ms: int = 30_000,
     steps: int = 1,
+    host: int = 0,
+    host_block_ns: int = 0,
+    token_ns: int = 0,
 ) -> Engine:
     """An engine with the given bounds."""
     return Engine(
@@ -57,6 +60,9 @@ def engine(
             yielding_tokens_max=yielding,
             patience_ms=patience_ms,
             steps_max=steps,
+            host_blocks=host,
+            host_block_ns=host_block_ns,
+            prompt_token_ns=token_ns,
         )
     )
 
