@@ -9,6 +9,7 @@ not judged here; the engine refuses it with a reason.
 
 from __future__ import annotations
 
+from dataclasses import fields
 from functools import lru_cache
 
 from protos import control_pb2 as pb
@@ -36,6 +37,8 @@ from protos.messages import (
 from protos.moves import Claim
 from protos.registry import ReplicaRecord
 
+# Both sides have the same names.
+COUNTERS = tuple(field.name for field in fields(EngineCounters))
 PLAIN_TOKENS_MAX = 1 << 16  # remembered, of a vocabulary that may be larger
 
 # ---- gateway to replica
@@ -357,39 +360,11 @@ def _copies_from_proto(message: pb.CopyTotals) -> CopyTotals:
 
 
 def counters_to_proto(counters: EngineCounters) -> pb.EngineCounters:
-    return pb.EngineCounters(
-        requests_finished=counters.requests_finished,
-        prompt_tokens=counters.prompt_tokens,
-        hit_tokens=counters.hit_tokens,
-        prefill_tokens=counters.prefill_tokens,
-        recomputed_tokens=counters.recomputed_tokens,
-        decode_tokens=counters.decode_tokens,
-        preemptions=counters.preemptions,
-        steps=counters.steps,
-        sequences_imported=counters.sequences_imported,
-        sequences_exported=counters.sequences_exported,
-        copied_tokens=counters.copied_tokens,
-        pauses=counters.pauses,
-        restored_tokens=counters.restored_tokens,
-    )
+    return pb.EngineCounters(**{name: getattr(counters, name) for name in COUNTERS})
 
 
 def counters_from_proto(message: pb.EngineCounters) -> EngineCounters:
-    return EngineCounters(
-        requests_finished=message.requests_finished,
-        prompt_tokens=message.prompt_tokens,
-        hit_tokens=message.hit_tokens,
-        prefill_tokens=message.prefill_tokens,
-        recomputed_tokens=message.recomputed_tokens,
-        decode_tokens=message.decode_tokens,
-        preemptions=message.preemptions,
-        steps=message.steps,
-        sequences_imported=message.sequences_imported,
-        sequences_exported=message.sequences_exported,
-        copied_tokens=message.copied_tokens,
-        pauses=message.pauses,
-        restored_tokens=message.restored_tokens,
-    )
+    return EngineCounters(**{name: getattr(message, name) for name in COUNTERS})
 
 
 def record_to_proto(record: ReplicaRecord) -> pb.ReplicaRecord:

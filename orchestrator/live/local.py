@@ -78,6 +78,7 @@ class LocalOptions:
     redis_url: str | None = None  # None: an embedded Valkey
     blocks: int | None = None
     block_size: int = 16
+    host_gib: float = 0.0  # of host memory for each replica, to pause sequences in
     device: Device = "auto"  # cuda where there is a GPU for each replica, else cpu
     dtype: str = "auto"
     log_level: str = "warning"  # what is below is not shown
@@ -185,6 +186,7 @@ class LocalCluster:
                 "control_port": self._options.control_port,
                 "blocks": self._options.blocks,
                 "block_size": self._options.block_size,
+                "host_gib": self._options.host_gib,
                 "device": device,
                 "dtype": self._options.dtype,
                 "log_level": self._options.log_level,

@@ -42,6 +42,7 @@ async def built(config: ReplicaConfig, deployment: Deployment, registry: RedisRe
             dtype=deployment.dtype,
             blocks_total=deployment.blocks,
             block_size=deployment.block_size,
+            host_gib=deployment.host_gib,
             registry=registry,
             directory=registry,
             vocabulary=read_vocabulary,

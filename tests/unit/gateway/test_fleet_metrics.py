@@ -23,8 +23,15 @@ BUSY = replace(
     sequences_running=5,
     sequences_waiting=6,
     step_ns=20_000_000,
+    host_blocks_total=8,
+    host_blocks_used=2,
     counters=EngineCounters(
-        preemptions=11, recomputed_tokens=640, sequences_imported=8, sequences_exported=9
+        preemptions=11,
+        pauses=7,
+        recomputed_tokens=640,
+        restored_tokens=320,
+        sequences_imported=8,
+        sequences_exported=9,
     ),
     copies=CopyTotals(blocks=70, held_ns=1_500_000_000, ended=(("copied", 4), ("late", 1))),
 )
@@ -72,7 +79,11 @@ def test_each_replica_is_shown_as_it_reports_now() -> None:
     assert shown.value("kv_slots_unused") == 17
     assert shown.value("replica_step_seconds") == 0.02
     assert shown.value("num_preemptions_total") == 11
+    assert shown.value("sequences_paused_total") == 7
     assert shown.value("recomputed_tokens_total") == 640
+    assert shown.value("restored_tokens_total") == 320
+    assert shown.value("host_blocks_used") == 2
+    assert shown.value("host_cache_usage_perc") == 0.25
     assert shown.value("sequences_moved_total", direction="in") == 8
     assert shown.value("sequences_moved_total", direction="out") == 9
     assert shown.value("kv_blocks_copied_total") == 70
