@@ -54,6 +54,9 @@ class Deployment(BaseModel):
     role_label: str | None = None  # None: every node is for everything
     blocks: int | None = Field(default=None, ge=1)  # for each replica; None: what memory allows
     block_size: int = Field(default=16, ge=1, le=1024)
+    # Of host memory for each replica, into which sequences are paused for want of blocks; 0: their
+    # tokens are computed again. Nothing by default: only who sets limits knows what is to spare.
+    host_gib: float = Field(default=0.0, ge=0, allow_inf_nan=False)
     device: Literal["auto", "cpu", "cuda"] = "auto"
     dtype: Literal["auto", "float32", "bfloat16", "float16"] = "auto"
     guesses_max: int = Field(default=0, ge=0)  # tokens that a sequence may guess in a step

@@ -285,7 +285,7 @@ class ModelCard(_message.Message):
     def __init__(self, name: _Optional[str] = ..., revision: _Optional[str] = ..., dtype: _Optional[str] = ..., block_size: _Optional[int] = ..., context_tokens_max: _Optional[int] = ..., vocab_size: _Optional[int] = ...) -> None: ...
 
 class Snapshot(_message.Message):
-    __slots__ = ("replica_id", "epoch", "number", "blocks_total", "blocks_free", "blocks_cached", "blocks_used", "sequences_running", "sequences_waiting", "prefill_tokens_waiting", "blocks_waiting", "draining", "step_ns", "counters", "full_ns", "full_prefill_tokens", "blocks_yielding", "blocks_shared", "blocks_unreclaimable", "slots_unused", "registry_behind_ns", "copy_start_ns", "copy_block_ns", "copies", "prefill_context_waiting", "full_prefill_context")
+    __slots__ = ("replica_id", "epoch", "number", "blocks_total", "blocks_free", "blocks_cached", "blocks_used", "sequences_running", "sequences_waiting", "prefill_tokens_waiting", "blocks_waiting", "draining", "step_ns", "counters", "full_ns", "full_prefill_tokens", "blocks_yielding", "blocks_shared", "blocks_unreclaimable", "slots_unused", "registry_behind_ns", "copy_start_ns", "copy_block_ns", "copies", "prefill_context_waiting", "full_prefill_context", "host_blocks_total", "host_blocks_used")
     REPLICA_ID_FIELD_NUMBER: _ClassVar[int]
     EPOCH_FIELD_NUMBER: _ClassVar[int]
     NUMBER_FIELD_NUMBER: _ClassVar[int]
@@ -312,6 +312,8 @@ class Snapshot(_message.Message):
     COPIES_FIELD_NUMBER: _ClassVar[int]
     PREFILL_CONTEXT_WAITING_FIELD_NUMBER: _ClassVar[int]
     FULL_PREFILL_CONTEXT_FIELD_NUMBER: _ClassVar[int]
+    HOST_BLOCKS_TOTAL_FIELD_NUMBER: _ClassVar[int]
+    HOST_BLOCKS_USED_FIELD_NUMBER: _ClassVar[int]
     replica_id: str
     epoch: int
     number: int
@@ -338,7 +340,9 @@ class Snapshot(_message.Message):
     copies: CopyTotals
     prefill_context_waiting: int
     full_prefill_context: int
-    def __init__(self, replica_id: _Optional[str] = ..., epoch: _Optional[int] = ..., number: _Optional[int] = ..., blocks_total: _Optional[int] = ..., blocks_free: _Optional[int] = ..., blocks_cached: _Optional[int] = ..., blocks_used: _Optional[int] = ..., sequences_running: _Optional[int] = ..., sequences_waiting: _Optional[int] = ..., prefill_tokens_waiting: _Optional[int] = ..., blocks_waiting: _Optional[int] = ..., draining: _Optional[bool] = ..., step_ns: _Optional[int] = ..., counters: _Optional[_Union[EngineCounters, _Mapping]] = ..., full_ns: _Optional[int] = ..., full_prefill_tokens: _Optional[int] = ..., blocks_yielding: _Optional[int] = ..., blocks_shared: _Optional[int] = ..., blocks_unreclaimable: _Optional[int] = ..., slots_unused: _Optional[int] = ..., registry_behind_ns: _Optional[int] = ..., copy_start_ns: _Optional[int] = ..., copy_block_ns: _Optional[int] = ..., copies: _Optional[_Union[CopyTotals, _Mapping]] = ..., prefill_context_waiting: _Optional[int] = ..., full_prefill_context: _Optional[int] = ...) -> None: ...
+    host_blocks_total: int
+    host_blocks_used: int
+    def __init__(self, replica_id: _Optional[str] = ..., epoch: _Optional[int] = ..., number: _Optional[int] = ..., blocks_total: _Optional[int] = ..., blocks_free: _Optional[int] = ..., blocks_cached: _Optional[int] = ..., blocks_used: _Optional[int] = ..., sequences_running: _Optional[int] = ..., sequences_waiting: _Optional[int] = ..., prefill_tokens_waiting: _Optional[int] = ..., blocks_waiting: _Optional[int] = ..., draining: _Optional[bool] = ..., step_ns: _Optional[int] = ..., counters: _Optional[_Union[EngineCounters, _Mapping]] = ..., full_ns: _Optional[int] = ..., full_prefill_tokens: _Optional[int] = ..., blocks_yielding: _Optional[int] = ..., blocks_shared: _Optional[int] = ..., blocks_unreclaimable: _Optional[int] = ..., slots_unused: _Optional[int] = ..., registry_behind_ns: _Optional[int] = ..., copy_start_ns: _Optional[int] = ..., copy_block_ns: _Optional[int] = ..., copies: _Optional[_Union[CopyTotals, _Mapping]] = ..., prefill_context_waiting: _Optional[int] = ..., full_prefill_context: _Optional[int] = ..., host_blocks_total: _Optional[int] = ..., host_blocks_used: _Optional[int] = ...) -> None: ...
 
 class CopyTotals(_message.Message):
     __slots__ = ("blocks", "held_ns", "ended")
@@ -358,7 +362,7 @@ class CopyTotals(_message.Message):
     def __init__(self, blocks: _Optional[int] = ..., held_ns: _Optional[int] = ..., ended: _Optional[_Mapping[str, int]] = ...) -> None: ...
 
 class EngineCounters(_message.Message):
-    __slots__ = ("requests_finished", "prompt_tokens", "hit_tokens", "prefill_tokens", "recomputed_tokens", "decode_tokens", "preemptions", "steps", "sequences_imported", "sequences_exported", "copied_tokens", "guessed_tokens", "accepted_tokens")
+    __slots__ = ("requests_finished", "prompt_tokens", "hit_tokens", "prefill_tokens", "recomputed_tokens", "decode_tokens", "preemptions", "steps", "sequences_imported", "sequences_exported", "copied_tokens", "guessed_tokens", "accepted_tokens", "pauses", "restored_tokens")
     REQUESTS_FINISHED_FIELD_NUMBER: _ClassVar[int]
     PROMPT_TOKENS_FIELD_NUMBER: _ClassVar[int]
     HIT_TOKENS_FIELD_NUMBER: _ClassVar[int]
@@ -372,6 +376,8 @@ class EngineCounters(_message.Message):
     COPIED_TOKENS_FIELD_NUMBER: _ClassVar[int]
     GUESSED_TOKENS_FIELD_NUMBER: _ClassVar[int]
     ACCEPTED_TOKENS_FIELD_NUMBER: _ClassVar[int]
+    PAUSES_FIELD_NUMBER: _ClassVar[int]
+    RESTORED_TOKENS_FIELD_NUMBER: _ClassVar[int]
     requests_finished: int
     prompt_tokens: int
     hit_tokens: int
@@ -385,7 +391,9 @@ class EngineCounters(_message.Message):
     copied_tokens: int
     guessed_tokens: int
     accepted_tokens: int
-    def __init__(self, requests_finished: _Optional[int] = ..., prompt_tokens: _Optional[int] = ..., hit_tokens: _Optional[int] = ..., prefill_tokens: _Optional[int] = ..., recomputed_tokens: _Optional[int] = ..., decode_tokens: _Optional[int] = ..., preemptions: _Optional[int] = ..., steps: _Optional[int] = ..., sequences_imported: _Optional[int] = ..., sequences_exported: _Optional[int] = ..., copied_tokens: _Optional[int] = ..., guessed_tokens: _Optional[int] = ..., accepted_tokens: _Optional[int] = ...) -> None: ...
+    pauses: int
+    restored_tokens: int
+    def __init__(self, requests_finished: _Optional[int] = ..., prompt_tokens: _Optional[int] = ..., hit_tokens: _Optional[int] = ..., prefill_tokens: _Optional[int] = ..., recomputed_tokens: _Optional[int] = ..., decode_tokens: _Optional[int] = ..., preemptions: _Optional[int] = ..., steps: _Optional[int] = ..., sequences_imported: _Optional[int] = ..., sequences_exported: _Optional[int] = ..., copied_tokens: _Optional[int] = ..., guessed_tokens: _Optional[int] = ..., accepted_tokens: _Optional[int] = ..., pauses: _Optional[int] = ..., restored_tokens: _Optional[int] = ...) -> None: ...
 
 class ControlCommand(_message.Message):
     __slots__ = ("epoch", "standing", "move", "warm", "term")

@@ -9,7 +9,7 @@ not judged here; the engine refuses it with a reason.
 
 from __future__ import annotations
 
-from dataclasses import asdict
+from dataclasses import fields
 from functools import lru_cache
 
 from protos import control_pb2 as pb
@@ -37,6 +37,8 @@ from protos.messages import (
 from protos.moves import Claim
 from protos.registry import ReplicaRecord
 
+# Both sides have the same names.
+COUNTERS = tuple(field.name for field in fields(EngineCounters))
 PLAIN_TOKENS_MAX = 1 << 16  # remembered, of a vocabulary that may be larger
 
 # ---- gateway to replica
@@ -307,6 +309,8 @@ def snapshot_to_proto(snapshot: Snapshot) -> pb.Snapshot:
         copies=_copies_to_proto(snapshot.copies),
         prefill_context_waiting=snapshot.prefill_context_waiting,
         full_prefill_context=snapshot.full_prefill_context,
+        host_blocks_total=snapshot.host_blocks_total,
+        host_blocks_used=snapshot.host_blocks_used,
         counters=counters_to_proto(snapshot.counters),
     )
 
@@ -338,6 +342,8 @@ def snapshot_from_proto(message: pb.Snapshot) -> Snapshot:
         copies=_copies_from_proto(message.copies) if message.HasField("copies") else NO_COPIES,
         prefill_context_waiting=message.prefill_context_waiting,
         full_prefill_context=message.full_prefill_context,
+        host_blocks_total=message.host_blocks_total,
+        host_blocks_used=message.host_blocks_used,
         counters=counters_from_proto(message.counters),
     )
 
@@ -354,25 +360,11 @@ def _copies_from_proto(message: pb.CopyTotals) -> CopyTotals:
 
 
 def counters_to_proto(counters: EngineCounters) -> pb.EngineCounters:
-    return pb.EngineCounters(**asdict(counters))
+    return pb.EngineCounters(**{name: getattr(counters, name) for name in COUNTERS})
 
 
 def counters_from_proto(message: pb.EngineCounters) -> EngineCounters:
-    return EngineCounters(
-        requests_finished=message.requests_finished,
-        prompt_tokens=message.prompt_tokens,
-        hit_tokens=message.hit_tokens,
-        prefill_tokens=message.prefill_tokens,
-        recomputed_tokens=message.recomputed_tokens,
-        decode_tokens=message.decode_tokens,
-        preemptions=message.preemptions,
-        steps=message.steps,
-        sequences_imported=message.sequences_imported,
-        sequences_exported=message.sequences_exported,
-        copied_tokens=message.copied_tokens,
-        guessed_tokens=message.guessed_tokens,
-        accepted_tokens=message.accepted_tokens,
-    )
+    return EngineCounters(**{name: getattr(message, name) for name in COUNTERS})
 
 
 def record_to_proto(record: ReplicaRecord) -> pb.ReplicaRecord:

@@ -224,9 +224,10 @@ class EngineCounters:
     sequences_exported: int = 0  # given to other replicas
     copied_tokens: int = 0  # of hit_tokens, those that were there because they had been copied
     guessed_tokens: int = 0  # fed in the hope that they would be chosen
-    accepted_tokens: int = (
-        0  # of guessed_tokens, those that were: decodes without a step of their own
-    )
+    # Of guessed_tokens, those that were: decodes without a step of their own.
+    accepted_tokens: int = 0
+    pauses: int = 0  # of the preemptions, those whose KV was saved in host memory
+    restored_tokens: int = 0  # loaded from there: neither computed again nor found in the cache
 
 
 @dataclass(frozen=True, slots=True)
@@ -280,6 +281,8 @@ class Snapshot:
     # the number of tokens before each, summed up.
     prefill_context_waiting: int = 0
     full_prefill_context: int = 0
+    host_blocks_total: int = 0  # that fit in the host memory for paused sequences
+    host_blocks_used: int = 0
     counters: EngineCounters = field(default_factory=EngineCounters)
 
     @property

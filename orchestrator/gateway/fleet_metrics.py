@@ -37,6 +37,14 @@ GAUGES: Mapping[str, Reading] = {
         "Token slots in block tables that hold nothing and wait for no prefill",
         lambda r: r.slots_unused,
     ),
+    "host_blocks_used": (
+        "KV blocks of paused sequences in host memory",
+        lambda r: r.host_blocks_used,
+    ),
+    "host_cache_usage_perc": (
+        "Share of the host memory for them; 0 where there is none",
+        lambda r: r.host_blocks_used / max(1, r.host_blocks_total),
+    ),
     "replica_step_seconds": ("Recent mean duration of a step", lambda r: r.step_ns / NS_PER_S),
 }
 COUNTERS: Mapping[str, Reading] = {
@@ -44,6 +52,14 @@ COUNTERS: Mapping[str, Reading] = {
     "recomputed_tokens": (
         "Tokens computed again after a preemption",
         lambda r: r.counters.recomputed_tokens,
+    ),
+    "sequences_paused": (
+        "Of these, those whose KV was saved in host memory",
+        lambda r: r.counters.pauses,
+    ),
+    "restored_tokens": (
+        "Tokens whose KV was loaded from there instead of computed again",
+        lambda r: r.counters.restored_tokens,
     ),
     "guessed_tokens": (
         "Tokens fed in the hope that they would be chosen",

@@ -78,6 +78,7 @@ class LocalOptions:
     redis_url: str | None = None  # None: an embedded Valkey
     blocks: int | None = None
     block_size: int = 16
+    host_gib: float = 0.0  # of host memory for each replica, to pause sequences in
     device: Device = "auto"  # cuda where there is a GPU for each replica, else cpu
     dtype: str = "auto"
     guesses_max: int = 0  # tokens that a sequence may guess in a step
@@ -187,6 +188,7 @@ class LocalCluster:
                 "control_port": self._options.control_port,
                 "blocks": self._options.blocks,
                 "block_size": self._options.block_size,
+                "host_gib": self._options.host_gib,
                 "device": device,
                 "dtype": self._options.dtype,
                 "guesses_max": self._options.guesses_max,

@@ -44,6 +44,7 @@ async def built(config: ReplicaConfig, deployment: Deployment, registry: RedisRe
             blocks_total=deployment.blocks,
             block_size=deployment.block_size,
             guesses_max=deployment.guesses_max,
+            host_gib=deployment.host_gib,
             registry=registry,
             directory=registry,
             vocabulary=read_vocabulary,

@@ -1,12 +1,15 @@
 """What a step costs in time, as a formula over its plan.
 
-    step + prefill + decode
+    step + prefill + decode + moves
     prefill   for each prompt token at position p:  a * (1 + p / c)
     decode    for each decoding sequence:           d + k * its KV tokens
     guess     as a prompt token
 
+    moves     for each block saved or loaded:       m
+
 `a` is the compute of a token, which attention doubles at position `c`; `k` is
-the time to read one token's KV from memory. All times are integers of
+the time to read one token's KV from memory; `m` is a block's way to host memory
+or back. All times are integers of
 nanoseconds, so that a sum of costs does not depend on its order.
 """
 
@@ -26,11 +29,13 @@ class CostModel:
     prefill_doubles_at: int = 60_000  # the position at which a prompt token costs twice as much
     decode_sequence_ns: int = 20_000
     kv_token_ns: int = 40  # 128 KiB at 3.3 TB/s
+    host_block_ns: int = 42_000  # 16 tokens of 128 KiB at 50 GB/s: PCIe 5 with 16 lanes
     step_tokens_max: int = 2048  # the token budget under which these were measured
 
     def cost_ns(self, plan: StepPlan) -> int:
         """How long the step takes."""
-        return self.step_ns + sum(map(self._row_ns, plan.rows))
+        moves_ns = (len(plan.saves) + len(plan.loads)) * self.host_block_ns
+        return self.step_ns + sum(map(self._row_ns, plan.rows)) + moves_ns
 
     def growth_ns(self, plan: StepPlan) -> int:
         """By how much each further step by a plan of decodes takes longer than the one before."""

@@ -19,7 +19,7 @@ from orchestrator.sim.executor import CostExecutor
 from orchestrator.workload.tokens import VOCAB_SIZE, sampled
 from protos.messages import Request, SampledToken
 from replicas.engine.acceptance import accepted, samples_along
-from replicas.engine.plan import BlockCopy, BlockId, Row, StepOutcome, StepPlan
+from replicas.engine.plan import BlockCopy, BlockId, HostSlot, Row, StepOutcome, StepPlan
 
 SLOT = struct.Struct("<Q")
 _MASK = (1 << 64) - 1
@@ -35,20 +35,25 @@ class ExactExecutor(CostExecutor):
         self.block_bytes = block_size * SLOT.size
         self._block_size = block_size
         self._memory = bytearray(b"\xa5" * (blocks_total * self.block_bytes))
+        self._host: dict[HostSlot, bytes] = {}  # what was saved
 
     def compute(self, plan: StepPlan) -> StepOutcome:
+        for save in plan.saves:
+            self._host[save.slot] = self._read(save.block)
         for copy in plan.copies:
             self._copy(copy)
+        for load in plan.loads:
+            self._write(load.block, self._host[load.slot])
         return StepOutcome(tuple(self._compute(row) for row in plan.rows))
 
     async def read_blocks(self, blocks: Sequence[BlockId]) -> tuple[bytes, ...]:
-        return tuple(bytes(self._memory[at : at + self.block_bytes]) for at in self._starts(blocks))
+        return tuple(map(self._read, blocks))
 
     async def write_blocks(self, blocks: Sequence[BlockId], payloads: Sequence[bytes]) -> None:
         if any(len(payload) != self.block_bytes for payload in payloads):
             raise ValueError(f"A block has {self.block_bytes} bytes.")
-        for at, payload in zip(self._starts(blocks), payloads, strict=True):
-            self._memory[at : at + self.block_bytes] = payload
+        for block, payload in zip(blocks, payloads, strict=True):
+            self._write(block, payload)
 
     def _compute(self, row: Row) -> tuple[SampledToken, ...]:
         table = row.block_table
@@ -90,6 +95,14 @@ class ExactExecutor(CostExecutor):
 
     def _starts(self, blocks: Iterable[BlockId]) -> Iterable[int]:
         return (block * self.block_bytes for block in blocks)
+
+    def _read(self, block: BlockId) -> bytes:
+        at = block * self.block_bytes
+        return bytes(self._memory[at : at + self.block_bytes])
+
+    def _write(self, block: BlockId, payload: bytes) -> None:
+        at = block * self.block_bytes
+        self._memory[at : at + self.block_bytes] = payload
 
     def _copy(self, copy: BlockCopy) -> None:
         source, target = (block * self.block_bytes for block in (copy.source, copy.target))

@@ -74,6 +74,7 @@ class WorldConfig:
     gateways: int = 1
     blocks: int = 4000  # of each replica
     block_size: int = 16
+    host_blocks: int = 0  # of each replica, in host memory for paused sequences
     policy: str = OURS
     seed: int = 0
     cost_model: CostModel = field(default_factory=CostModel)
@@ -328,7 +329,14 @@ class World:
             prompt_token_ns=2 * cost_model.prefill_token_ns,  # with its context
         )
         config = replace(
-            shipped(self._card, self.config.blocks, step, guesses_max=self.config.guesses_max),
+            shipped(
+                self._card,
+                self.config.blocks,
+                step,
+                guesses_max=self.config.guesses_max,
+                host_blocks=self.config.host_blocks,
+                host_block_ns=2 * cost_model.host_block_ns,
+            ),
             waiting_max=self.config.waiting_max,
             steps_max=self.config.steps_by_a_plan,
         )

@@ -46,6 +46,9 @@ class EngineConfig:
     # with 512 tokens, and 3.9 with all 2048 of a step (tests/benchmarks/LOG.md).
     yielding_tokens_max: int = 256
     headroom_steps: int = 512
+    # Slots of host memory, one block each, for the KV of who was preempted; 0: it is recomputed.
+    host_blocks: int = 0
+    host_block_ns: int = 0  # that a block takes out to the host and back; see `prompt_token_ns`
     takes_grammars: bool = False  # whether the executor knows how tokens are written
     steps_max: int = 1  # by one plan, where the executor can repeat it
     # Tokens that a decode may guess in a step, to get several at once. 0: none.
@@ -76,6 +79,8 @@ class EngineConfig:
             ("headroom_steps", self.headroom_steps),
             ("prompt_token_ns", self.prompt_token_ns),
             ("guesses_max", self.guesses_max),
+            ("host_blocks", self.host_blocks),
+            ("host_block_ns", self.host_block_ns),
         ):
             if value < 0:
                 raise ValueError(f"{name} must be at least 0, not {value}.")

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 
 from protos.hashing import BlockHash
 from replicas.engine.marks import Mark
-from replicas.engine.plan import BlockCopy, Row, StepPlan, context_of
+from replicas.engine.plan import BlockCopy, BlockLoad, BlockSave, Row, StepPlan, context_of
 from replicas.engine.sequence import Sequence
 
 
@@ -25,10 +26,13 @@ class Draft:
     """What the scheduler has put together so far."""
 
     budget: int  # tokens that can still be added
+    saves: list[BlockSave] = field(default_factory=list)
     copies: list[BlockCopy] = field(default_factory=list)
+    loads: list[BlockLoad] = field(default_factory=list)
     rows: list[Row] = field(default_factory=list)
     sequences: list[Sequence] = field(default_factory=list)
     admitted: list[Sequence] = field(default_factory=list)
+    paused: list[Sequence] = field(default_factory=list)  # preempted, and saved by this step
     marks: list[Mark] = field(default_factory=list)
     prefill_tokens: int = 0
     prefill_context: int = 0
@@ -49,6 +53,12 @@ class Draft:
         for index in range(start // sequence.block_size, stop // sequence.block_size):
             self.names.add(sequence.block_name(index))
 
+    def pause(self, sequence: Sequence, saves: Iterable[BlockSave]) -> None:
+        """Save what it is about to lose, before anybody is admitted."""
+        assert not self.loads, "a save behind a load, which it may overwrite"
+        self.paused.append(sequence)
+        self.saves.extend(saves)
+
     def limit(self, tokens: int) -> None:
         """Let no more than so many be added from now on."""
         self.budget = min(self.budget, tokens)
@@ -56,7 +66,7 @@ class Draft:
     def finished(self) -> Step | None:
         """The step, unless nothing was added."""
         if not self.rows:
-            assert not self.copies, "copies without a row that writes"
+            assert not self.copies and not self.loads, "blocks are filled, and no row reads them"
             return None
         plan = StepPlan(
             copies=tuple(self.copies),
@@ -65,5 +75,7 @@ class Draft:
             prefill_context=self.prefill_context,
             is_full=not self.budget,
             steps_max=self.steps_max,
+            saves=tuple(self.saves),
+            loads=tuple(self.loads),
         )
         return Step(plan, tuple(self.sequences), tuple(self.admitted), tuple(self.marks))

@@ -241,6 +241,8 @@ class Engine:
         self._warming.drop()
         step = self._scheduler.schedule()
         self._tally.preemptions = self._scheduler.preemptions
+        self._tally.pauses = self._scheduler.pauses
+        self._tally.restored_tokens = self._scheduler.host.restored_tokens
         if step is None:
             return None
         for sequence in step.admitted:
@@ -337,6 +339,8 @@ class Engine:
             copies=copies,
             prefill_context_waiting=line.prefill_context_left,
             full_prefill_context=times.full_prefill_context,
+            host_blocks_total=self._scheduler.host.slots_total,
+            host_blocks_used=self._scheduler.host.slots_used,
             counters=self._tally.counters(),
         )
 

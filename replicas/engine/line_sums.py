@@ -20,8 +20,8 @@ from replicas.engine.sequence import Sequence
 class LineSums:
     """As of one moment."""
 
-    # Known tokens still to be computed; of those that wait, less what was found for them, and of
-    # those that are held, less what is being copied for them.
+    # Known tokens still to be computed; of those that wait, less what was found or saved for them,
+    # and of those that are held, less what is being copied for them.
     prefill_tokens_left: int
     prefill_context_left: int  # what they attend to: the tokens before each, summed up
     # Available blocks that the waiting ones will take; what others hold, they share.
@@ -49,7 +49,7 @@ def sums_of(line: Line, pool: BlockPool, *, block_size: int) -> LineSums:
         blocks_held += len(sequence.block_table)
     wanted = wanted_yielding = 0
     for sequence in line.waiting:
-        found = sequence.found * block_size
+        found = sequence.in_place(sequence.found)
         tokens_left += sequence.length - found
         context_left += context_of(found, sequence.length)
         blocks = -(-sequence.length // block_size) - sequence.found_in_use

@@ -1,10 +1,12 @@
 """One step as data: what the scheduler wants computed, and what came back.
 
 A step is one forward pass over a mixed batch: some rows decode one token,
-some prefill a chunk of a prompt; a row does not say which. Copies happen
-before any row is computed, so that a row may write where a copy landed.
+some prefill a chunk of a prompt; a row does not say which. Before any row is
+computed blocks are moved, in this order: saves, copies, loads. So a block that
+was saved may be a copy's target, one that was copied may be loaded over, and a
+row may write where a copy or a load landed.
 Rows are valid for this step only; the executor keeps nothing between steps
-but the KV blocks themselves.
+but the KV blocks themselves, and what was saved in slots of host memory.
 
 Some plans may be *repeated*: where the next steps would be the same but for
 their tokens, an executor can take them in a row by itself, each feeding what
@@ -28,6 +30,7 @@ from typing import NewType
 from protos.messages import SampledToken, SamplingParams
 
 BlockId = NewType("BlockId", int)
+HostSlot = NewType("HostSlot", int)  # a place for one block in host memory
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,6 +40,22 @@ class BlockCopy:
     source: BlockId
     target: BlockId
     slots: int
+
+
+@dataclass(frozen=True, slots=True)
+class BlockSave:
+    """All of `block`, in all layers, into a slot of host memory."""
+
+    block: BlockId
+    slot: HostSlot
+
+
+@dataclass(frozen=True, slots=True)
+class BlockLoad:
+    """And back, the bytes as they were saved, into any block."""
+
+    slot: HostSlot
+    block: BlockId
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,6 +113,8 @@ class StepPlan:
     is_full: bool = False  # no more prompt tokens were let in: the budget for them is spent
     # In a row by this plan; more than one only where all rows are decodes without guesses.
     steps_max: int = 1
+    saves: tuple[BlockSave, ...] = ()
+    loads: tuple[BlockLoad, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

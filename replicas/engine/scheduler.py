@@ -17,7 +17,8 @@ earlier, and no prompt waits for more than came in its own time.
 An admission takes the blocks of all tokens known, so a prefill once begun lacks
 nothing, and only a decode can find the pool empty. Then the last running
 sequence gives its blocks back (the named ones stay cached) and later computes
-again what was evicted meanwhile. So does, before a step, who is of a worse
+again what was evicted meanwhile, or has it loaded from host memory, where that is
+cheaper (replicas.engine.host_pool). So does, before a step, who is of a worse
 class than a head that lacks room. A reservation, made for a sequence that is
 still on its way, yields before both.
 
@@ -55,6 +56,7 @@ from replicas.engine.block_pool import BlockPool
 from replicas.engine.config import EngineConfig
 from replicas.engine.draft import Draft, Step
 from replicas.engine.guesses import add_guesses
+from replicas.engine.host_pool import HostPool
 from replicas.engine.line import Line
 from replicas.engine.marks import Work, mark
 from replicas.engine.plan import BlockCopy
@@ -75,7 +77,9 @@ class Scheduler:
         self._cache = cache
         self.line = Line()
         self.room = Room(config, pool, self.line)
+        self.host = HostPool(config, pool)
         self.preemptions = 0
+        self.pauses = 0  # of these, those whose KV was saved
 
     @property
     def running(self) -> list[Sequence]:
@@ -111,6 +115,11 @@ class Scheduler:
         if self._config.steps_max > 1:
             draft.steps_max = steps_alike(draft, self.line, limit=self._config.steps_max)
         step = draft.finished()
+        if step is None:  # and so nothing is saved: frozen ones alone have blocks
+            for sequence in draft.paused:
+                self.host.forget(sequence)
+        else:
+            self.pauses += len(draft.paused)
         frozen = [sequence.state is SequenceState.FROZEN for sequence in self.running]
         assert step or (frozen and all(frozen)), "sequences are there, and none of them can run"
         return step
@@ -127,6 +136,7 @@ class Scheduler:
     def remove(self, sequence: Sequence) -> None:
         """Take a sequence out of the line for good; its blocks are free at once."""
         self.line.leave(sequence)
+        self.host.forget(sequence)
         sequence.move_to(SequenceState.FINISHED)
         self._pool.release_table(sequence.block_table)
 
@@ -230,6 +240,7 @@ class Scheduler:
     def check(self) -> None:
         """Assert that the line is a line, and that every table fits its sequence."""
         self.line.check()
+        self.host.check((*self.running, *self.waiting, *self.line.reserved, *self.line.held))
         assert self.line.places_taken <= self._config.sequences_max, "too many run"
         for sequence in self.running:
             _check_running(sequence)
@@ -264,6 +275,8 @@ class Scheduler:
             self.drop(sequence)
         else:
             draft.marks.append(mark(sequence, Work.PREEMPTED))
+            if saves := self.host.save(sequence):
+                draft.pause(sequence, saves)
             self._preempt(sequence)
 
     def _preempt(self, sequence: Sequence) -> None:
@@ -346,6 +359,7 @@ class Scheduler:
             self._cache.count_finds(head)
         draft.marks.append(mark(head, Work.ADMITTED))
         head.admit()
+        draft.loads.extend(self.host.load(head))
         self.line.start(head)
         draft.add(head)
         return True
@@ -355,10 +369,11 @@ class Scheduler:
 
         It would compute the same again beside them, however soon it is due.
         """
-        full = (head.named + 1) * head.block_size < head.length
+        index = head.in_place(head.named) // head.block_size
+        full = (index + 1) * head.block_size < head.length
         return full and (
-            head.block_name(head.named) in draft.names
-            or any(_fills_next(sequence, head) for sequence in begun)
+            head.block_name(index) in draft.names
+            or any(_fills_next(sequence, head, index) for sequence in begun)
         )
 
 
@@ -366,9 +381,8 @@ def _is_prefilling(sequence: Sequence) -> bool:
     return sequence.state is SequenceState.RUNNING and sequence.is_prefilling
 
 
-def _fills_next(sequence: Sequence, head: Sequence) -> bool:
-    """Whether the block that it fills next is the one that the head lacks."""
-    index = head.named
+def _fills_next(sequence: Sequence, head: Sequence, index: int) -> bool:
+    """Whether the block that it fills next is the one at `index` that the head lacks."""
     is_there = sequence.named == index and (index + 1) * sequence.block_size <= sequence.length
     return is_there and sequence.block_name(index) == head.block_name(index)
 

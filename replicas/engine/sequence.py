@@ -28,6 +28,7 @@ from protos.hashing import BlockHash, block_hash, block_hashes
 from protos.messages import FinishReason, Request, SampledToken
 from replicas.engine.lookup import Lookup
 from replicas.engine.plan import BlockId, Sample
+from replicas.engine.stored import NOTHING_STORED, Stored
 
 
 class SequenceState(Enum):
@@ -38,7 +39,7 @@ class SequenceState(Enum):
     RESERVED = "reserved"  # has blocks, runs elsewhere: its KV is on the way
     RUNNING = "running"  # has blocks, may be in a step; a forked sibling is born so
     FROZEN = "frozen"  # as running, but in no step: it is about to leave with its KV
-    PREEMPTED = "preempted"  # lost its blocks, waits in its old place to compute them again
+    PREEMPTED = "preempted"  # lost its blocks, waits in its old place to have them again
     FINISHED = "finished"  # or cancelled, or gone to another replica
 
 
@@ -82,6 +83,7 @@ class Sequence:
     found: int = 0  # while it waits: leading blocks in the cache when it was last looked up
     found_in_use: int = 0  # of those, the ones that others held already
     wanted: int = 0  # while it is held: leading blocks that shall be here when it is let go
+    stored: Stored = NOTHING_STORED  # of its blocks, those in host memory while it is preempted
     copied: range = range(0)  # of its blocks, those that came from another replica for it
     is_private: bool = False  # a collision of digests: no further block can be named
     prefill_end: int = 0  # tokens known at its last admission: below this it prefills
@@ -111,6 +113,10 @@ class Sequence:
     def tokens_left(self) -> int:
         """Until its output is as long as it may be."""
         return self.output_max - len(self.output)
+
+    def in_place(self, blocks: int) -> int:
+        """Tokens that need not be computed if so many leading blocks are on the device."""
+        return self.stored.reach(blocks * self.block_size)
 
     @property
     def slots_left(self) -> int:
@@ -199,10 +205,13 @@ class Sequence:
             self.mover = None
 
     def admit(self) -> None:
-        """Start to run with the blocks now in the table, of which `named` hold KV already."""
+        """Start to run with the blocks now in the table, of which `named` hold KV already.
+
+        What is stored behind them will be loaded before anything of it is computed.
+        """
         first = self.state is SequenceState.WAITING
         self.move_to(SequenceState.RUNNING)
-        self.computed = self.named * self.block_size
+        self.computed = self.in_place(self.named)
         self.prefill_end = self.length
         if first:
             self.hit_tokens = self.computed

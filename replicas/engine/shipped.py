@@ -38,6 +38,8 @@ def shipped(
     *,
     takes_grammars: bool = False,
     guesses_max: int = 0,
+    host_blocks: int = 0,
+    host_block_ns: int = 0,
 ) -> EngineConfig:
     """The bounds of an engine with so many blocks on such a device."""
     return EngineConfig(
@@ -49,4 +51,6 @@ def shipped(
         headroom_blocks=blocks_total // BLOCKS_PER_HEADROOM_BLOCK,
         takes_grammars=takes_grammars,
         guesses_max=guesses_max,
+        host_blocks=host_blocks,
+        host_block_ns=host_block_ns,
     )

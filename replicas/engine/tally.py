@@ -25,6 +25,8 @@ class Tally:
     copied_tokens: int = 0
     guessed_tokens: int = 0
     accepted_tokens: int = 0
+    pauses: int = 0
+    restored_tokens: int = 0
 
     def add_admission(self, sequence: Sequence) -> None:
         """A first admission. Its choices share one prompt, which counts once."""
@@ -65,4 +67,6 @@ class Tally:
             copied_tokens=self.copied_tokens,
             guessed_tokens=self.guessed_tokens,
             accepted_tokens=self.accepted_tokens,
+            pauses=self.pauses,
+            restored_tokens=self.restored_tokens,
         )

@@ -1,9 +1,9 @@
 """Run steps on a model: the live executor's synchronous half.
 
-Copies first, then one forward pass over all rows, then one choice per sample.
-The only state is the KV cache (and what grammars remember to be quick);
-everything else comes with the plan and leaves
-with the outcome. Not reentrant: one step at a time, from any one thread.
+Blocks are moved first, then one forward pass over all rows, then one choice per
+sample. The only state is the KV, on the device and what was saved of it in host
+memory (and what grammars remember to be quick); everything else comes with the
+plan and leaves with the outcome. Not reentrant: one step at a time, from any one thread.
 """
 
 from __future__ import annotations
@@ -19,6 +19,7 @@ from replicas.engine.acceptance import accepted, samples_along
 from replicas.engine.plan import BlockId, Row, StepOutcome, StepPlan
 from replicas.model.errors import NonFiniteLogits
 from replicas.model.grammar import Grammars
+from replicas.model.host_memory import HostMemory
 from replicas.model.kv_cache import KvCache
 from replicas.model.loading import LoadedModel
 from replicas.model.sampler import choose
@@ -34,6 +35,7 @@ class TorchRunner:
         *,
         blocks_total: int,
         block_size: int,
+        host_blocks: int = 0,
         grammars: Grammars | None = None,
         clock_ns: Callable[[], int] = time.perf_counter_ns,
     ) -> None:
@@ -48,13 +50,16 @@ class TorchRunner:
             device=model.device,
             dtype=model.dtype,
         )
+        self.host = HostMemory(self.cache, blocks_total=host_blocks)
         self._attention = model.kernels.attention(self.cache)
 
     @torch.inference_mode()
     def run(self, plan: StepPlan) -> StepOutcome:
         """Compute the step. Any exception means that the KV can no longer be trusted."""
         assert plan.rows, "a step without rows"
+        self.host.save(plan.saves)
         self.cache.copy(plan.copies)
+        self.host.load(plan.loads)
         step = self._attention.lay_out(plan.rows)
         began_ns = self._clock_ns()
         logits = self._model.transformer.logits(step)

@@ -6,6 +6,7 @@ replica is started later, on the event loop that it will live on.
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
@@ -30,6 +31,7 @@ from replicas.serving.server import message_bytes_for
 CPU_BLOCKS = 1024
 # What is free once the weights are in memory, less what a step's activations may need.
 CUDA_BLOCKS_SHARE = 0.85
+BYTES_PER_GIB = 1 << 30
 
 
 class DoesNotFit(Exception):
@@ -46,6 +48,7 @@ def build_replica(
     block_size: int = 16,
     blocks_total: int | None = None,
     guesses_max: int = 0,
+    host_gib: float = 0.0,
     registry: RegistryWriter | None = None,
     directory: ControlDirectory | None = None,
     vocabulary: Callable[[Path], Vocabulary] | None = None,
@@ -54,7 +57,8 @@ def build_replica(
 ) -> Replica:
     """Everything but the start. Raises ModelError or DoesNotFit, with a sentence for its user.
 
-    `device` auto is CUDA where there is one; `blocks_total` None is what suits it.
+    `device` auto is CUDA where there is one; `blocks_total` None is what suits it. Into
+    `host_gib` of the host's memory sequences are paused where that is quicker, as measured here.
     Without a `vocabulary`, which is read from the model's path, requests with a grammar are
     refused. A model that is elsewhere is fetched first; `watch` hears how that goes.
     """
@@ -68,15 +72,28 @@ def build_replica(
     blocks = blocks_total or _default_blocks(loaded, block_size)
     card = loaded.card(block_size)
     step = CPU_STEP if loaded.device.type == "cpu" else CUDA_STEP
-    takes_grammars = vocabulary is not None
-    engine = Engine(
-        shipped(card, blocks, step, takes_grammars=takes_grammars, guesses_max=guesses_max)
-    )
     grammars = Grammars(partial(vocabulary, source.path)) if vocabulary is not None else None
-    executor = ThreadExecutor(_allocate(loaded, grammars, blocks=blocks, block_size=block_size))
     of_block = block_bytes(loaded.config, block_size=block_size, dtype=loaded.dtype)
-    message_bytes_max = message_bytes_for(of_block)
-    return Replica(config, engine, executor, card, registry, directory, message_bytes_max)
+    host_blocks = int(host_gib * BYTES_PER_GIB) // of_block
+    runner = _allocate(loaded, grammars, blocks, block_size, host_blocks)
+    bounds = shipped(
+        card,
+        blocks,
+        step,
+        takes_grammars=vocabulary is not None,
+        guesses_max=guesses_max,
+        host_blocks=host_blocks,
+        host_block_ns=runner.host.block_ns(time.perf_counter_ns),
+    )
+    return Replica(
+        config,
+        Engine(bounds),
+        ThreadExecutor(runner),
+        card,
+        registry,
+        directory,
+        message_bytes_for(of_block),
+    )
 
 
 def _default_blocks(model: LoadedModel, block_size: int) -> int:
@@ -95,11 +112,23 @@ def _default_blocks(model: LoadedModel, block_size: int) -> int:
 
 
 def _allocate(
-    model: LoadedModel, grammars: Grammars | None, *, blocks: int, block_size: int
+    model: LoadedModel,
+    grammars: Grammars | None,
+    blocks: int,
+    block_size: int,
+    host_blocks: int,
 ) -> TorchRunner:
     try:
-        return TorchRunner(model, blocks_total=blocks, block_size=block_size, grammars=grammars)
+        return TorchRunner(
+            model,
+            blocks_total=blocks,
+            block_size=block_size,
+            host_blocks=host_blocks,
+            grammars=grammars,
+        )
     except RuntimeError as error:  # how torch says on either device that memory is short
+        beside = f" beside {host_blocks} in the host's memory" if host_blocks else ""
         raise DoesNotFit(
-            f"{blocks} blocks of {block_size} tokens of {model.name} do not fit on {model.device}."
+            f"{blocks} blocks of {block_size} tokens of {model.name} do not fit on"
+            f" {model.device}{beside}."
         ) from error

@@ -45,6 +45,7 @@ def test_helm_has_nothing_to_say(values: Any) -> None:
         "modelStore.secret=Not A Name",
         "serve.log_format=xml",
         "serve.copy_gbps=-1",
+        "serve.host_gib=-1",
         "tracing.endpoint=collector",
         "tracing.ratio=2",
         "chaos.schedule=nightly",
@@ -92,6 +93,12 @@ def test_what_is_off_by_default_is_there_where_it_is_asked_for(switch: str) -> N
 def test_copies_go_as_fast_as_the_link_is_said_to_be(setting: str, gbps: float) -> None:
     service = only(chart(CHART_VALUES["prod"], setting), "RayService")
     assert deployment(service).copy_gbps == gbps
+
+
+@pytest.mark.parametrize(("setting", "gib"), [("serve.ui=false", 0.0), ("serve.host_gib=8", 8.0)])
+def test_host_memory_is_taken_where_it_is_given(setting: str, gib: float) -> None:
+    service = only(chart(CHART_VALUES["prod"], setting), "RayService")
+    assert deployment(service).host_gib == gib
 
 
 def test_the_grace_follows_the_drain() -> None:

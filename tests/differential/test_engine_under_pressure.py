@@ -1,8 +1,8 @@
 """Memory decides when a request is computed, never what it says.
 
 The real engine and the real runner on the tiny model: a pool far too small, so
-that sequences lose their blocks and compute them again; salts; choices that
-fork. An undisturbed run is what is compared with. The native kernels promise
+that sequences lose their blocks and compute them again, or are paused; salts;
+choices that fork. An undisturbed run is what is compared with. The native kernels promise
 the same bits in any company; torch's round differently in another batch, so
 there one token may be another where two score the same (none was, in 900).
 Guesses decide how many tokens a step chooses, and nothing else either.
@@ -67,11 +67,19 @@ class Bench:
         step_tokens_max: int = 64,
         block_size: int = BLOCK_SIZE,
         guesses_max: int = 0,
+        host_blocks: int = 0,
     ) -> Served:
         config = EngineConfig(
-            self.model.card(block_size), blocks_total, step_tokens_max, guesses_max=guesses_max
+            self.model.card(block_size),
+            blocks_total,
+            step_tokens_max,
+            prompt_token_ns=1,
+            host_blocks=host_blocks,
+            guesses_max=guesses_max,
         )
-        runner = TorchRunner(self.model, blocks_total=blocks_total, block_size=block_size)
+        runner = TorchRunner(
+            self.model, blocks_total=blocks_total, block_size=block_size, host_blocks=host_blocks
+        )
         return Served(config, runner)
 
 
@@ -124,6 +132,20 @@ def test_a_pool_far_too_small_changes_no_token(bench: Bench, sampling: SamplingP
     assert counters.recomputed_tokens > 0
     assert counters.hit_tokens > 0
     assert sum(len(plan.copies) for plan in scarce.plans) > 0
+    bench.compare(expected, found)
+
+
+@pytest.mark.parametrize("sampling", [GREEDY, SEEDED], ids=["greedy", "seeded"])
+def test_a_pause_in_host_memory_changes_no_token(bench: Bench, sampling: SamplingParams) -> None:
+    """Enough slots for some of those that are preempted, so that the others compute again."""
+    requests = crowd(sampling)
+    scarce = bench.served(a_tenth_of_demand(bench, requests), host_blocks=40)
+    found, expected = scarce.serve(requests), bench.served().serve(requests)
+    counters = scarce.snapshot().counters
+    assert 0 < counters.pauses <= counters.preemptions
+    assert counters.restored_tokens > 0 < counters.recomputed_tokens
+    assert scarce.snapshot().host_blocks_used == 0
+    assert sum(len(plan.loads) for plan in scarce.plans) > 0
     bench.compare(expected, found)
 
 

@@ -71,6 +71,13 @@ NAMED = {
     "block_size": click.option(
         "--block-size", type=click.IntRange(1, 1024), default=16, show_default=True
     ),
+    "host_gib": click.option(
+        "--host-gib",
+        type=click.FloatRange(0),
+        default=0.0,
+        show_default=True,
+        help="Of host memory for each replica, to pause sequences in; 0: computed again.",
+    ),
     "device": click.option(
         "--device",
         type=click.Choice(["auto", "cpu", "cuda"]),

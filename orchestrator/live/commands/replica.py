@@ -29,6 +29,7 @@ from replicas.serving.replica import ReplicaUnhealthy
     "model_checksums",
     "blocks",
     "block_size",
+    "host_gib",
     "device",
     "dtype",
     "guesses_max",

@@ -95,6 +95,7 @@ def scenario(seed: int, *, is_calm: bool = False) -> Scenario:
         sequences_max=random.choice([4, 32]),
         policy=random.choice([OURS, OURS, LOAD_AND_COPY]),
         patience_s=300.0,
+        host_blocks=(0, 8, 200)[seed % 3],
     )
     traffic = small_traffic(random)
     leaves = {

@@ -5,8 +5,12 @@ from __future__ import annotations
 import subprocess
 import sys
 
+import torch
+
 from protos.messages import ReplicaId, Request, RequestClass, RequestId, SamplingParams
 from replicas.config import ReplicaConfig
+from replicas.model.kv_cache import block_bytes
+from replicas.model.tiny import CONFIG
 from replicas.serving.build import build_replica
 from tests.differential.kernels import native_library
 from tests.unit.engine.driver import step
@@ -85,3 +89,14 @@ def test_a_built_replica_leaves_headroom_to_chats_while_one_is_here() -> None:
     step(engine)
     waits = {report.request_id: report.is_waiting for report in engine.sequences()}
     assert waits == {"chat": False, "agent": False, "large": True}
+
+
+def test_a_built_replica_pauses_in_as_much_host_memory_as_it_was_given() -> None:
+    """A mebibyte, in blocks of the tiny model; what one takes was measured before it serves."""
+    replica = build_replica(
+        ReplicaConfig(ReplicaId("r")), model="tiny", device="cpu", blocks_total=8, host_gib=1 / 1024
+    )
+    bounds = replica._engine.config
+    of_block = block_bytes(CONFIG, block_size=16, dtype=torch.float32)
+    assert bounds.host_blocks == (1 << 20) // of_block > 0
+    assert bounds.host_block_ns > 0

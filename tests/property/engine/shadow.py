@@ -38,7 +38,7 @@ from protos.messages import (
 )
 from replicas.engine.config import EngineConfig
 from replicas.engine.engine import Engine
-from replicas.engine.plan import BlockId, Row, Sample, StepOutcome, StepPlan
+from replicas.engine.plan import BlockId, HostSlot, Row, Sample, StepOutcome, StepPlan
 from replicas.engine.sequence import SequenceState
 from replicas.engine.step_times import StepTimes
 
@@ -87,12 +87,11 @@ class ShadowKv:
     def __init__(self, block_size: int) -> None:
         self._size = block_size
         self._slots: dict[tuple[BlockId, int], Slot] = {}
+        self._host: dict[HostSlot, Payload] = {}
 
     def execute(self, plan: StepPlan, steps: int = 1) -> StepOutcome:
-        """Copy, write, then sample, in the order that the contract names; so often in a row."""
-        for copy in plan.copies:
-            for offset in range(copy.slots):
-                self._slots[copy.target, offset] = self._slots[copy.source, offset]
+        """Move, write, then sample, in the order that the contract names; so often in a row."""
+        self._move(plan)
         said: list[list[SampledToken]] = [[] for _ in plan.rows]
         for number in range(steps):
             rows = plan.rows
@@ -107,6 +106,16 @@ class ShadowKv:
             for each, row in zip(said, rows, strict=True):
                 each.extend(self._sampled(row, number))
         return StepOutcome(tuple(map(tuple, said)), steps)
+
+    def _move(self, plan: StepPlan) -> None:
+        for save in plan.saves:
+            (self._host[save.slot],) = self.read_blocks([save.block])
+        for copy in plan.copies:
+            for offset in range(copy.slots):
+                self._slots[copy.target, offset] = self._slots[copy.source, offset]
+        for load in plan.loads:
+            assert load.slot in self._host, "a load of what was never saved"
+            self.write_blocks([load.block], [self._host[load.slot]])
 
     def read(self, table: Sequence[BlockId], tokens: int) -> list[Slot]:
         """The first slots of a block table."""
@@ -430,6 +439,7 @@ class World:
             assert steps_left >= 0, "no progress"
         assert self.engine.is_idle
         assert self.snapshot.blocks_used == 0
+        assert self.snapshot.host_blocks_used == 0, "nobody is here, and host memory is in use"
 
     def verify(self) -> None:
         """Everything that must hold between any two calls."""
@@ -511,6 +521,13 @@ class World:
                 written.add(block)
         for copy in plan.copies:
             assert copy.target in written and 0 < copy.slots < self._size, "a pointless copy"
+        for load in plan.loads:
+            assert pool.references(load.block) == 1, "a load into a shared block"
+            assert pool.content(load.block) is None, "a load into a findable block"
+        loaded = [load.block for load in plan.loads]
+        assert len(set(loaded)) == len(loaded), "two loads into one block"
+        saved = [save.slot for save in plan.saves]
+        assert len(set(saved)) == len(saved), "two saves into one slot"
 
     def _check_inventory(self) -> None:
         """The events add up to the inventory; each name has its parent and tells the truth."""

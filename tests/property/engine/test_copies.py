@@ -73,7 +73,7 @@ def test_no_order_of_calls_and_copies_finds_a_wrong_token() -> None:
     run_state_machine_as_test(
         CopyMachine,
         settings=settings(
-            max_examples=100,
+            max_examples=140,
             stateful_step_count=60,
             deadline=None,
             derandomize=True,

@@ -5,7 +5,7 @@ submissions of all classes and deadlines with common prefixes, cancellations, mo
 off at any stage, also in the middle of a step, hand-backs, warming, crashes,
 cordons, and steps in any order, some of them several by one plan, some with
 guesses. The runs are derandomized; at least two thousand steps are taken, fifty
-of them by the plan of the step before, and fifty sequences moved.
+of them by the plan of the step before, fifty sequences moved, and twenty paused.
 """
 
 from __future__ import annotations
@@ -31,6 +31,7 @@ REPEATED_AT_LEAST = 50
 MOVED_AT_LEAST = 50
 ACCEPTED_AT_LEAST = 30
 REFUTED_AT_LEAST = 10
+PAUSED_AT_LEAST = 20
 
 params = st.builds(
     SamplingParams,
@@ -58,6 +59,7 @@ bounds = st.tuples(
     st.sampled_from([0, 2]),  # headroom
     st.sampled_from([1, 5]),  # steps by a plan
     st.sampled_from([0, 4]),  # guesses
+    st.sampled_from([0, 2, 40]),  # slots of the host
 )
 
 
@@ -79,6 +81,7 @@ class EngineMachine(RuleBasedStateMachine):
     moved = 0
     accepted = 0
     refuted = 0
+    paused = 0
 
     def __init__(self) -> None:
         super().__init__()
@@ -108,8 +111,8 @@ class EngineMachine(RuleBasedStateMachine):
     def start(
         self,
         block_size: int,
-        first: tuple[int, int, int, int, int, int, int],
-        second: tuple[int, int, int, int, int, int, int],
+        first: tuple[int, int, int, int, int, int, int, int],
+        second: tuple[int, int, int, int, int, int, int, int],
     ) -> None:
         self.fleet = Fleet(
             [
@@ -127,8 +130,10 @@ class EngineMachine(RuleBasedStateMachine):
                     prompt_token_ns=budget * 100_000,
                     steps_max=steps,
                     guesses_max=guesses,
+                    host_blocks=slots,
+                    host_block_ns=budget * 100_000,  # less than to compute a full one again
                 )
-                for spare, budget, sequences, watermark, headroom, steps, guesses in (
+                for spare, budget, sequences, watermark, headroom, steps, guesses, slots in (
                     first,
                     second,
                 )
@@ -174,6 +179,25 @@ class EngineMachine(RuleBasedStateMachine):
                 RefusalReason.QUEUE_FULL,
                 RefusalReason.DRAINING,
             )
+
+    @rule(
+        world=worlds,
+        crowd=st.lists(prompts, min_size=3, max_size=5),
+        request_class=st.sampled_from(RequestClass),
+        plans=st.integers(6, 20),
+    )
+    def crowd(
+        self,
+        world: int,
+        crowd: list[tuple[int, ...]],
+        request_class: RequestClass,
+        plans: int,
+    ) -> None:
+        """Several that grow beyond the memory together, and begin to."""
+        for seed, prompt in enumerate(crowd):
+            sampling = SamplingParams(tokens_max=25, seed=seed)
+            self.submit(world, prompt, sampling, 1, b"", request_class, None)
+        self.run(world, plans)
 
     @precondition(has_clients)
     @rule(number=numbers)
@@ -256,11 +280,13 @@ class EngineMachine(RuleBasedStateMachine):
             for counters in (world.snapshot.counters for world in self.fleet.worlds):
                 EngineMachine.accepted += counters.accepted_tokens
                 EngineMachine.refuted += counters.guessed_tokens - counters.accepted_tokens
+                EngineMachine.paused += counters.pauses
 
 
 def test_no_order_of_calls_finds_a_wrong_token() -> None:
     EngineMachine.steps_taken = EngineMachine.repeated = EngineMachine.moved = 0
     EngineMachine.accepted = EngineMachine.refuted = 0
+    EngineMachine.paused = 0
     run_state_machine_as_test(
         EngineMachine,
         settings=settings(
@@ -277,3 +303,4 @@ def test_no_order_of_calls_finds_a_wrong_token() -> None:
     assert EngineMachine.moved >= MOVED_AT_LEAST
     assert EngineMachine.accepted >= ACCEPTED_AT_LEAST
     assert EngineMachine.refuted >= REFUTED_AT_LEAST
+    assert EngineMachine.paused >= PAUSED_AT_LEAST

@@ -10,7 +10,7 @@ import pytest
 from protos.hashing import BlockHash, block_hash
 from replicas.engine import sequence
 from tests.property.engine.shadow import World
-from tests.property.engine.walk import COPIES, walk
+from tests.property.engine.walk import COPIES, CROWDED, walk
 
 SEEDS = 200
 BATCH = 50
@@ -45,6 +45,15 @@ def test_no_walk_with_copies_finds_a_wrong_token() -> None:
     assert sum(fleet.copied for fleet in fleets) > BATCH // 2
     assert sum(counter.copied_tokens for counter in counters) > BATCH
     assert sum(counter.preemptions for counter in counters) > 0
+
+
+def test_no_crowded_walk_finds_a_wrong_token() -> None:
+    fleets = [walk(seed, likely=CROWDED) for seed in range(BATCH)]
+    counters = [world.snapshot.counters for fleet in fleets for world in fleet.worlds]
+    assert sum(counter.pauses for counter in counters) > BATCH // 2
+    assert sum(counter.restored_tokens for counter in counters) > BATCH
+    assert sum(counter.preemptions - counter.pauses for counter in counters) > BATCH // 2
+    assert sum(counter.recomputed_tokens for counter in counters) > BATCH
 
 
 class CollidingWorld(World):

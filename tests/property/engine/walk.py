@@ -28,6 +28,8 @@ MOVES = {
 }
 # With prefixes that are copied before their request begins.
 COPIES = {**MOVES, "submit held": 2.0, "fetch": 2.0}
+# With more than there is room for, most of the time.
+CROWDED = {**MOVES, "submit": 9.0, "crash": 0.02, "step": 12.0}
 TRUNK = tuple(position % 3 for position in range(40))  # what prompts have in common
 
 
@@ -48,6 +50,16 @@ def config(rng: random.Random, block_size: int) -> EngineConfig:
         yielding_tokens_max=2,
         patience_ms=20,
         steps_max=9,
+        prompt_token_ns=2,
+    )
+
+
+def with_host(rng: random.Random, bounds: EngineConfig) -> EngineConfig:
+    """The same with host memory: none, little, or enough; and worth it for some or for all."""
+    return replace(
+        bounds,
+        host_blocks=rng.choice((0, 1, 3, 99)),
+        host_block_ns=rng.choice((0, 1, bounds.card.block_size)),
     )
 
 
@@ -80,9 +92,9 @@ def walk(
     """Do `moves` random things to two random engines, then let them finish."""
     rng, steps = random.Random(seed), random.Random(-1 - seed)
     block_size = rng.choice((1, 2, 3, 4, 4, 16))
-    configs = [config(rng, block_size), config(rng, block_size)]
-    configs = [replace(each, guesses_max=steps.choice((0, 2, 5, 5))) for each in configs]
-    fleet = Fleet(configs, make)
+    bounds = [with_host(steps, config(rng, block_size)) for _ in range(2)]
+    bounds = [replace(each, guesses_max=steps.choice((0, 2, 5, 5))) for each in bounds]
+    fleet = Fleet(bounds, make)
     for number in range(moves):
         source, target = rng.sample(fleet.worlds, 2)
         client = rng.choice(list(source.clients.values())) if source.clients else None

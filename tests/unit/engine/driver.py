@@ -45,6 +45,9 @@ def engine(
     patience_ms: int = 30_000,
     steps: int = 1,
     guesses: int = 0,
+    host: int = 0,
+    host_block_ns: int = 0,
+    token_ns: int = 0,
 ) -> Engine:
     """An engine with the given bounds."""
     return Engine(
@@ -61,6 +64,9 @@ def engine(
             patience_ms=patience_ms,
             steps_max=steps,
             guesses_max=guesses,
+            host_blocks=host,
+            host_block_ns=host_block_ns,
+            prompt_token_ns=token_ns,
         )
     )
 

@@ -23,9 +23,13 @@ BUSY = replace(
     sequences_running=5,
     sequences_waiting=6,
     step_ns=20_000_000,
+    host_blocks_total=8,
+    host_blocks_used=2,
     counters=EngineCounters(
         preemptions=11,
+        pauses=7,
         recomputed_tokens=640,
+        restored_tokens=320,
         sequences_imported=8,
         sequences_exported=9,
         guessed_tokens=50,
@@ -77,9 +81,13 @@ def test_each_replica_is_shown_as_it_reports_now() -> None:
     assert shown.value("kv_slots_unused") == 17
     assert shown.value("replica_step_seconds") == 0.02
     assert shown.value("num_preemptions_total") == 11
+    assert shown.value("sequences_paused_total") == 7
     assert shown.value("recomputed_tokens_total") == 640
     assert shown.value("guessed_tokens_total") == 50
     assert shown.value("accepted_tokens_total") == 30
+    assert shown.value("restored_tokens_total") == 320
+    assert shown.value("host_blocks_used") == 2
+    assert shown.value("host_cache_usage_perc") == 0.25
     assert shown.value("sequences_moved_total", direction="in") == 8
     assert shown.value("sequences_moved_total", direction="out") == 9
     assert shown.value("kv_blocks_copied_total") == 70

@@ -9,7 +9,16 @@ import pytest
 import torch
 
 from protos.messages import SamplingParams
-from replicas.engine.plan import BlockCopy, BlockId, Row, Sample, StepPlan
+from replicas.engine.plan import (
+    BlockCopy,
+    BlockId,
+    BlockLoad,
+    BlockSave,
+    HostSlot,
+    Row,
+    Sample,
+    StepPlan,
+)
 from replicas.model.errors import NonFiniteLogits, UnsupportedModel
 from replicas.model.loading import LoadedModel, load_model
 from replicas.model.runner import TorchRunner
@@ -72,6 +81,24 @@ def test_copies_come_before_rows(model: LoadedModel) -> None:
     assert copied.logprob == pytest.approx(expected.logprob, abs=1e-5)
     without = runner.run(StepPlan((), (replace(last, block_table=table(0, 1, 9)),))).sampled[0][0]
     assert without.logprob != pytest.approx(expected.logprob, abs=1e-5)
+
+
+def test_blocks_are_saved_then_copied_then_loaded_then_computed(model: LoadedModel) -> None:
+    """Block 2 is saved, then copied over; block 7 is copied from, then loaded over."""
+    runner = TorchRunner(model, blocks_total=12, block_size=4, host_blocks=2)
+    expected = runner.run(StepPlan((), (whole(PROMPT, 0, 1, 2),))).sampled[0][0]
+    runner.run(StepPlan((), (whole(PROMPT[::-1], 5, 6, 7),)))
+    plan = StepPlan(
+        copies=(BlockCopy(BlockId(7), BlockId(2), 4),),
+        rows=(Row(PROMPT[-1:], 9, table(0, 1, 7), (sample(),)),),
+        saves=(BlockSave(BlockId(2), HostSlot(1)),),
+        loads=(BlockLoad(HostSlot(1), BlockId(7)),),
+    )
+    (reversed_half,) = runner.read_blocks(table(7))
+    restored = runner.run(plan).sampled[0][0]
+    assert restored.token == expected.token
+    assert restored.logprob == pytest.approx(expected.logprob, abs=1e-5)
+    assert runner.read_blocks(table(2)) == (reversed_half,)
 
 
 def test_a_sequence_goes_on_in_another_runner_from_its_blocks(model: LoadedModel) -> None:

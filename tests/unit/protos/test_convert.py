@@ -127,6 +127,8 @@ snapshots = st.builds(
     registry_behind_ns=uint64,
     copy_start_ns=uint64,
     copy_block_ns=uint64,
+    host_blocks_total=uint64,
+    host_blocks_used=uint64,
     copies=st.builds(
         CopyTotals,
         uint64,

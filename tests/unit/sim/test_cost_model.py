@@ -11,7 +11,15 @@ import pytest
 from orchestrator.sim.cost_model import CostModel
 from orchestrator.sim.cost_model_file import H100_8B, BadCostModel, load_cost_model
 from protos.messages import SamplingParams
-from replicas.engine.plan import Row, Sample, StepPlan
+from replicas.engine.plan import (
+    BlockId,
+    BlockLoad,
+    BlockSave,
+    HostSlot,
+    Row,
+    Sample,
+    StepPlan,
+)
 
 SAMPLE = Sample(SamplingParams(tokens_max=1), 0, (), ())
 MODEL = CostModel()
@@ -51,6 +59,13 @@ def test_rows_add_up_to_one_step() -> None:
     decode, prefill = row(1, start=99, samples=1), row(100, start=0)
     both = cost_ns(decode, prefill)
     assert both == cost_ns(decode) + cost_ns(prefill) - MODEL.step_ns
+
+
+def test_each_block_moved_to_host_memory_or_back_takes_its_time() -> None:
+    rows = (row(1, start=99, samples=1),)
+    save, load = BlockSave(BlockId(0), HostSlot(0)), BlockLoad(HostSlot(1), BlockId(1))
+    plan = StepPlan((), rows, saves=(save, save), loads=(load,))
+    assert MODEL.cost_ns(plan) - cost_ns(*rows) == 3 * 42_000
 
 
 def test_a_prefill_costs_the_same_in_one_chunk_or_in_two() -> None:
