@@ -159,7 +159,7 @@ class TritonAttention:
         assert heads.is_contiguous() and heads.dtype == key_pool.dtype, "a foreign layout"
         # Without norms nothing is read from where they would be.
         query_norm, key_norm = norms if norms is not None else (heads, heads)
-        turn_kernel[(len(heads), config.heads + 2 * config.kv_heads)](
+        turn_kernel[(len(heads),)](
             heads,
             heads.stride(0),
             rotation.cosine,
@@ -173,9 +173,9 @@ class TritonAttention:
             QUERIES=config.heads,
             KEYS=config.kv_heads,
             HALF=half,
+            HEADS=triton.next_power_of_2(heads.shape[1]),
             WIDTH=triton.next_power_of_2(half),
             NORMED=norms is not None,
-            num_warps=1,
         )
 
     def _visit(
