@@ -161,7 +161,7 @@ def test_a_block_that_nobody_gives_back_is_seen(
 
     monkeypatch.setattr(Engine, "cancel", forgetful)
     soak, _ = soak_of(model)
-    with pytest.raises(AssertionError, match="has [0-9]+ references"):
+    with pytest.raises(AssertionError, match=r"has [0-9]+ references"):
         run_for(soak, 20, quiet)
 
 
