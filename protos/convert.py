@@ -14,6 +14,7 @@ from functools import lru_cache
 from protos import control_pb2 as pb
 from protos.messages import (
     NO_COPIES,
+    NO_STEPS,
     Account,
     CopySource,
     CopyTotals,
@@ -32,6 +33,7 @@ from protos.messages import (
     SamplingParams,
     Snapshot,
     StepEvents,
+    StepTotals,
 )
 from protos.moves import Claim
 from protos.registry import ReplicaRecord
@@ -307,6 +309,7 @@ def snapshot_to_proto(snapshot: Snapshot) -> pb.Snapshot:
         prefill_context_waiting=snapshot.prefill_context_waiting,
         full_prefill_context=snapshot.full_prefill_context,
         counters=counters_to_proto(snapshot.counters),
+        totals=_totals_to_proto(snapshot.totals),
     )
 
 
@@ -338,6 +341,7 @@ def snapshot_from_proto(message: pb.Snapshot) -> Snapshot:
         prefill_context_waiting=message.prefill_context_waiting,
         full_prefill_context=message.full_prefill_context,
         counters=counters_from_proto(message.counters),
+        totals=_totals_from_proto(message.totals) if message.HasField("totals") else NO_STEPS,
     )
 
 
@@ -350,6 +354,32 @@ def _copies_to_proto(copies: CopyTotals) -> pb.CopyTotals | None:
 def _copies_from_proto(message: pb.CopyTotals) -> CopyTotals:
     ended = tuple(sorted(message.ended.items()))
     return CopyTotals(blocks=message.blocks, held_ns=message.held_ns, ended=ended)
+
+
+def _totals_to_proto(totals: StepTotals) -> pb.StepTotals | None:
+    if totals == NO_STEPS:
+        return None
+    return pb.StepTotals(
+        rows=totals.rows,
+        schedule_ns=totals.schedule_ns,
+        execute_ns=totals.execute_ns,
+        forward_ns=totals.forward_ns,
+        apply_ns=totals.apply_ns,
+        admitted=totals.admitted,
+        queue_ns=totals.queue_ns,
+    )
+
+
+def _totals_from_proto(message: pb.StepTotals) -> StepTotals:
+    return StepTotals(
+        rows=message.rows,
+        schedule_ns=message.schedule_ns,
+        execute_ns=message.execute_ns,
+        forward_ns=message.forward_ns,
+        apply_ns=message.apply_ns,
+        admitted=message.admitted,
+        queue_ns=message.queue_ns,
+    )
 
 
 def counters_to_proto(counters: EngineCounters) -> pb.EngineCounters:

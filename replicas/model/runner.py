@@ -60,7 +60,10 @@ class TorchRunner:
             raise NonFiniteLogits(f"{self._model.name} computed logits that are not finite.")
         asked = [row.samples for row in plan.rows if row.samples]
         chosen = iter(choose(logits, asked, self._grammars))
-        return StepOutcome(tuple(next(chosen) if row.samples else () for row in plan.rows))
+        return StepOutcome(
+            tuple(next(chosen) if row.samples else () for row in plan.rows),
+            forward_ns=self.forward_ns,
+        )
 
     @torch.inference_mode()
     def read_blocks(self, blocks: Sequence[BlockId]) -> tuple[bytes, ...]:

@@ -45,6 +45,10 @@ class Reporter:
         self._copy_start_ns, self._copy_block_ns = start_ns, block_ns
         self._copies = totals
 
+    def tell_wait(self, waited_ns: int) -> None:
+        """A choice is in its first step, for which it waited so long."""
+        self._pace.add_wait(waited_ns)
+
     def snapshot(self) -> Snapshot:
         since_ns = self._owing_since_ns
         snapshot = self._engine.snapshot(
@@ -56,6 +60,7 @@ class Reporter:
             copy_start_ns=self._copy_start_ns,
             copy_block_ns=self._copy_block_ns,
             copies=self._copies,
+            totals=self._pace.totals,
         )
         self._number += 1
         return snapshot

@@ -31,6 +31,7 @@ from protos.messages import (
     SamplingParams,
     Snapshot,
     StepEvents,
+    StepTotals,
 )
 from protos.moves import Claim
 from protos.registry import ReplicaRecord
@@ -112,6 +113,7 @@ refusals = st.builds(
     choice=uint32,
 )
 counters = st.builds(EngineCounters, *[uint64] * 11)
+totals = st.builds(StepTotals, *[uint64] * 7)
 snapshots = st.builds(
     Snapshot,
     words.map(ReplicaId),
@@ -127,6 +129,7 @@ snapshots = st.builds(
     registry_behind_ns=uint64,
     copy_start_ns=uint64,
     copy_block_ns=uint64,
+    totals=totals,
     copies=st.builds(
         CopyTotals,
         uint64,
