@@ -12,12 +12,15 @@ from __future__ import annotations
 from functools import lru_cache
 
 from protos import control_pb2 as pb
+from protos.convert_totals import (
+    copies_from_proto,
+    copies_to_proto,
+    totals_from_proto,
+    totals_to_proto,
+)
 from protos.messages import (
-    NO_COPIES,
-    NO_STEPS,
     Account,
     CopySource,
-    CopyTotals,
     Delta,
     EngineCounters,
     FinishReason,
@@ -33,7 +36,6 @@ from protos.messages import (
     SamplingParams,
     Snapshot,
     StepEvents,
-    StepTotals,
 )
 from protos.moves import Claim
 from protos.registry import ReplicaRecord
@@ -305,11 +307,11 @@ def snapshot_to_proto(snapshot: Snapshot) -> pb.Snapshot:
         registry_behind_ns=snapshot.registry_behind_ns,
         copy_start_ns=snapshot.copy_start_ns,
         copy_block_ns=snapshot.copy_block_ns,
-        copies=_copies_to_proto(snapshot.copies),
+        copies=copies_to_proto(snapshot.copies),
         prefill_context_waiting=snapshot.prefill_context_waiting,
         full_prefill_context=snapshot.full_prefill_context,
         counters=counters_to_proto(snapshot.counters),
-        totals=_totals_to_proto(snapshot.totals),
+        totals=totals_to_proto(snapshot.totals),
     )
 
 
@@ -337,48 +339,11 @@ def snapshot_from_proto(message: pb.Snapshot) -> Snapshot:
         registry_behind_ns=message.registry_behind_ns,
         copy_start_ns=message.copy_start_ns,
         copy_block_ns=message.copy_block_ns,
-        copies=_copies_from_proto(message.copies) if message.HasField("copies") else NO_COPIES,
+        copies=copies_from_proto(message),
         prefill_context_waiting=message.prefill_context_waiting,
         full_prefill_context=message.full_prefill_context,
         counters=counters_from_proto(message.counters),
-        totals=_totals_from_proto(message.totals) if message.HasField("totals") else NO_STEPS,
-    )
-
-
-def _copies_to_proto(copies: CopyTotals) -> pb.CopyTotals | None:
-    if copies == NO_COPIES:
-        return None
-    return pb.CopyTotals(blocks=copies.blocks, held_ns=copies.held_ns, ended=dict(copies.ended))
-
-
-def _copies_from_proto(message: pb.CopyTotals) -> CopyTotals:
-    ended = tuple(sorted(message.ended.items()))
-    return CopyTotals(blocks=message.blocks, held_ns=message.held_ns, ended=ended)
-
-
-def _totals_to_proto(totals: StepTotals) -> pb.StepTotals | None:
-    if totals == NO_STEPS:
-        return None
-    return pb.StepTotals(
-        rows=totals.rows,
-        schedule_ns=totals.schedule_ns,
-        execute_ns=totals.execute_ns,
-        forward_ns=totals.forward_ns,
-        apply_ns=totals.apply_ns,
-        admitted=totals.admitted,
-        queue_ns=totals.queue_ns,
-    )
-
-
-def _totals_from_proto(message: pb.StepTotals) -> StepTotals:
-    return StepTotals(
-        rows=message.rows,
-        schedule_ns=message.schedule_ns,
-        execute_ns=message.execute_ns,
-        forward_ns=message.forward_ns,
-        apply_ns=message.apply_ns,
-        admitted=message.admitted,
-        queue_ns=message.queue_ns,
+        totals=totals_from_proto(message),
     )
 
 

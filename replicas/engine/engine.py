@@ -30,7 +30,6 @@ from collections.abc import Sequence as ReadOnly
 from protos.hashing import BlockHash, reusable_blocks
 from protos.messages import (
     NO_COPIES,
-    NO_STEPS,
     BlockEvent,
     CopyTotals,
     Delta,
@@ -42,7 +41,6 @@ from protos.messages import (
     SampledToken,
     SequenceReport,
     Snapshot,
-    StepTotals,
 )
 from replicas.engine.arrival import Arrival
 from replicas.engine.block_pool import BlockContent, BlockPool, Found
@@ -303,7 +301,6 @@ class Engine:
         copy_start_ns: int = 0,
         copy_block_ns: int = 0,
         copies: CopyTotals = NO_COPIES,
-        totals: StepTotals = NO_STEPS,
     ) -> Snapshot:
         """A report of this moment; the caller knows who and when, and what time has told him."""
         queues = self._scheduler.line
@@ -336,7 +333,6 @@ class Engine:
             prefill_context_waiting=line.prefill_context_left,
             full_prefill_context=times.full_prefill_context,
             counters=self._tally.counters(),
-            totals=totals,
         )
 
     def check(self) -> None:

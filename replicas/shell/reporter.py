@@ -7,6 +7,8 @@ newer is the one with the greater (epoch, number), whichever way they came.
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from protos.messages import NO_COPIES, CopyTotals, ReplicaId, Snapshot
 from replicas.engine.engine import Engine
 from replicas.shell.clock import now_ns
@@ -51,7 +53,7 @@ class Reporter:
 
     def snapshot(self) -> Snapshot:
         since_ns = self._owing_since_ns
-        snapshot = self._engine.snapshot(
+        reported = self._engine.snapshot(
             replica_id=self._replica_id,
             epoch=self._epoch,
             number=self._number,
@@ -60,7 +62,6 @@ class Reporter:
             copy_start_ns=self._copy_start_ns,
             copy_block_ns=self._copy_block_ns,
             copies=self._copies,
-            totals=self._pace.totals,
         )
         self._number += 1
-        return snapshot
+        return replace(reported, totals=self._pace.totals)
