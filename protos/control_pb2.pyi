@@ -285,7 +285,7 @@ class ModelCard(_message.Message):
     def __init__(self, name: _Optional[str] = ..., revision: _Optional[str] = ..., dtype: _Optional[str] = ..., block_size: _Optional[int] = ..., context_tokens_max: _Optional[int] = ..., vocab_size: _Optional[int] = ...) -> None: ...
 
 class Snapshot(_message.Message):
-    __slots__ = ("replica_id", "epoch", "number", "blocks_total", "blocks_free", "blocks_cached", "blocks_used", "sequences_running", "sequences_waiting", "prefill_tokens_waiting", "blocks_waiting", "draining", "step_ns", "counters", "full_ns", "full_prefill_tokens", "blocks_yielding", "blocks_shared", "blocks_unreclaimable", "slots_unused", "registry_behind_ns", "copy_start_ns", "copy_block_ns", "copies", "prefill_context_waiting", "full_prefill_context", "host_blocks_total", "host_blocks_used")
+    __slots__ = ("replica_id", "epoch", "number", "blocks_total", "blocks_free", "blocks_cached", "blocks_used", "sequences_running", "sequences_waiting", "prefill_tokens_waiting", "blocks_waiting", "draining", "step_ns", "counters", "full_ns", "full_prefill_tokens", "blocks_yielding", "blocks_shared", "blocks_unreclaimable", "slots_unused", "registry_behind_ns", "copy_start_ns", "copy_block_ns", "copies", "prefill_context_waiting", "full_prefill_context", "host_blocks_total", "host_blocks_used", "totals")
     REPLICA_ID_FIELD_NUMBER: _ClassVar[int]
     EPOCH_FIELD_NUMBER: _ClassVar[int]
     NUMBER_FIELD_NUMBER: _ClassVar[int]
@@ -314,6 +314,7 @@ class Snapshot(_message.Message):
     FULL_PREFILL_CONTEXT_FIELD_NUMBER: _ClassVar[int]
     HOST_BLOCKS_TOTAL_FIELD_NUMBER: _ClassVar[int]
     HOST_BLOCKS_USED_FIELD_NUMBER: _ClassVar[int]
+    TOTALS_FIELD_NUMBER: _ClassVar[int]
     replica_id: str
     epoch: int
     number: int
@@ -342,7 +343,8 @@ class Snapshot(_message.Message):
     full_prefill_context: int
     host_blocks_total: int
     host_blocks_used: int
-    def __init__(self, replica_id: _Optional[str] = ..., epoch: _Optional[int] = ..., number: _Optional[int] = ..., blocks_total: _Optional[int] = ..., blocks_free: _Optional[int] = ..., blocks_cached: _Optional[int] = ..., blocks_used: _Optional[int] = ..., sequences_running: _Optional[int] = ..., sequences_waiting: _Optional[int] = ..., prefill_tokens_waiting: _Optional[int] = ..., blocks_waiting: _Optional[int] = ..., draining: _Optional[bool] = ..., step_ns: _Optional[int] = ..., counters: _Optional[_Union[EngineCounters, _Mapping]] = ..., full_ns: _Optional[int] = ..., full_prefill_tokens: _Optional[int] = ..., blocks_yielding: _Optional[int] = ..., blocks_shared: _Optional[int] = ..., blocks_unreclaimable: _Optional[int] = ..., slots_unused: _Optional[int] = ..., registry_behind_ns: _Optional[int] = ..., copy_start_ns: _Optional[int] = ..., copy_block_ns: _Optional[int] = ..., copies: _Optional[_Union[CopyTotals, _Mapping]] = ..., prefill_context_waiting: _Optional[int] = ..., full_prefill_context: _Optional[int] = ..., host_blocks_total: _Optional[int] = ..., host_blocks_used: _Optional[int] = ...) -> None: ...
+    totals: StepTotals
+    def __init__(self, replica_id: _Optional[str] = ..., epoch: _Optional[int] = ..., number: _Optional[int] = ..., blocks_total: _Optional[int] = ..., blocks_free: _Optional[int] = ..., blocks_cached: _Optional[int] = ..., blocks_used: _Optional[int] = ..., sequences_running: _Optional[int] = ..., sequences_waiting: _Optional[int] = ..., prefill_tokens_waiting: _Optional[int] = ..., blocks_waiting: _Optional[int] = ..., draining: _Optional[bool] = ..., step_ns: _Optional[int] = ..., counters: _Optional[_Union[EngineCounters, _Mapping]] = ..., full_ns: _Optional[int] = ..., full_prefill_tokens: _Optional[int] = ..., blocks_yielding: _Optional[int] = ..., blocks_shared: _Optional[int] = ..., blocks_unreclaimable: _Optional[int] = ..., slots_unused: _Optional[int] = ..., registry_behind_ns: _Optional[int] = ..., copy_start_ns: _Optional[int] = ..., copy_block_ns: _Optional[int] = ..., copies: _Optional[_Union[CopyTotals, _Mapping]] = ..., prefill_context_waiting: _Optional[int] = ..., full_prefill_context: _Optional[int] = ..., host_blocks_total: _Optional[int] = ..., host_blocks_used: _Optional[int] = ..., totals: _Optional[_Union[StepTotals, _Mapping]] = ...) -> None: ...
 
 class CopyTotals(_message.Message):
     __slots__ = ("blocks", "held_ns", "ended")
@@ -360,6 +362,24 @@ class CopyTotals(_message.Message):
     held_ns: int
     ended: _containers.ScalarMap[str, int]
     def __init__(self, blocks: _Optional[int] = ..., held_ns: _Optional[int] = ..., ended: _Optional[_Mapping[str, int]] = ...) -> None: ...
+
+class StepTotals(_message.Message):
+    __slots__ = ("rows", "schedule_ns", "execute_ns", "forward_ns", "apply_ns", "admitted", "queue_ns")
+    ROWS_FIELD_NUMBER: _ClassVar[int]
+    SCHEDULE_NS_FIELD_NUMBER: _ClassVar[int]
+    EXECUTE_NS_FIELD_NUMBER: _ClassVar[int]
+    FORWARD_NS_FIELD_NUMBER: _ClassVar[int]
+    APPLY_NS_FIELD_NUMBER: _ClassVar[int]
+    ADMITTED_FIELD_NUMBER: _ClassVar[int]
+    QUEUE_NS_FIELD_NUMBER: _ClassVar[int]
+    rows: int
+    schedule_ns: int
+    execute_ns: int
+    forward_ns: int
+    apply_ns: int
+    admitted: int
+    queue_ns: int
+    def __init__(self, rows: _Optional[int] = ..., schedule_ns: _Optional[int] = ..., execute_ns: _Optional[int] = ..., forward_ns: _Optional[int] = ..., apply_ns: _Optional[int] = ..., admitted: _Optional[int] = ..., queue_ns: _Optional[int] = ...) -> None: ...
 
 class EngineCounters(_message.Message):
     __slots__ = ("requests_finished", "prompt_tokens", "hit_tokens", "prefill_tokens", "recomputed_tokens", "decode_tokens", "preemptions", "steps", "sequences_imported", "sequences_exported", "copied_tokens", "guessed_tokens", "accepted_tokens", "pauses", "restored_tokens")

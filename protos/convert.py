@@ -13,11 +13,15 @@ from dataclasses import fields
 from functools import lru_cache
 
 from protos import control_pb2 as pb
+from protos.convert_totals import (
+    copies_from_proto,
+    copies_to_proto,
+    totals_from_proto,
+    totals_to_proto,
+)
 from protos.messages import (
-    NO_COPIES,
     Account,
     CopySource,
-    CopyTotals,
     Delta,
     EngineCounters,
     FinishReason,
@@ -306,12 +310,13 @@ def snapshot_to_proto(snapshot: Snapshot) -> pb.Snapshot:
         registry_behind_ns=snapshot.registry_behind_ns,
         copy_start_ns=snapshot.copy_start_ns,
         copy_block_ns=snapshot.copy_block_ns,
-        copies=_copies_to_proto(snapshot.copies),
+        copies=copies_to_proto(snapshot.copies),
         prefill_context_waiting=snapshot.prefill_context_waiting,
         full_prefill_context=snapshot.full_prefill_context,
         host_blocks_total=snapshot.host_blocks_total,
         host_blocks_used=snapshot.host_blocks_used,
         counters=counters_to_proto(snapshot.counters),
+        totals=totals_to_proto(snapshot.totals),
     )
 
 
@@ -339,24 +344,14 @@ def snapshot_from_proto(message: pb.Snapshot) -> Snapshot:
         registry_behind_ns=message.registry_behind_ns,
         copy_start_ns=message.copy_start_ns,
         copy_block_ns=message.copy_block_ns,
-        copies=_copies_from_proto(message.copies) if message.HasField("copies") else NO_COPIES,
+        copies=copies_from_proto(message),
         prefill_context_waiting=message.prefill_context_waiting,
         full_prefill_context=message.full_prefill_context,
         host_blocks_total=message.host_blocks_total,
         host_blocks_used=message.host_blocks_used,
         counters=counters_from_proto(message.counters),
+        totals=totals_from_proto(message),
     )
-
-
-def _copies_to_proto(copies: CopyTotals) -> pb.CopyTotals | None:
-    if copies == NO_COPIES:
-        return None
-    return pb.CopyTotals(blocks=copies.blocks, held_ns=copies.held_ns, ended=dict(copies.ended))
-
-
-def _copies_from_proto(message: pb.CopyTotals) -> CopyTotals:
-    ended = tuple(sorted(message.ended.items()))
-    return CopyTotals(blocks=message.blocks, held_ns=message.held_ns, ended=ended)
 
 
 def counters_to_proto(counters: EngineCounters) -> pb.EngineCounters:

@@ -243,6 +243,22 @@ NO_COPIES = CopyTotals()
 
 
 @dataclass(frozen=True, slots=True)
+class StepTotals:
+    """Of a replica's steps, and of who waited for one, since it started. They only grow."""
+
+    rows: int = 0  # of all steps: by the number of steps, the size of a batch
+    schedule_ns: int = 0  # to decide what steps compute
+    execute_ns: int = 0  # to compute them, with the way to the executor and back
+    forward_ns: int = 0  # of that, in the model itself
+    apply_ns: int = 0  # to take what came of them, and to tell it
+    admitted: int = 0  # choices that had to queue for their first step, be it for no time at all
+    queue_ns: int = 0  # how long they did, together
+
+
+NO_STEPS = StepTotals()
+
+
+@dataclass(frozen=True, slots=True)
 class Snapshot:
     """A replica's report. blocks_free + blocks_cached + blocks_used == blocks_total."""
 
@@ -284,6 +300,7 @@ class Snapshot:
     host_blocks_total: int = 0  # that fit in the host memory for paused sequences
     host_blocks_used: int = 0
     counters: EngineCounters = field(default_factory=EngineCounters)
+    totals: StepTotals = NO_STEPS
 
     @property
     def blocks_available(self) -> int:

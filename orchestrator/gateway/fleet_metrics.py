@@ -48,6 +48,22 @@ GAUGES: Mapping[str, Reading] = {
     "replica_step_seconds": ("Recent mean duration of a step", lambda r: r.step_ns / NS_PER_S),
 }
 COUNTERS: Mapping[str, Reading] = {
+    "prefill_tokens": (
+        "Prompt tokens computed for the first time",
+        lambda r: r.counters.prefill_tokens,
+    ),
+    "decode_tokens": (
+        "Tokens computed one by one, after the prompt",
+        lambda r: r.counters.decode_tokens,
+    ),
+    "hit_tokens": ("Prompt tokens found in the prefix cache", lambda r: r.counters.hit_tokens),
+    "steps": ("Forward passes", lambda r: r.counters.steps),
+    "step_rows": ("Sequences in the batches of all steps", lambda r: r.totals.rows),
+    "replica_admissions": ("Choices in their first step", lambda r: r.totals.admitted),
+    "replica_queue_seconds": (
+        "For how long these had waited at the replica, together",
+        lambda r: r.totals.queue_ns / NS_PER_S,
+    ),
     "num_preemptions": ("Sequences whose blocks were taken", lambda r: r.counters.preemptions),
     "recomputed_tokens": (
         "Tokens computed again after a preemption",
@@ -85,6 +101,13 @@ STATES: Mapping[str, Callable[[Snapshot], int]] = {
     "shared": lambda r: r.blocks_shared,
     "private": lambda r: r.blocks_used - r.blocks_shared,
 }
+# They are disjoint, too, and together what a replica does for its steps.
+PHASES: Mapping[str, Callable[[Snapshot], int]] = {
+    "schedule": lambda r: r.totals.schedule_ns,
+    "forward": lambda r: r.totals.forward_ns,
+    "around": lambda r: r.totals.execute_ns - r.totals.forward_ns,
+    "apply": lambda r: r.totals.apply_ns,
+}
 MOVED: Mapping[str, Callable[[Snapshot], int]] = {
     "in": lambda r: r.counters.sequences_imported,
     "out": lambda r: r.counters.sequences_exported,
@@ -112,17 +135,21 @@ class FleetCollector(Collector):
                 counter.add_metric([report.replica_id], read(report))
             yield counter
         blocks = _gauge("kv_blocks", "KV blocks by what they hold", "state")
+        phases = _counter("step_phase_seconds", "What time steps took, by what it went to", "phase")
         moved = _counter("sequences_moved", "Sequences that moved with their KV", "direction")
         copies = _counter("copies", "Copies of blocks for a request, by how they ended", "outcome")
         for report in reports:
             for state, count in STATES.items():
                 blocks.add_metric([report.replica_id, state], count(report))
+            for phase, spent_ns in PHASES.items():
+                phases.add_metric([report.replica_id, phase], spent_ns(report) / NS_PER_S)
             for direction, count in MOVED.items():
                 moved.add_metric([report.replica_id, direction], count(report))
             ended = dict(report.copies.ended)
             for outcome in CopyOutcome:
                 copies.add_metric([report.replica_id, outcome.value], ended.get(outcome.value, 0))
         yield blocks
+        yield phases
         yield copies
         yield moved
         yield GaugeMetricFamily(

@@ -21,6 +21,10 @@ from typing import Any
 
 import tokenizers
 
+TOKENS_MAX = 1 << 24  # ids are below: far above any model that exists
+# Ids that no token has, in a vocabulary that is otherwise sound: more, and it is a damaged one
+# that wants a table of gigabytes.
+UNUSED_IDS_MAX = 1 << 18
 _FALLBACK_BYTE = re.compile(r"<0x([0-9A-Fa-f]{2})>")
 _FALLBACK_SPACE = "\u2581"
 _FALLBACK_STEPS = frozenset({"Replace", "ByteFallback", "Fuse", "Strip"})
@@ -34,9 +38,10 @@ def token_bytes(raw: tokenizers.Tokenizer) -> tuple[bytes, ...]:
     """The bytes of every token id, special tokens as they are spelled; b"" for unused ids."""
     spell = _spelling(raw)
     pieces = {token: piece for piece, token in raw.get_vocab(with_added_tokens=True).items()}
-    return tuple(
-        spell(pieces[token]) if token in pieces else b"" for token in range(max(pieces) + 1)
-    )
+    ids = max(pieces, default=-1) + 1
+    if not pieces or ids > min(TOKENS_MAX, len(pieces) + UNUSED_IDS_MAX):
+        raise UnsupportedTokenizer(f"{len(pieces)} tokens with ids up to {ids} are no vocabulary")
+    return tuple(spell(pieces[token]) if token in pieces else b"" for token in range(ids))
 
 
 def byte_characters() -> dict[str, int]:

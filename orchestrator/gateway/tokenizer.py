@@ -11,6 +11,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import tokenizers
+from jinja2 import TemplateError
 
 from orchestrator.gateway.chat_template import ChatTemplate
 from orchestrator.gateway.segments import SegmentedEncoder
@@ -24,7 +25,7 @@ __all__ = ["Tokenizer", "UnsupportedTokenizer", "load_tokenizer"]
 def load_tokenizer(path: Path) -> Tokenizer:
     """From a model's folder (tokenizer.json and what lies beside it) or from a .gguf file.
 
-    Raises UnsupportedTokenizer for one that would be read wrongly.
+    Raises UnsupportedTokenizer for one that would be read wrongly, or is damaged.
     """
     return Tokenizer(read_gguf(path) if path.suffix == ".gguf" else read_folder(path))
 
@@ -36,11 +37,7 @@ class Tokenizer:
         parts.raw.no_truncation()
         parts.raw.no_padding()
         self.eos_ids = parts.eos_ids
-        self.chat_template = (
-            ChatTemplate(parts.chat_template, bos_token=parts.bos_token, eos_token=parts.eos_token)
-            if parts.chat_template is not None
-            else None
-        )
+        self.chat_template = _chat_template(parts)
         self._encoder = SegmentedEncoder(parts.raw)
         # Without what was added to it later: some models never learned those tokens.
         self.vocab_size = parts.raw.get_vocab_size(with_added_tokens=False)
@@ -69,6 +66,17 @@ class Tokenizer:
     def spelled_bytes(self, token: int) -> bytes:
         """How the token is written, special ones included; nothing for unknown ids."""
         return self.spelling[token] if token < len(self.spelling) else b""
+
+
+def _chat_template(parts: TokenizerParts) -> ChatTemplate | None:
+    if parts.chat_template is None:
+        return None
+    try:
+        return ChatTemplate(
+            parts.chat_template, bos_token=parts.bos_token, eos_token=parts.eos_token
+        )
+    except (TemplateError, RecursionError) as error:
+        raise UnsupportedTokenizer(f"the chat template is not Jinja: {error}") from error
 
 
 def _opening(raw: tokenizers.Tokenizer) -> tuple[int, ...]:

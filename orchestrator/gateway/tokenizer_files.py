@@ -4,7 +4,7 @@
 that open and end a text, and the chat template. Where several files name end
 tokens, generation_config.json is asked before config.json, and the
 tokenizer's own end token counts as well: models finetuned for chat often
-change one and forget the other.
+change one and forget the other. None of these files has been checked by anybody.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from typing import Any
 
 import tokenizers
 
-from orchestrator.gateway.token_bytes import UnsupportedTokenizer
+from orchestrator.gateway.token_bytes import TOKENS_MAX, UnsupportedTokenizer
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,13 +53,16 @@ def _read_tokenizer(path: Path) -> tokenizers.Tokenizer:
     try:
         return tokenizers.Tokenizer.from_buffer(content)
     except ValueError as error:
-        raise UnsupportedTokenizer(f"{path.name} cannot be read: {error}") from error
+        raise UnsupportedTokenizer(f"{path.name} cannot be read: {str(error)[:500]}") from error
 
 
 def _read_json(path: Path) -> dict[str, Any]:
     if not path.exists():
         return {}
-    content = json.loads(path.read_text(encoding="utf-8"))
+    try:
+        content = json.loads(path.read_bytes())
+    except (ValueError, RecursionError) as error:
+        raise UnsupportedTokenizer(f"{path.name} is not valid JSON: {error}") from error
     if not isinstance(content, dict):
         raise UnsupportedTokenizer(f"{path.name} holds no object")
     return content
@@ -68,24 +71,40 @@ def _read_json(path: Path) -> dict[str, Any]:
 def _end_ids(folder: Path) -> tuple[int, ...]:
     for name in ("generation_config.json", "config.json"):
         named = _read_json(folder / name).get("eos_token_id")
-        if named is not None:
-            return tuple(named) if isinstance(named, list) else (int(named),)
+        if named is None:
+            continue
+        tokens = named if isinstance(named, list) else [named]
+        if not all(type(token) is int and 0 <= token < TOKENS_MAX for token in tokens):
+            raise UnsupportedTokenizer(f"eos_token_id in {name} must be a token id or a list of it")
+        return tuple(tokens)
     return ()
 
 
 def _token_text(entry: Any) -> str:
     """A token in tokenizer_config.json: a string, or an object with its content."""
     if isinstance(entry, dict):
-        return str(entry["content"])
-    return entry or ""
+        entry = entry.get("content")
+    return "" if entry is None else _text(entry, "a token in tokenizer_config.json")
+
+
+def _text(value: object, what: str) -> str:
+    """The value, if it is a text; JSON can spell halves of characters, too."""
+    if isinstance(value, str) and not any("\ud800" <= each <= "\udfff" for each in value):
+        return value
+    raise UnsupportedTokenizer(f"{what} is not a text")
 
 
 def _chat_template(folder: Path, config: dict[str, Any]) -> str | None:
     beside = folder / "chat_template.jinja"
     if beside.exists():
-        return beside.read_text(encoding="utf-8")
+        try:
+            return beside.read_text(encoding="utf-8")
+        except UnicodeDecodeError as error:
+            raise UnsupportedTokenizer(f"{beside.name} is not a text: {error}") from error
     template = config.get("chat_template")
     if isinstance(template, list):  # several, by name
-        by_name = {entry["name"]: entry["template"] for entry in template}
-        return by_name.get("default")
-    return template
+        named = [each for each in template if isinstance(each, dict)]
+        template = next(
+            (each.get("template") for each in named if each.get("name") == "default"), None
+        )
+    return None if template is None else _text(template, "the chat template")

@@ -38,7 +38,11 @@ _WORDS = (
 
 
 class _MappedFile(gguf.GGUFReader):
-    """Slices of a memmap cost three times those of a plain array, and a vocabulary is many."""
+    """A reader that is quick, and that ends where its file does.
+
+    Slices of a memmap cost three times those of a plain array, and a vocabulary is many.
+    Past the end the library would go on with nothing, for as long as a count claims.
+    """
 
     @property
     def data(self) -> Any:
@@ -48,24 +52,33 @@ class _MappedFile(gguf.GGUFReader):
     def data(self, mapped: Any) -> None:
         self._data = np.asarray(mapped)
 
+    def _get(self, offset: int, dtype: Any, count: int = 1, override_order: Any = None) -> Any:
+        values = super()._get(offset, dtype, count, override_order)
+        if len(values) != count:
+            raise ValueError(f"it ends before the {count} values that should be at {offset}")
+        return values
+
 
 def read_gguf(path: Path) -> TokenizerParts:
-    """Raises UnsupportedTokenizer, naming the model or pre-tokenizer it does not know."""
-    fields = _Fields(_MappedFile(path))
-    kind = fields.get("model")
+    """Raises UnsupportedTokenizer, naming the model or pre-tokenizer it does not know, or the
+    field that is not what it should be."""
+    fields = _Fields(path)
+    kind = fields.text("model")
     if kind != "gpt2":
         raise UnsupportedTokenizer(f"GGUF tokenizer model {kind!r} is not supported; 'gpt2' is")
-    pre = fields.get("pre")
-    pieces: list[str] = fields.get("tokens")
+    pre = fields.text("pre")
+    pieces = fields.texts("tokens")
     raw = _build(
         pieces,
-        merges=fields.get("merges"),
-        types=fields.get("token_type"),
+        merges=fields.texts("merges"),
+        types=fields.types(len(pieces)),
         pre=pre,
     )
-    ends = [fields.get(name) for name in ("eos_token_id", "eot_token_id", "eom_token_id")]
+    ends = [
+        fields.token(name, len(pieces)) for name in ("eos_token_id", "eot_token_id", "eom_token_id")
+    ]
     eos_ids = [token for token in ends if token is not None]
-    bos = fields.get("bos_token_id")
+    bos = fields.token("bos_token_id", len(pieces))
     opens = fields.get("add_bos_token")
     if opens is None:
         opens = pre == "llama-bpe"  # that family opens a text unless told otherwise
@@ -81,24 +94,64 @@ def read_gguf(path: Path) -> TokenizerParts:
 
 
 class _Fields:
-    """The tokenizer's metadata by short name; None where there is none."""
+    """The tokenizer's metadata by short name, each value of the type that it should have."""
 
-    def __init__(self, reader: Any) -> None:
-        self._reader = reader
+    def __init__(self, path: Path) -> None:
+        try:
+            self._values = {
+                name: field.contents()
+                for name, field in _MappedFile(path).fields.items()
+                if name.startswith("tokenizer.")
+            }
+        # The reader checks little: damage shows as whatever the next operation raises.
+        except (ValueError, LookupError, OverflowError, RecursionError) as error:
+            said = f"{path.name} is no intact GGUF file: {str(error)[:500]}"
+            raise UnsupportedTokenizer(said) from error
 
     def get(self, name: str) -> Any:
-        field = self._reader.get_field(f"tokenizer.ggml.{name}")
-        return None if field is None else field.contents()
+        """None where there is none."""
+        return self._values.get(f"tokenizer.ggml.{name}")
+
+    def text(self, name: str) -> str | None:
+        value = self.get(name)
+        if value is not None and not isinstance(value, str):
+            raise _bad(name, "a text")
+        return value
+
+    def texts(self, name: str) -> list[str]:
+        value = self.get(name)
+        if not isinstance(value, list) or not all(isinstance(each, str) for each in value):
+            raise _bad(name, "a list of texts")
+        return value
+
+    def types(self, count: int) -> list[int]:
+        value = self.get("token_type")
+        if not isinstance(value, list) or len(value) != count:
+            raise _bad("token_type", f"a list of {count} numbers")
+        return value
+
+    def token(self, name: str, count: int) -> int | None:
+        value = self.get(name)
+        if value is not None and (type(value) is not int or not 0 <= value < count):
+            raise _bad(name, f"a token id below {count}")
+        return value
 
     def template(self) -> str | None:
-        field = self._reader.get_field("tokenizer.chat_template")
-        return None if field is None else str(field.contents())
+        value = self._values.get("tokenizer.chat_template")
+        return None if value is None else str(value)
 
 
-def _build(pieces: list[str], *, merges: list[str], types: list[int], pre: str) -> Tokenizer:
+def _bad(name: str, wanted: str) -> UnsupportedTokenizer:
+    return UnsupportedTokenizer(f"tokenizer.ggml.{name} must be {wanted}")
+
+
+def _build(pieces: list[str], *, merges: list[str], types: list[int], pre: str | None) -> Tokenizer:
     vocabulary = {piece: token for token, piece in enumerate(pieces)}
     pairs = [_pair(merge) for merge in merges]
-    raw = Tokenizer(models.BPE(vocabulary, pairs, ignore_merges=pre == "llama-bpe"))
+    try:
+        raw = Tokenizer(models.BPE(vocabulary, pairs, ignore_merges=pre == "llama-bpe"))
+    except ValueError as error:  # a merge of what is in no vocabulary
+        raise UnsupportedTokenizer(f"tokens and merges do not fit: {str(error)[:500]}") from error
     if pre == "qwen2":
         raw.normalizer = normalizers.NFC()
     raw.pre_tokenizer = _pre_tokenizer(pre)
@@ -109,7 +162,9 @@ def _build(pieces: list[str], *, merges: list[str], types: list[int], pre: str) 
 
 
 def _pair(merge: str) -> tuple[str, str]:
-    left, right = merge.split(" ")
+    left, space, right = merge.partition(" ")
+    if not space or " " in right:
+        raise UnsupportedTokenizer(f"{merge[:100]!r} is no merge of two tokens")
     return left, right
 
 
@@ -121,7 +176,7 @@ def _added(pieces: list[str], types: list[int], wanted: int) -> list[AddedToken]
     ]
 
 
-def _pre_tokenizer(pre: str) -> Any:
+def _pre_tokenizer(pre: str | None) -> Any:
     match pre:
         case "gpt-2":
             return pre_tokenizers.ByteLevel(add_prefix_space=False)

@@ -127,3 +127,4 @@ class StepOutcome:
 
     sampled: tuple[tuple[SampledToken, ...], ...]
     steps: int = 1  # that were taken, at most the plan's `steps_max`
+    forward_ns: int = 0  # spent in the model itself, where that is measured

@@ -7,9 +7,17 @@ that a model cannot serve is refused as a value, long before it gets here.
 
 from __future__ import annotations
 
+MESSAGE_MAX = 1000
+
 
 class ModelError(Exception):
-    """A model could not be found, understood, loaded or run."""
+    """A model could not be found, understood, loaded or run.
+
+    A message quotes what files say, and files may say anything: a long one is cut.
+    """
+
+    def __init__(self, message: str) -> None:
+        super().__init__(message if len(message) <= MESSAGE_MAX else f"{message[:MESSAGE_MAX]}...")
 
 
 class ModelNotFound(ModelError):

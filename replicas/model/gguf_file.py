@@ -10,6 +10,7 @@ rotary embedding. Qwen's files do not.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -38,6 +39,7 @@ from replicas.model.stored import EMBEDDING, HEAD, NORM, StoredTensor, layer_pre
 
 ARCHITECTURES = ("llama", "qwen2", "qwen3")
 
+LAYER = re.compile(r"0|[1-9][0-9]{0,3}")
 GLOBAL_NAMES = {"token_embd.weight": EMBEDDING, "output_norm.weight": NORM, "output.weight": HEAD}
 LAYER_NAMES = {
     "attn_norm": "input_layernorm",
@@ -57,7 +59,11 @@ FloatArray = npt.NDArray[np.float32]
 
 
 class MappedFile(GGUFReader):
-    """Slices of a memmap cost three times those of a plain array, and a vocabulary is many."""
+    """A reader that is quick, and that ends where its file does.
+
+    Slices of a memmap cost three times those of a plain array, and a vocabulary is many.
+    Past the end the library would go on with nothing, for as long as a count claims.
+    """
 
     @property
     def data(self) -> Any:
@@ -66,6 +72,12 @@ class MappedFile(GGUFReader):
     @data.setter
     def data(self, mapped: Any) -> None:
         self._data = np.asarray(mapped)
+
+    def _get(self, offset: int, dtype: Any, count: int = 1, override_order: Any = None) -> Any:
+        values = super()._get(offset, dtype, count, override_order)
+        if len(values) != count:
+            raise ValueError(f"it ends before the {count} values that should be at {offset}")
+        return values
 
 
 def open_gguf(path: Path) -> tuple[ModelConfig, dict[str, StoredTensor]]:
@@ -79,17 +91,30 @@ def open_gguf(path: Path) -> tuple[ModelConfig, dict[str, StoredTensor]]:
             if not name.startswith("tokenizer.")  # long lists, and nothing of ours
         }
     # The reader checks little: damage shows as whatever the next operation raises.
-    except (ValueError, IndexError, KeyError, OverflowError, OSError) as error:
+    except (ValueError, LookupError, OverflowError, RecursionError, OSError) as error:
         raise CorruptWeights(f"{path} is no intact GGUF file: {error}.") from error
     settings = Settings(values, str(path))
     architecture = settings.text("general.architecture")
     config = _parse_config(settings, architecture, stored)
+    _check_apart(path, reader.tensors)
     tensors: dict[str, StoredTensor] = {}
     for name, tensor in stored.items():
         shape = tuple(int(size) for size in reversed(tensor.shape))
         heads = _interleaved_heads(config, architecture, name)
-        tensors[_hf_name(name)] = StoredTensor(shape, path, _reader(path, tensor, heads))
+        hf_name = _hf_name(name)
+        if hf_name in tensors:
+            raise CorruptWeights(f"{path} holds {hf_name} twice.")
+        tensors[hf_name] = StoredTensor(shape, path, _reader(path, tensor, heads))
     return config, tensors
+
+
+def _check_apart(path: Path, tensors: list[ReaderTensor]) -> None:
+    """Refuse tensors that share bytes: one of them has another's values."""
+    end = 0
+    for tensor in sorted(tensors, key=lambda each: each.data_offset):
+        if tensor.data_offset < end:
+            raise CorruptWeights(f"{tensor.name} in {path} begins inside of another tensor.")
+        end = tensor.data_offset + tensor.n_bytes
 
 
 def _parse_config(
@@ -138,7 +163,7 @@ def _refuse_unimplemented(settings: Settings, of: str, stored: dict[str, ReaderT
 
 def _vocab_size(settings: Settings, of: str, stored: dict[str, ReaderTensor]) -> int:
     embedding = stored.get("token_embd.weight")
-    rows = None if embedding is None else int(embedding.shape[-1])
+    rows = int(embedding.shape[-1]) if embedding is not None and len(embedding.shape) else None
     return settings.integer(of + "vocab_size", most=VOCAB_MAX, default=rows)
 
 
@@ -158,7 +183,7 @@ def _hf_name(name: str) -> str:
     if name in GLOBAL_NAMES:
         return GLOBAL_NAMES[name]
     match name.split("."):
-        case ["blk", layer, part, kind] if layer.isdecimal() and part in LAYER_NAMES:
+        case ["blk", layer, part, kind] if LAYER.fullmatch(layer) and part in LAYER_NAMES:
             return f"{layer_prefix(int(layer))}{LAYER_NAMES[part]}.{kind}"
     return name
 

@@ -68,7 +68,10 @@ class TorchRunner:
             raise NonFiniteLogits(f"{self._model.name} computed logits that are not finite.")
         asked = [samples for row in plan.rows if row.samples for samples in samples_along(row)]
         chosen = iter(choose(logits, asked, self._grammars))
-        return StepOutcome(tuple(_taken(row, chosen) if row.samples else () for row in plan.rows))
+        return StepOutcome(
+            tuple(_taken(row, chosen) if row.samples else () for row in plan.rows),
+            forward_ns=self.forward_ns,
+        )
 
     @torch.inference_mode()
     def read_blocks(self, blocks: Sequence[BlockId]) -> tuple[bytes, ...]:

@@ -42,7 +42,11 @@ def _open_shards(index: Path) -> dict[str, StoredTensor]:
     tensors: dict[str, StoredTensor] = {}
     for file_name in sorted(set(file_of.values())):
         shard = index.parent / file_name
-        if not shard.is_file():
+        try:
+            is_there = shard.is_file()
+        except OSError as error:  # no file can have such a name
+            raise CorruptWeights(f"{index} names {file_name!r}: {error.strerror}.") from error
+        if not is_there:
             raise CorruptWeights(f"{shard}, named in {index.name}, does not exist.")
         tensors |= _open_file(shard)
     for name, file_name in file_of.items():

@@ -9,7 +9,6 @@ before it turns into an allocation; they are far above any model that exists.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping
 
 from replicas.model.errors import CorruptConfig
@@ -27,10 +26,10 @@ class Settings:
         return self._values.get(key) is not None
 
     def integer(self, key: str, *, most: int, default: int | None = None) -> int:
-        """A whole number from 1 to `most`."""
+        """A whole number from 1 to `most`; a default is held to that, too."""
         value = self._values.get(key)
-        if value is None and default is not None:
-            return default
+        if value is None:
+            value = default
         if not isinstance(value, int) or isinstance(value, bool) or not 1 <= value <= most:
             raise self._bad(key, f"a whole number from 1 to {most}")
         return value
@@ -42,7 +41,7 @@ class Settings:
             return default
         if not isinstance(value, int | float) or isinstance(value, bool):
             raise self._bad(key, "a number")
-        if not (math.isfinite(value) and 0 < value <= most):
+        if not 0 < value <= most:  # so not NaN either, nor a whole number too large for a float
             raise self._bad(key, f"a number above 0 and up to {most:g}")
         return float(value)
 

@@ -187,8 +187,8 @@ class Links:
         for mark in marks:
             choices = self._submissions.get(mark.request_id, {})
             for choice in mark.choices:
-                if choice in choices:
-                    choices[choice].stint.mark(mark.work, at_ns)
+                if choice in choices and choices[choice].stint.mark(mark.work, at_ns):
+                    self._reporter.tell_wait(at_ns - choices[choice].stint.came_ns)
 
     def give_up(self) -> None:
         """Refuse what waits beyond its deadline; what nobody follows ends in silence."""

@@ -7,6 +7,8 @@ newer is the one with the greater (epoch, number), whichever way they came.
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from protos.messages import NO_COPIES, CopyTotals, ReplicaId, Snapshot
 from replicas.engine.engine import Engine
 from replicas.shell.clock import now_ns
@@ -45,9 +47,13 @@ class Reporter:
         self._copy_start_ns, self._copy_block_ns = start_ns, block_ns
         self._copies = totals
 
+    def tell_wait(self, waited_ns: int) -> None:
+        """A choice is in its first step, for which it waited so long."""
+        self._pace.add_wait(waited_ns)
+
     def snapshot(self) -> Snapshot:
         since_ns = self._owing_since_ns
-        snapshot = self._engine.snapshot(
+        reported = self._engine.snapshot(
             replica_id=self._replica_id,
             epoch=self._epoch,
             number=self._number,
@@ -58,4 +64,4 @@ class Reporter:
             copies=self._copies,
         )
         self._number += 1
-        return snapshot
+        return replace(reported, totals=self._pace.totals)

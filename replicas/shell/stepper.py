@@ -30,7 +30,7 @@ from replicas.engine.executor import Executor
 from replicas.engine.marks import Mark
 from replicas.engine.plan import StepPlan
 from replicas.shell.clock import now_ns
-from replicas.shell.pace import Pace
+from replicas.shell.pace import Pace, Phase
 
 GiveUp = Callable[[], None]
 Begin = Callable[[tuple[Mark, ...]], None]
@@ -93,9 +93,11 @@ class Stepper:
                 self._work.clear()
                 await self._give_turns()
                 self._give_up()
+                self._pace.enter(Phase.SCHEDULE)
                 plan = self._engine.schedule()
                 self._publish(self._engine.block_events())
                 if plan is None:
+                    self._pace.enter(None)
                     await self._rest()
                 else:
                     await self._step(plan)
@@ -150,10 +152,13 @@ class Stepper:
         self._pace.begin()
         if marks := self._engine.marks:
             self._begin(marks)
+        self._pace.enter(Phase.EXECUTE)
         outcome = await self._executor.execute(plan)
+        self._pace.enter(Phase.APPLY)
         deltas = self._engine.apply(outcome)
-        self._pace.end(plan, outcome.steps)
+        self._pace.end(plan, outcome)
         self._deliver(deltas)
+        self._pace.enter(None)
 
     async def _rest(self) -> None:
         if self._engine.is_idle:  # otherwise what is here is frozen, until somebody thaws it

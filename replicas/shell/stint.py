@@ -29,12 +29,13 @@ class Stint:
     preemptions: int = 0
     moments: list[tuple[int, str]] = field(default_factory=list)
 
-    def mark(self, work: Work, at_ns: int) -> None:
-        """A step that begins does this to it."""
+    def mark(self, work: Work, at_ns: int) -> bool:
+        """A step that begins does this to it; whether it waited for that until now."""
+        begins = work is Work.ADMITTED and self.admitted_ns is None
         match work:
             case Work.ADMITTED:
                 self.chunks += 1
-                if self.admitted_ns is None:
+                if begins:
                     self.admitted_ns = at_ns
             case Work.CHUNK:
                 self.chunks += 1
@@ -42,6 +43,7 @@ class Stint:
                 self.preemptions += 1
         if len(self.moments) < MOMENTS_MAX:
             self.moments.append((at_ns, work.value))
+        return begins
 
     def speak(self, at_ns: int) -> bool:
         """It has said a token; whether that is its first one here."""

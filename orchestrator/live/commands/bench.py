@@ -15,6 +15,7 @@ from pathlib import Path
 import click
 from rich.table import Table
 
+from orchestrator.live.bench.detokenizing import detokenize_ns
 from orchestrator.live.commands.bench_gateway import gateway
 from orchestrator.live.commands.bench_route import route
 from orchestrator.live.commands.bench_steps import show_steps
@@ -26,6 +27,7 @@ from replicas.bench.migrate_bench import CONTEXTS, MigrateReport, MoveFailed, me
 from replicas.bench.shapes import SHAPES
 from replicas.bench.start import load_for_bench
 from replicas.model.errors import ModelError
+from replicas.model.source import resolve_model
 
 
 @click.group()
@@ -76,9 +78,10 @@ def engine(
     except ModelError as error:
         raise click.ClickException(str(error)) from error
     report = measure_engine(loaded, QUICK if quick else FULL, progress)
-    write_json(out, asdict(report))
+    token_ns = detokenize_ns(resolve_model(model).path)
+    write_json(out, {**asdict(report), "detokenize_ns": token_ns})
     show_table(batch_table(report))
-    for line in notes(report):
+    for line in (*notes(report), *text_notes(report, token_ns)):
         click.echo(line)
 
 
@@ -164,6 +167,18 @@ def batch_table(report: Report) -> Table:
             str(row.resident_mib),
         )
     return made
+
+
+def text_notes(report: Report, token_ns: int | None) -> list[str]:
+    """What text costs, where the model has any, next to the step that makes most of it."""
+    if token_ns is None:
+        return []
+    most = report.batches[-1]
+    share = most.batch * token_ns / (most.step_ms * 1e6)
+    return [
+        f"detokenising, at the gateway: {token_ns / 1e3:.2f} us a token, {share:.2%} of a step "
+        f"of {most.batch}"
+    ]
 
 
 def notes(report: Report) -> list[str]:

@@ -9,6 +9,7 @@ import pytest
 import torch
 from click.testing import CliRunner
 
+from orchestrator.live.bench.detokenizing import detokenize_ns
 from orchestrator.live.commands.bench import bench
 from orchestrator.sim.cost_model_file import load_cost_model
 from protos.messages import Request
@@ -77,9 +78,25 @@ def test_the_command_prints_a_table_and_writes_what_the_simulator_takes(tmp_path
     report = json.loads(out.read_text())
     assert [row["batch"] for row in report["batches"]] == [1, 8, 32]
     assert report["conditions"]["torch"] == torch.__version__
+    assert 0 < report["detokenize_ns"] < 1_000_000
+    for said in (
+        "prefill tok/s",
+        "step ms",
+        "floor ms",
+        "host",
+        "RSS",
+        "prefix hit",
+        "attention of",
+    ):
+        assert said in result.output
+    assert f"detokenising, at the gateway: {report['detokenize_ns'] / 1e3:.2f} us" in result.output
     model = load_cost_model(str(out))
     assert model.step_tokens_max == STEP_TOKENS_MAX
     assert model.prefill_token_ns > 1
+
+
+def test_a_model_without_words_costs_no_text(tmp_path: Path) -> None:
+    assert detokenize_ns(write_folder(tmp_path, random_tensors())) is None
 
 
 def test_an_unknown_model_is_a_sentence(tmp_path: Path) -> None:

@@ -2,12 +2,13 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+import pytest
 from prometheus_client import CollectorRegistry
 
 from orchestrator.control.cluster import Cluster, ClusterConfig
 from orchestrator.gateway.fleet_metrics import FleetCollector
 from orchestrator.policy.route import RouteConfig, RouteReason, place, uncopied
-from protos.messages import CopyTotals, EngineCounters, Snapshot
+from protos.messages import CopyTotals, EngineCounters, Snapshot, StepTotals
 from tests.unit.control.reports import A, B, member, report
 from tests.unit.policy.views import idle, subject
 
@@ -34,6 +35,19 @@ BUSY = replace(
         sequences_exported=9,
         guessed_tokens=50,
         accepted_tokens=30,
+        prefill_tokens=5000,
+        decode_tokens=700,
+        hit_tokens=900,
+        steps=40,
+    ),
+    totals=StepTotals(
+        rows=200,
+        schedule_ns=10_000_000,
+        execute_ns=900_000_000,
+        forward_ns=800_000_000,
+        apply_ns=20_000_000,
+        admitted=16,
+        queue_ns=4_000_000_000,
     ),
     copies=CopyTotals(blocks=70, held_ns=1_500_000_000, ended=(("copied", 4), ("late", 1))),
 )
@@ -88,6 +102,13 @@ def test_each_replica_is_shown_as_it_reports_now() -> None:
     assert shown.value("restored_tokens_total") == 320
     assert shown.value("host_blocks_used") == 2
     assert shown.value("host_cache_usage_perc") == 0.25
+    assert shown.value("prefill_tokens_total") == 5000
+    assert shown.value("decode_tokens_total") == 700
+    assert shown.value("hit_tokens_total") == 900
+    assert shown.value("step_rows_total") == 200
+    assert shown.value("steps_total") == 40
+    assert shown.value("replica_admissions_total") == 16
+    assert shown.value("replica_queue_seconds_total") == 4
     assert shown.value("sequences_moved_total", direction="in") == 8
     assert shown.value("sequences_moved_total", direction="out") == 9
     assert shown.value("kv_blocks_copied_total") == 70
@@ -95,6 +116,15 @@ def test_each_replica_is_shown_as_it_reports_now() -> None:
     assert shown.value("copies_total", outcome="copied") == 4
     assert shown.value("copies_total", outcome="late") == 1
     assert shown.value("copies_total", outcome="lost") == 0
+
+
+def test_a_steps_time_is_shown_by_what_it_went_to() -> None:
+    """Each phase for itself: their sum is all of it."""
+    shown = Shown()
+    shown.hear(BUSY)
+    spent = {"schedule": 0.01, "forward": 0.8, "around": 0.1, "apply": 0.02}
+    for phase, seconds in spent.items():
+        assert shown.value("step_phase_seconds_total", phase=phase) == pytest.approx(seconds)
 
 
 def test_the_states_of_blocks_add_up_to_all_blocks() -> None:

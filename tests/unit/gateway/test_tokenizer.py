@@ -121,3 +121,34 @@ def test_special_and_unknown_tokens_have_no_text_but_special_ones_a_spelling(
     assert text_of(tokenizer, [*b"a", END, *b"b", 99_999]) == "ab"
     assert tokenizer.spelled_bytes(END) == b"<|im_end|>"
     assert tokenizer.spelled_bytes(99_999) == b""
+
+
+def test_ids_with_gigabytes_between_them_are_refused(tmp_path: Path) -> None:
+    """A table of all ids is made: a file of some kilobytes must not decide its size."""
+    write_model_folder(tmp_path)
+    saved = json.loads((tmp_path / "tokenizer.json").read_text())
+    saved["model"]["vocab"]["zz"] = 4_000_000_000
+    write(tmp_path, "tokenizer.json", saved)
+    with pytest.raises(UnsupportedTokenizer, match="ids up to 4000000001"):
+        load_tokenizer(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "said"),
+    [
+        ("tokenizer_config.json", {"eos_token": 5}, "a token in tokenizer_config.json"),
+        ("tokenizer_config.json", {"bos_token": "\ud800"}, "a token in tokenizer_config.json"),
+        ("tokenizer_config.json", {"chat_template": {}}, "the chat template is not a text"),
+        ("tokenizer_config.json", {"chat_template": "{% for %}"}, "not Jinja"),
+        ("generation_config.json", {"eos_token_id": "two"}, "eos_token_id in generation_config"),
+        ("generation_config.json", {"eos_token_id": [-1]}, "eos_token_id in generation_config"),
+        ("generation_config.json", [], "generation_config.json holds no object"),
+    ],
+)
+def test_what_is_not_of_its_type_is_refused_by_name(
+    tmp_path: Path, name: str, content: object, said: str
+) -> None:
+    write_model_folder(tmp_path)
+    write(tmp_path, name, content)
+    with pytest.raises(UnsupportedTokenizer, match=said):
+        load_tokenizer(tmp_path)

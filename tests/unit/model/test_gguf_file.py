@@ -149,3 +149,55 @@ def test_another_kind_of_file_is_refused(tmp_path: Path) -> None:
     path.write_text("GGUF, or so it says, but this is a text of some length")
     with pytest.raises(ModelError, match=r"text\.gguf"):
         open_gguf(path)
+
+
+def test_an_array_longer_than_the_file_is_refused(tmp_path: Path) -> None:
+    """A reader that goes on with nothing past the end would do so two billion times."""
+    writer = bare_writer(tmp_path / "m.gguf")
+    writer.add_array("x", [7, 8, 9])
+    path = finish(writer, tmp_path / "m.gguf")
+    content = path.read_bytes()
+    count = content.index((3).to_bytes(8, "little") + (7).to_bytes(4, "little"))
+    values = content[count + 8 : count + 8 + 3 * 4]
+    path.write_bytes(content[:count] + (2**31).to_bytes(8, "little") + values)
+    with pytest.raises(CorruptWeights, match=r"m\.gguf is no intact GGUF file: it ends"):
+        open_gguf(path)
+
+
+def test_arrays_in_arrays_without_end_are_refused(tmp_path: Path) -> None:
+    path = tmp_path / "m.gguf"
+    array, one = (9).to_bytes(4, "little"), (1).to_bytes(8, "little")
+    head = b"GGUF" + (3).to_bytes(4, "little") + (0).to_bytes(8, "little") + one
+    path.write_bytes(head + one + b"x" + array + (array + one) * 5000)
+    with pytest.raises(CorruptWeights, match=r"m\.gguf is no intact GGUF file"):
+        open_gguf(path)
+
+
+def test_tensors_that_share_bytes_are_refused(tmp_path: Path) -> None:
+    path = write_gguf(tmp_path / "m.gguf", SMALL, random_tensors())
+    content = path.read_bytes()
+    name = b"blk.1.attn_v.weight"
+    at = content.index(name) + len(name) + 4 + 2 * 8 + 4  # past dimensions, sizes and type
+    path.write_bytes(content[:at] + (0).to_bytes(8, "little") + content[at + 8 :])
+    with pytest.raises(CorruptWeights, match=r"m\.gguf begins inside of another tensor"):
+        open_gguf(path)
+
+
+def test_one_layer_under_two_names_is_refused(tmp_path: Path) -> None:
+    """An Arabic digit is a digit, too: it must not stand for the other spelling."""
+    writer = bare_writer(tmp_path / "m.gguf")
+    writer.add_uint32("llama.vocab_size", 7)
+    for name in ("blk.1.attn_v.weight", "blk.\N{ARABIC-INDIC DIGIT ONE}.attn_v.weight"):
+        writer.add_tensor(name, np.ones((2, 2), dtype=np.float32))
+    _, stored = open_gguf(finish(writer, tmp_path / "m.gguf"))
+    assert len(stored) == 2
+
+
+@pytest.mark.parametrize("shape", [(0, 32), (32, 0)])
+def test_a_vocabulary_of_nothing_is_refused(tmp_path: Path, shape: tuple[int, int]) -> None:
+    writer = bare_writer(tmp_path / "m.gguf")
+    writer.add_tensor("token_embd.weight", np.ones(shape, dtype=np.float32))
+    path = finish(writer, tmp_path / "m.gguf")
+    with pytest.raises(ModelError, match=r"vocab_size|shape|lack"):
+        config, stored = open_gguf(path)
+        check_tensors(config, stored)

@@ -133,6 +133,7 @@ def test_a_tensor_promised_in_the_wrong_shard_is_named(tmp_path: Path) -> None:
         '{"weight_map": {"x": 3}}',
         '{"weight_map": {"x": "../elsewhere.safetensors"}}',
         '{"weight_map": {"x": "/etc/passwd"}}',
+        f'{{"weight_map": {{"x": "{"y" * 5000}"}}}}',
     ],
 )
 def test_a_bad_index_is_refused(tmp_path: Path, content: str) -> None:

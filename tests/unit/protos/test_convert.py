@@ -31,6 +31,7 @@ from protos.messages import (
     SamplingParams,
     Snapshot,
     StepEvents,
+    StepTotals,
 )
 from protos.moves import Claim
 from protos.registry import ReplicaRecord
@@ -111,7 +112,8 @@ refusals = st.builds(
     message=words,
     choice=uint32,
 )
-counters = st.builds(EngineCounters, *[uint64] * 13)
+counters = st.builds(EngineCounters, *[uint64] * 15)
+totals = st.builds(StepTotals, *[uint64] * 7)
 snapshots = st.builds(
     Snapshot,
     words.map(ReplicaId),
@@ -129,6 +131,7 @@ snapshots = st.builds(
     copy_block_ns=uint64,
     host_blocks_total=uint64,
     host_blocks_used=uint64,
+    totals=totals,
     copies=st.builds(
         CopyTotals,
         uint64,

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from protos.messages import ReplicaId
-from replicas.engine.plan import StepPlan
+from replicas.engine.plan import StepOutcome, StepPlan
 from replicas.shell.pace import Pace
 from replicas.shell.reporter import Reporter
 from tests.unit.shell.counting import engine
@@ -31,6 +31,6 @@ async def test_a_step_has_an_age_while_it_runs_and_moves_the_mean_afterwards() -
     assert (pace.times.mean_ns, pace.age_ns) == (0, 0)
     pace.begin()
     assert pace.age_ns > 0
-    pace.end(StepPlan((), ()), 1)
+    pace.end(StepPlan((), ()), StepOutcome(()))
     assert pace.times.mean_ns > 0
     assert pace.age_ns == 0

@@ -6,17 +6,19 @@ import asyncio
 import threading
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager, suppress
+from dataclasses import replace
 from functools import partial
 
 import pytest
 
-from protos.messages import BlockEvent, BlockStored, Delta
+from protos.messages import BlockEvent, BlockStored, Delta, StepTotals
 from replicas.engine.engine import Engine
 from replicas.engine.marks import Mark
 from replicas.engine.plan import BlockId, StepOutcome, StepPlan
 from replicas.serving.executor import ThreadExecutor
-from replicas.shell.pace import Pace
+from replicas.shell.pace import Pace, Phase
 from replicas.shell.stepper import JOBS_MAX, Stepper, SteppingEnded
+from tests.unit.dispatch.virtual_time import run
 from tests.unit.shell.counting import CountingExecutor, counted, engine, request
 from tests.unit.shell.eventually import WITHIN_S, eventually
 
@@ -276,3 +278,43 @@ async def test_after_the_end_there_is_no_boundary() -> None:
                 await asyncio.wait_for(each, WITHIN_S)
         with pytest.raises(SteppingEnded):
             await loop.stepper.at_boundary(job)
+
+
+class SlowModel(CountingExecutor):
+    """Each step takes two seconds, one and a half of them in the model."""
+
+    async def execute(self, plan: StepPlan) -> StepOutcome:
+        await asyncio.sleep(2)
+        return replace(counted(plan), forward_ns=1_500_000_000)
+
+
+async def _two_sequences_step_by_step() -> StepTotals:
+    loop = Loop(SlowModel())
+    async with loop.turning():
+        loop.submit("a")
+        loop.submit("b")
+        await loop.stepper.idle()
+    return loop.pace.totals
+
+
+def test_a_steps_time_goes_where_it_is_spent() -> None:
+    """In virtual time, in which deciding and telling take none."""
+    totals = run(_two_sequences_step_by_step())
+    assert totals == StepTotals(rows=10, execute_ns=10_000_000_000, forward_ns=7_500_000_000)
+
+
+async def _slow_telling() -> StepTotals:
+    loop = Loop(CountingExecutor())
+    pace = loop.pace
+    pace.enter(Phase.SCHEDULE)
+    await asyncio.sleep(1)
+    pace.enter(Phase.APPLY)
+    await asyncio.sleep(3)
+    pace.enter(None)
+    await asyncio.sleep(5)
+    pace.enter(Phase.SCHEDULE)
+    return pace.totals
+
+
+def test_time_between_two_steps_is_of_no_phase() -> None:
+    assert run(_slow_telling()) == StepTotals(schedule_ns=1_000_000_000, apply_ns=3_000_000_000)

@@ -167,3 +167,29 @@ def test_only_so_many_moments_are_remembered_and_all_are_counted() -> None:
     assert len(stint.moments) == MOMENTS_MAX
     assert stint.account(99).preemptions == 2 * MOMENTS_MAX - 2
     assert stint.account(99).chunks == 2 * MOMENTS_MAX - 1
+
+
+def test_what_choices_wait_for_their_first_step_is_added_up_once() -> None:
+    """Two choices of one request for 2 s each, another for none; a later step adds nothing."""
+
+    async def scenario() -> None:
+        desk = TimedDesk()
+        link = desk.links.attach()
+        desk.links.submit(link, request("a", tokens_max=3, choices=2))
+        await asyncio.sleep(2)
+        await desk.slow_step(1)
+        desk.links.submit(link, request("b", tokens_max=3))
+        await desk.slow_step(1)
+        await desk.slow_step(1)
+        (*_, last) = await drain(link)
+        assert (last.snapshot.totals.admitted, last.snapshot.totals.queue_ns) == (3, 4 * NS_PER_S)
+
+    run(scenario())
+
+
+def test_only_the_first_admission_ends_a_wait() -> None:
+    stint = Stint(came_ns=5)
+    assert stint.mark(Work.ADMITTED, 9)
+    assert not stint.mark(Work.PREEMPTED, 11)
+    assert not stint.mark(Work.ADMITTED, 20)
+    assert stint.admitted_ns == 9
