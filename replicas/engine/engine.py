@@ -54,7 +54,7 @@ from replicas.engine.line_sums import sums_of
 from replicas.engine.marks import Mark
 from replicas.engine.plan import BlockId, StepOutcome, StepPlan
 from replicas.engine.prefix_cache import PrefixCache
-from replicas.engine.refusals import output_max, refusal
+from replicas.engine.refusals import output_max, refusal, refuse
 from replicas.engine.report import report_of
 from replicas.engine.scheduler import Scheduler
 from replicas.engine.sequence import Sequence, SequenceState
@@ -122,7 +122,7 @@ class Engine:
         for sequence in overdue:
             self._leave(sequence)
         message = "Its deadline passed while it waited for its turn."
-        return tuple(_refused(each.request, RefusalReason.OVERDUE, message) for each in overdue)
+        return tuple(refuse(each.request, RefusalReason.OVERDUE, message) for each in overdue)
 
     def cancel(self, request_id: RequestId) -> bool:
         """End a request without a further delta, at any time; False if it is not here."""
@@ -174,11 +174,11 @@ class Engine:
             return refused
         if request.choices != 1 or not 0 <= computed < request.given_tokens:
             message = f"No choice of this request has {computed} computed tokens."
-            return _refused(request, RefusalReason.INVALID, message)
+            return refuse(request, RefusalReason.INVALID, message)
         sequence = self._sequence(request, SequenceState.RESERVED)
         if not self._scheduler.reserve(sequence):
             message = "There is no room here for a sequence that runs already."
-            return _refused(request, RefusalReason.QUEUE_FULL, message)
+            return refuse(request, RefusalReason.QUEUE_FULL, message)
         return Arrival(sequence, self._scheduler, enter=self._enter)
 
     def hold(self, request_id: RequestId, blocks: int) -> Hold | None:
@@ -365,13 +365,13 @@ class Engine:
         request_id = request.request_id
         if self._draining:
             message = "This replica takes no new requests."
-            return _refused(request, RefusalReason.DRAINING, message)
+            return refuse(request, RefusalReason.DRAINING, message)
         reserved = self._scheduler.line.reserved
         if request_id in self._live or any(
             sequence.request.request_id == request_id for sequence in reserved
         ):
             message = f"A request {request_id} is here already."
-            return _refused(request, RefusalReason.INVALID, message)
+            return refuse(request, RefusalReason.INVALID, message)
         return refusal(request, self.config)
 
     def _queue_refusal(self, request: Request) -> Refusal | None:
@@ -379,7 +379,7 @@ class Engine:
         if waiting < self.config.waiting_max:
             return None
         message = f"{waiting} sequences of its class or a better one are waiting already."
-        return _refused(request, RefusalReason.QUEUE_FULL, message)
+        return refuse(request, RefusalReason.QUEUE_FULL, message)
 
     def _sequence(self, request: Request, state: SequenceState) -> Sequence:
         card = self.config.card
@@ -448,7 +448,3 @@ class Engine:
     def _enter(self, sequence: Sequence) -> None:
         self._live[sequence.request.request_id] = [sequence]
         self._tally.sequences_imported += 1
-
-
-def _refused(request: Request, reason: RefusalReason, message: str) -> Refusal:
-    return Refusal(request.request_id, reason, message, request.first_choice)

@@ -20,7 +20,11 @@ def refusal(request: Request, config: EngineConfig) -> Refusal | None:
     fault = _fault(request, config)
     if fault is None:
         return None
-    reason, message = fault
+    return refuse(request, *fault)
+
+
+def refuse(request: Request, reason: RefusalReason, message: str) -> Refusal:
+    """A refusal of this request, of the choice that it begins with."""
     return Refusal(request.request_id, reason, message, request.first_choice)
 
 

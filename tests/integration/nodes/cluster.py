@@ -188,7 +188,7 @@ class NodeCluster:
     def placed(self) -> dict[str, list[str]]:
         """The ids of the nodes on which actors of each deployment run."""
         return {
-            name: [one["node_id"] for one in deployment["replicas"] if one["state"] == "RUNNING"]
+            name: sorted(one["node_id"] for one in deployment["replicas"] if is_running(one))
             for name, deployment in self.application().get("deployments", {}).items()
         }
 
@@ -267,6 +267,10 @@ class NodeCluster:
                 return False
 
         wait_for(holds, within_s=WITHIN_S, what=what, every_s=POLL_S)
+
+
+def is_running(actor: dict[str, Any]) -> bool:
+    return bool(actor["state"] == "RUNNING")
 
 
 def answers_ready(url: str) -> bool:

@@ -199,6 +199,15 @@ class EngineMachine(RuleBasedStateMachine):
             self.submit(world, prompt, sampling, 1, b"", request_class, None)
         self.run(world, plans)
 
+    @rule(world=worlds, prompt=prompts, plans=st.integers(6, 20))
+    def lone(self, world: int, prompt: tuple[int, ...], plans: int) -> None:
+        """One by itself, as long as that lasts: its steps are alike."""
+        if not self.running.worlds[world].clients:
+            self.submit(
+                world, prompt, SamplingParams(tokens_max=25), 1, b"", RequestClass.BATCH, None
+            )
+        self.run(world, plans, 6)
+
     @precondition(has_clients)
     @rule(number=numbers)
     def cancel(self, number: int) -> None:

@@ -30,6 +30,7 @@ from replicas.engine.warming import Warming
 from tests.property.engine.walk import CROWDED, MOVES, walk
 
 SEEDS = 200
+CROWDED_SEEDS = 400
 
 Plant = Callable[[pytest.MonkeyPatch], None]
 
@@ -524,7 +525,7 @@ def test_a_crowded_walk_finds(plant: Plant, monkeypatch: pytest.MonkeyPatch) -> 
     monkeypatch.setattr(Engine, "check", lambda self: None)
     plant(monkeypatch)
     said = OF_PAUSES[plant]
-    is_seen = any(said in _objection(seed, CROWDED) for seed in range(SEEDS))
+    is_seen = any(said in _objection(seed, CROWDED) for seed in range(CROWDED_SEEDS))
     assert is_seen, f"the walk is blind to: {said}"
 
 
