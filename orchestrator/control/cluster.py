@@ -332,13 +332,14 @@ def context_weight(fleet: FleetRate | None) -> float:
 
 
 def residence_ns(snapshot: Snapshot) -> int | None:
-    """How long a sequence decodes: mean tokens of those that finished, times the step.
+    """How long a sequence decodes: mean steps of those that finished, times the step.
 
-    None before the first has finished. A replica that stands still keeps the
-    last mean, so a lull does not make the next spike look hopeless.
+    A guess that came true is a token without a step of its own. None before the
+    first has finished. A replica that stands still keeps the last mean, so a lull
+    does not make the next spike look hopeless.
     """
-    finished = snapshot.counters.requests_finished
-    if finished == 0:
+    counters = snapshot.counters
+    if counters.requests_finished == 0:
         return None
-    tokens_mean = snapshot.counters.decode_tokens // finished
-    return max(1, tokens_mean) * max(1, snapshot.step_ns)
+    steps = counters.decode_tokens - counters.accepted_tokens
+    return max(1, steps // counters.requests_finished) * max(1, snapshot.step_ns)

@@ -7,11 +7,39 @@ up to the first that was not guessed. So one is gained at least, as without gues
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
+from itertools import chain
+from typing import overload
 
 from protos.messages import SampledToken
 from replicas.engine.plan import Row, Sample
+
+
+class Said(Sequence[int]):
+    """An output and guesses behind it, as one. A view: most choices ask for its length only."""
+
+    def __init__(self, output: Sequence[int], guesses: Sequence[int]) -> None:
+        self._parts = (output, guesses)
+
+    def __len__(self) -> int:
+        return sum(map(len, self._parts))
+
+    def __iter__(self) -> Iterator[int]:
+        return chain(*self._parts)
+
+    @overload
+    def __getitem__(self, index: int) -> int: ...
+
+    @overload
+    def __getitem__(self, index: slice) -> Sequence[int]: ...
+
+    def __getitem__(self, index: int | slice) -> int | Sequence[int]:
+        if isinstance(index, slice):
+            return tuple(self)[index]
+        output, guesses = self._parts
+        place = range(len(self))[index]
+        return output[place] if place < len(output) else guesses[place - len(output)]
 
 
 def samples_along(row: Row) -> Iterator[tuple[Sample, ...]]:
@@ -21,7 +49,7 @@ def samples_along(row: Row) -> Iterator[tuple[Sample, ...]]:
         return
     (sample,) = row.samples
     for right in range(row.guesses + 1):
-        yield (replace(sample, output=[*sample.output, *row.guessed[:right]]),)
+        yield (replace(sample, output=Said(sample.output, row.guessed[:right])),)
 
 
 def accepted(row: Row, chosen: Iterable[SampledToken]) -> tuple[SampledToken, ...]:

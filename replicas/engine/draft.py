@@ -50,8 +50,12 @@ class Draft:
         tokens, samples = sequence.tokens(start, stop), sequence.samples(stop)
         self.rows.append(Row(tokens, start, tuple(sequence.block_table), samples))
         self.sequences.append(sequence)
-        for index in range(start // sequence.block_size, stop // sequence.block_size):
-            self.names.add(sequence.block_name(index))
+        self.fill(sequence, start, stop)
+
+    def fill(self, sequence: Sequence, start: int, stop: int) -> None:
+        """Note that this step puts the KV of these tokens in place: who needs it may wait."""
+        blocks = range(start // sequence.block_size, stop // sequence.block_size)
+        self.names.update([sequence.block_name(index) for index in blocks])
 
     def pause(self, sequence: Sequence, saves: Iterable[BlockSave]) -> None:
         """Save what it is about to lose, before anybody is admitted."""

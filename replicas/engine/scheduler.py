@@ -111,6 +111,8 @@ class Scheduler:
                 draft.limit(self._config.yielding_tokens_max)
             self._add_prompts(draft, rank, [each for each in begun if each.rank == rank])
         if self._config.guesses_max:
+            if not self.room.is_lent:
+                draft.limit(self._config.yielding_tokens_max)
             add_guesses(draft, self._config.guesses_max)
         if self._config.steps_max > 1:
             draft.steps_max = steps_alike(draft, self.line, limit=self._config.steps_max)
@@ -360,6 +362,7 @@ class Scheduler:
         draft.marks.append(mark(head, Work.ADMITTED))
         head.admit()
         draft.loads.extend(self.host.load(head))
+        draft.fill(head, head.named * head.block_size, head.computed)
         self.line.start(head)
         draft.add(head)
         return True

@@ -354,6 +354,13 @@ def test_residence_is_known_once_a_request_has_finished() -> None:
     assert only(cluster).residence_ns == 2 * SECOND
 
 
+def test_tokens_that_were_guessed_take_no_time_of_their_own() -> None:
+    cluster = cluster_of(A)
+    counters = EngineCounters(requests_finished=2, decode_tokens=400, accepted_tokens=300)
+    cluster.observe_report(replace(report(number=1), counters=counters), 0)
+    assert only(cluster).residence_ns == SECOND // 2
+
+
 # ---- headroom
 
 

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 import pytest
 
 from protos.messages import SampledToken, SamplingParams
-from replicas.engine.acceptance import accepted, is_outcome, samples_along
+from replicas.engine.acceptance import Said, accepted, is_outcome, samples_along
 from replicas.engine.plan import BlockId, Row, Sample
 
 SAMPLE = Sample(SamplingParams(tokens_max=9), seed=3, prompt=(1, 2), output=[7])
@@ -48,6 +48,16 @@ def test_each_choice_sees_the_guesses_before_it_as_said() -> None:
         (SAMPLE.params, 3, (1, 2))
     }
     assert SAMPLE.output == [7]
+
+
+def test_what_is_said_with_guesses_reads_like_a_list() -> None:
+    said, alike = Said([7, 8], (4, 5)), [7, 8, 4, 5]
+    assert list(said) == alike
+    assert len(said) == 4
+    assert [said[place] for place in range(-4, 4)] == [alike[place] for place in range(-4, 4)]
+    assert list(said[1:3]) == alike[1:3]
+    with pytest.raises(IndexError):
+        said[4]
 
 
 def test_without_guesses_all_samples_are_behind_the_last_token() -> None:

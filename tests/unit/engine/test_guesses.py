@@ -14,7 +14,7 @@ from itertools import cycle, islice
 
 import pytest
 
-from protos.messages import Delta, FinishReason, RequestId, SampledToken
+from protos.messages import Delta, FinishReason, RequestClass, RequestId, SampledToken
 from replicas.engine.acceptance import accepted, samples_along
 from replicas.engine.engine import Engine
 from replicas.engine.plan import Row, Sample, StepOutcome, StepPlan
@@ -85,6 +85,14 @@ def test_an_engine_that_is_not_told_so_guesses_nothing() -> None:
 
 def test_it_guesses_no_more_than_it_is_told() -> None:
     assert guessed(schedule(quoting(guesses=2))) == [(5, 6)]
+
+
+def test_while_a_person_waits_guesses_lengthen_a_step_no_more_than_prompts_may() -> None:
+    assert guessed(schedule(quoting(yielding=2))) == [(5, 6)]
+    alone = engine(block_size=ROOMY, guesses=4, yielding=2)
+    alone.submit(request(A, PROMPT, tokens_max=10, request_class=RequestClass.BATCH))
+    say(alone, {1: SAYS})
+    assert guessed(schedule(alone)) == [(5, 6, 7, 8)]
 
 
 def test_a_guess_takes_no_block() -> None:

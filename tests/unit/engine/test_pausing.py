@@ -123,6 +123,20 @@ def test_what_others_hold_is_not_saved() -> None:
     assert counters.pauses == 1 and counters.recomputed_tokens == 0
 
 
+def test_a_sibling_waits_for_the_blocks_that_another_one_loads() -> None:
+    """Both come back at once; what they share was saved with the one that lost it last."""
+    subject = engine(blocks=11, host=20, token_ns=1)
+    asked = request(B, distinct(100, 17), tokens_max=8, choices=2, request_class=RequestClass.BATCH)
+    subject.submit(asked)
+    for _ in range(4):
+        subject.apply(outcome(schedule(subject)))
+    subject.submit(request(A, distinct(0, 38), tokens_max=3))
+    list(run(subject))
+    counters = report(subject).counters
+    assert (counters.preemptions, counters.pauses) == (2, 1)
+    assert (counters.restored_tokens, counters.recomputed_tokens) == (16, 0)
+
+
 def test_what_was_saved_behind_a_gap_is_dropped_and_computed_again() -> None:
     """When B comes back, C has evicted the block that B had shared with A."""
     subject = crowded(blocks=4, prompt=distinct(0, 7))
