@@ -70,11 +70,11 @@ COUNTERS: Mapping[str, Reading] = {
         lambda r: r.counters.recomputed_tokens,
     ),
     "sequences_paused": (
-        "Of these, those whose KV was saved in host memory",
+        "Sequences whose blocks were taken and saved in host memory",
         lambda r: r.counters.pauses,
     ),
     "restored_tokens": (
-        "Tokens whose KV was loaded from there instead of computed again",
+        "Tokens whose KV was loaded from host memory instead of computed again",
         lambda r: r.counters.restored_tokens,
     ),
     "guessed_tokens": (
@@ -82,7 +82,7 @@ COUNTERS: Mapping[str, Reading] = {
         lambda r: r.counters.guessed_tokens,
     ),
     "accepted_tokens": (
-        "Of these, the ones that were: tokens without a step of their own",
+        "Guessed tokens that were chosen: without a step of their own",
         lambda r: r.counters.accepted_tokens,
     ),
     "kv_blocks_copied": (

@@ -1,16 +1,15 @@
 """What a step costs in time, as a formula over its plan.
 
-    step + prefill + decode + moves
+    step + prefill + decode + guess + moves
     prefill   for each prompt token at position p:  a * (1 + p / c)
     decode    for each decoding sequence:           d + k * its KV tokens
-    guess     as a prompt token
-
+    guess     for each guessed token: as for a prompt's
     moves     for each block saved or loaded:       m
 
 `a` is the compute of a token, which attention doubles at position `c`; `k` is
 the time to read one token's KV from memory; `m` is a block's way to host memory
-or back. All times are integers of
-nanoseconds, so that a sum of costs does not depend on its order.
+or back. All times are integers of nanoseconds, so that a sum of costs does not
+depend on its order.
 """
 
 from __future__ import annotations

@@ -23,7 +23,8 @@ class StepSize:
 
     tokens_max: int
     sequences_max: int
-    prompt_token_ns: int  # that a token of a prompt takes, roughly: it decides who goes first
+    # That a token of a prompt takes, roughly: it decides who goes first, and who is paused.
+    prompt_token_ns: int
 
 
 # A CPU is busy with few, a GPU idle.

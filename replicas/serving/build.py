@@ -58,7 +58,8 @@ def build_replica(
     """Everything but the start. Raises ModelError or DoesNotFit, with a sentence for its user.
 
     `device` auto is CUDA where there is one; `blocks_total` None is what suits it. Into
-    `host_gib` of the host's memory sequences are paused where that is quicker, as measured here.
+    `host_gib` of the host's memory sequences are paused where that is quicker: a block's way there
+    is measured here, what it takes to compute is the device's rough constant.
     Without a `vocabulary`, which is read from the model's path, requests with a grammar are
     refused. A model that is elsewhere is fetched first; `watch` hears how that goes.
     """
