@@ -17,6 +17,7 @@ The pool knows ids and names. What the names mean is the prefix cache's matter.
 
 from __future__ import annotations
 
+from bisect import bisect_left
 from collections import Counter, OrderedDict
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -112,6 +113,14 @@ class BlockPool:
     def references(self, block: BlockId) -> int:
         """How many block tables refer to the block."""
         return self._references[block]
+
+    def blocks_own(self, table: Sequence[BlockId]) -> int:
+        """How many of a table's blocks nobody else holds.
+
+        They are its last ones: whoever holds a block holds those before it, so
+        counts never grow along a table, and a thousand blocks take ten looks.
+        """
+        return len(table) - bisect_left(table, True, key=lambda block: self.references(block) == 1)
 
     def name(self, block: BlockId, content: BlockContent) -> None:
         """Make a full block findable. Its only holder names it, once, after its parent."""

@@ -25,7 +25,6 @@ from collections.abc import Iterable
 from replicas.engine.block_pool import BlockPool
 from replicas.engine.config import EngineConfig
 from replicas.engine.plan import BlockLoad, BlockSave, HostSlot
-from replicas.engine.report import blocks_own
 from replicas.engine.sequence import Sequence, SequenceState
 from replicas.engine.stored import NOTHING_STORED, Stored
 
@@ -53,7 +52,7 @@ class HostPool:
         assert sequence.stored is NOTHING_STORED, f"{sequence.label} has blocks in both places"
         size, table = sequence.block_size, sequence.block_table
         filled = table[: -(-sequence.computed // size)]
-        first = len(filled) - blocks_own(filled, self._pool)
+        first = len(filled) - self._pool.blocks_own(filled)
         blocks = filled[first : first + len(self._free)]
         start = first * size
         stop = min(sequence.computed, start + len(blocks) * size)

@@ -2,12 +2,8 @@
 
 from __future__ import annotations
 
-from bisect import bisect_left
-from collections.abc import Sequence as ReadOnly
-
 from protos.messages import SequenceId, SequenceReport
 from replicas.engine.block_pool import BlockPool
-from replicas.engine.plan import BlockId
 from replicas.engine.sequence import Sequence
 
 
@@ -24,17 +20,8 @@ def report_of(sequence: Sequence, pool: BlockPool) -> SequenceReport:
         tenant=request.tenant,
         tokens=sequence.length,
         blocks=len(table),
-        blocks_own=blocks_own(table, pool),
+        blocks_own=pool.blocks_own(table),
         tokens_left_max=sequence.tokens_left,
         is_waiting=not sequence.is_running,
         is_movable=not sequence.unforked and sequence.mover is None,
     )
-
-
-def blocks_own(table: ReadOnly[BlockId], pool: BlockPool) -> int:
-    """How many of the table's blocks nobody else holds.
-
-    They are its last ones: whoever holds a block holds those before it, so
-    counts never grow along a table, and a thousand blocks take ten looks.
-    """
-    return len(table) - bisect_left(table, True, key=lambda block: pool.references(block) == 1)
