@@ -9,9 +9,8 @@ import pytest
 from tests.integration.nodes.audience import Audience, longest_silence_s
 from tests.integration.nodes.cluster import NodeCluster
 from tests.integration.nodes.figures import said
-from tests.integration.nodes.patience import TAKES_MINUTES
 
-pytestmark = [pytest.mark.ray, TAKES_MINUTES]
+pytestmark = pytest.mark.ray
 
 
 def test_a_killed_head_comes_back_and_serve_goes_on_without_being_asked(
