@@ -27,7 +27,8 @@ from replicas.model.sampler import choose
 
 class TorchRunner:
     """Owns the KV cache of one replica. `forward_ns` is how long the model took in the last
-    step, by the clock that was given: what the rest of a step costs is host work."""
+    step until its logits were there, by the clock that was given: what the rest of a step costs
+    is host work. A device moves blocks in that time, too, as nobody waits for them before."""
 
     def __init__(
         self,
@@ -63,8 +64,10 @@ class TorchRunner:
         step = self._attention.lay_out(plan.rows)
         began_ns = self._clock_ns()
         logits = self._model.transformer.logits(step)
+        # A device is asked, not waited for, until somebody looks at what came of it.
+        is_sound = bool(torch.isfinite(logits).all())
         self.forward_ns = self._clock_ns() - began_ns
-        if not bool(torch.isfinite(logits).all()):
+        if not is_sound:
             raise NonFiniteLogits(f"{self._model.name} computed logits that are not finite.")
         asked = [samples for row in plan.rows if row.samples for samples in samples_along(row)]
         chosen = iter(choose(logits, asked, self._grammars))

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from torch import Tensor
 
 from protos.messages import SamplingParams
 from replicas.engine.plan import (
@@ -20,9 +21,11 @@ from replicas.engine.plan import (
     StepPlan,
 )
 from replicas.model.errors import NonFiniteLogits, UnsupportedModel
+from replicas.model.kernels.seam import ModelStep
 from replicas.model.loading import LoadedModel, load_model
 from replicas.model.runner import TorchRunner
 from replicas.model.source import ModelSource
+from replicas.model.transformer import Transformer
 from tests.unit.model.checkpoints import SMALL, random_tensors, write_folder
 
 GREEDY = SamplingParams(tokens_max=9, temperature=0.0, logprobs=1)
@@ -119,6 +122,38 @@ def test_logits_that_are_not_finite_stop_the_replica(tmp_path: Path) -> None:
     runner = runner_of(load_model(source, device="cpu", dtype="float32"))
     with pytest.raises(NonFiniteLogits, match="broken"):
         runner.run(StepPlan((), (whole(PROMPT, 0, 1, 2),)))
+
+
+def test_a_forward_pass_takes_until_its_logits_are_there(
+    model: LoadedModel, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A device that is asked in 2 ns and ready after 70: whoever looks at a result waits."""
+    now_ns = 100
+
+    class Device(Transformer):
+        def __init__(self) -> None:
+            """Whatever is computed, elsewhere."""
+
+        def logits(self, step: ModelStep) -> Tensor:
+            nonlocal now_ns
+            now_ns += 2
+            return model.transformer.logits(step)
+
+    class Pending:
+        def all(self) -> Pending:
+            return self
+
+        def __bool__(self) -> bool:
+            nonlocal now_ns
+            now_ns += 70
+            return True
+
+    monkeypatch.setattr(torch, "isfinite", lambda logits: Pending())
+    runner = TorchRunner(
+        replace(model, transformer=Device()), blocks_total=12, block_size=4, clock_ns=lambda: now_ns
+    )
+    outcome = runner.run(StepPlan((), (whole(PROMPT, 0, 1, 2),)))
+    assert outcome.forward_ns == runner.forward_ns == 72
 
 
 def test_a_plan_without_rows_is_a_bug(model: LoadedModel) -> None:
