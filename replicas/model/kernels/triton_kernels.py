@@ -4,10 +4,14 @@ Imported where the device is CUDA, or where Triton's interpreter is asked for:
 Triton is there with torch's builds for CUDA only, and decides at its import
 whether kernels are compiled or interpreted. Activations are of the type of the
 weights. Products are torch's, which may pick another order of summing for another
-number of rows; deterministic kernels make their own (triton_linear.py), slower.
+number of rows; deterministic kernels make their own (triton_linear.py), slower,
+and only on a card: in the interpreter products are numpy's.
 """
 
 from __future__ import annotations
+
+from hashlib import blake2b
+from pathlib import Path
 
 import torch
 import triton
@@ -31,15 +35,26 @@ def is_interpreted() -> bool:
     return bool(triton.knobs.runtime.interpret)
 
 
+def products_are_even() -> bool:
+    """Whether the bits of a row's product are the same wherever in a tile the row lies.
+
+    So a matrix unit makes them. What numpy makes for the interpreter may differ in the last.
+    """
+    return not is_interpreted()
+
+
 def open_triton(
     config: ModelConfig, *, device: torch.device, dtype: torch.dtype, deterministic: bool
 ) -> TritonKernels:
-    """The kernels, after one of them has computed here; raises NotUsable."""
+    """The kernels, after one of them has computed here; raises NotUsable.
+
+    Where they are to be deterministic and cannot be, they have no name for their arithmetic.
+    """
     if device.type == "cpu" and not is_interpreted():
         raise NotUsable("on a CPU they are interpreted only, with TRITON_INTERPRET=1")
     if config.group > ROWS or dtype not in FACTORS:
         raise NotUsable(f"they do not take {config.group} heads for one of keys as {dtype}")
-    arithmetic = _arithmetic(device) if deterministic else None
+    arithmetic = _arithmetic(device) if deterministic and products_are_even() else None
     kernels = TritonKernels(config, dtype=dtype, arithmetic=arithmetic)
     ones = torch.ones((1, config.hidden_size), device=device, dtype=dtype)
     try:
@@ -85,9 +100,18 @@ class TiledLinear:
 
 
 def _arithmetic(device: torch.device) -> str:
-    """The versions that compile and run, and what for."""
+    """The sources, what compiles and runs them, and what for."""
     on = "interpreted" if is_interpreted() else str(torch.cuda.get_device_capability(device))
-    return f"triton {triton.__version__}, torch {torch.__version__}, {on}"
+    sources = digest_of(Path(__file__).parent)
+    return f"kernels {sources}, triton {triton.__version__}, torch {torch.__version__}, {on}"
+
+
+def digest_of(folder: Path) -> str:
+    """Of all that our kernels and the order of their sums are written in, constants included."""
+    digest = blake2b(digest_size=12)
+    for source in sorted(folder.glob("triton_*.py")):
+        digest.update(source.read_bytes())
+    return digest.hexdigest()
 
 
 class TritonKernels:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import importlib.util
 import logging
 import sys
@@ -15,6 +16,7 @@ from replicas.engine.plan import BlockId, Row, Sample, StepPlan
 from replicas.model.errors import UnsupportedModel
 from replicas.model.kernels.choice import TRITON, choose_kernels
 from replicas.model.kernels.plain import TorchKernels
+from replicas.model.linear import PlainLinear
 from replicas.model.loading import load_model
 from replicas.model.runner import TorchRunner
 from replicas.model.source import ModelSource
@@ -140,11 +142,13 @@ def test_asked_for_by_name_they_are_there_or_the_model_is_refused(
 def test_a_cpu_computes_on_them_only_where_it_interprets(monkeypatch: pytest.MonkeyPatch) -> None:
     if importlib.util.find_spec("triton") is None:
         pytest.skip("Triton is not installed")
+    importlib.import_module(TRITON)  # its kernels stay what they are at their import
     monkeypatch.setenv("TRITON_INTERPRET", "0")
     with pytest.raises(UnsupportedModel, match="TRITON_INTERPRET=1"):
         choose_kernels(CONFIG, asked="triton", device=CPU, dtype=torch.float32)
 
 
+@pytest.mark.usefixtures("even_products")
 @pytest.mark.parametrize("dtype", DTYPES)
 @pytest.mark.parametrize(("inputs", "outputs"), [(1, 1), (72, 99), (130, 64)])
 def test_deterministic_products_agree_with_arithmetic_in_double(
@@ -176,6 +180,34 @@ def test_a_row_of_a_deterministic_step_has_the_same_bits_in_every_batch(dtype: t
             assert torch.equal(mine, of_all[first : first + rows]), (first, rows)
 
 
+@pytest.mark.usefixtures("even_products")
 def test_only_deterministic_kernels_make_their_own_products_and_name_their_arithmetic() -> None:
-    assert triton_kernels(CONFIG, torch.float32).arithmetic is None
-    assert "triton" in str(triton_kernels(CONFIG, torch.float32, deterministic=True).arithmetic)
+    weight, x = draw(90, 200, dtype=torch.float32), draw(3, 200, dtype=torch.float32, seed=2)
+    plain = triton_kernels(CONFIG, torch.float32)
+    assert plain.arithmetic is None
+    assert torch.equal(plain.linear(weight, None)(x), torch.nn.functional.linear(x, weight))
+    own = triton_kernels(CONFIG, torch.float32, deterministic=True)
+    assert f"torch {torch.__version__}" in str(own.arithmetic)
+    assert not isinstance(own.linear(weight, None), PlainLinear)
+
+
+def test_what_interprets_promises_nothing() -> None:
+    """As numpy multiplies for it."""
+    triton_kernels(CONFIG, torch.float32)
+    with pytest.raises(UnsupportedModel, match="Deterministic kernels were asked for"):
+        triton_kernels(CONFIG, torch.float32, deterministic=True)
+
+
+@pytest.mark.usefixtures("even_products")
+def test_another_source_is_another_arithmetic(tmp_path: Path) -> None:
+    kernels = triton_kernels(CONFIG, torch.float32, deterministic=True)
+    module = importlib.import_module(TRITON)
+    folder = Path(str(module.__file__)).parent
+    assert module.digest_of(folder) in str(kernels.arithmetic)
+    for source in folder.glob("*.py"):
+        (tmp_path / source.name).write_bytes(source.read_bytes())
+    assert module.digest_of(tmp_path) == module.digest_of(folder)
+    for source in sorted(tmp_path.glob("triton_*.py")):
+        before = module.digest_of(tmp_path)
+        source.write_text(source.read_text().replace("=", "= ", 1))
+        assert module.digest_of(tmp_path) != before, source.name
