@@ -37,8 +37,22 @@ NOT_STARTED = 2
 @click.option("--port", type=click.IntRange(0, 65535), default=0, help="0: any free one.")
 @click.option("--blocks", type=click.IntRange(min=1), help="KV blocks; by default what suits.")
 @click.option("--block-size", type=click.IntRange(1, 1024), default=16, show_default=True)
+@click.option(
+    "--host-gib",
+    type=click.FloatRange(0),
+    default=0.0,
+    show_default=True,
+    help="Of host memory, to pause sequences in.",
+)
 @click.option("--device", default="auto", show_default=True, help="auto, cpu or cuda.")
 @click.option("--dtype", default="auto", show_default=True, help="float32, bfloat16 or float16.")
+@click.option(
+    "--guesses-max",
+    type=click.IntRange(0),
+    default=0,
+    show_default=True,
+    help="Tokens that a sequence guesses at most in a step.",
+)
 @click.option("--deterministic", is_flag=True, help="The same bits for a request in any company.")
 @click.option("--replica-id", default="replica-0", show_default=True)
 @click.option(
@@ -56,8 +70,10 @@ def main(
     port: int,
     blocks: int | None,
     block_size: int,
+    host_gib: float,
     device: str,
     dtype: str,
+    guesses_max: int,
     deterministic: bool,
     replica_id: str,
     internal_tls: Path | None,
@@ -78,6 +94,8 @@ def main(
             deterministic=deterministic,
             block_size=block_size,
             blocks_total=blocks,
+            guesses_max=guesses_max,
+            host_gib=host_gib,
         )
         asyncio.run(serve(replica, grace_s))
     except (ModelError, DoesNotFit, CannotListen, BadCertificates) as error:

@@ -101,6 +101,12 @@ def test_host_memory_is_taken_where_it_is_given(setting: str, gib: float) -> Non
     assert deployment(service).host_gib == gib
 
 
+@pytest.mark.parametrize(("setting", "most"), [("serve.ui=false", 0), ("serve.guesses_max=4", 4)])
+def test_sequences_guess_where_they_are_told_to(setting: str, most: int) -> None:
+    service = only(chart(CHART_VALUES["prod"], setting), "RayService")
+    assert deployment(service).guesses_max == most
+
+
 def test_the_grace_follows_the_drain() -> None:
     service = only(chart(CHART_VALUES["prod"], "serve.drain_s=600"), "RayService")
     replica = service["spec"]["rayClusterConfig"]["workerGroupSpecs"][2]["template"]["spec"]
