@@ -1,8 +1,8 @@
 """What guesses gain and cost on a CPU: decodes with and without, of text that repeats and not.
 
-    python -m tests.benchmarks.prompt_lookup [--model smollm2] [--guesses 8] [--tokens 160]
+    python -m tests.benchmarks.prompt_lookup [--guesses 8] [--tokens 160]
 
-Quoted: the model is asked to repeat a list, which it does. Sampled: a story at
+SmolLM2. Quoted: the model is asked to repeat a list, which it does. Sampled: a story at
 temperature 0.7. Random: tokens that mean nothing, where nothing is found. Times are
 thread CPU time of whole steps that only decode, so that neighbours disturb them less.
 """
@@ -26,6 +26,7 @@ from replicas.model.runner import TorchRunner
 from replicas.model.source import resolve_model
 from tests.differential.test_smollm2 import build_tokenizer
 
+MODEL = "smollm2"  # whose tokenizer is known here
 BLOCK_SIZE = 16
 LINES = "".join(f"[tool] read_file path=src/part_{n}.py -> ok, {n * 37 % 200}\n" for n in range(24))
 STORY = "Write a long story about a fox, a crow and a lighthouse.\n\nOnce upon a time"
@@ -76,7 +77,7 @@ def decode(model: LoadedModel, requests: list[Request], guesses: int) -> Decoded
 
 def requests_of(model: LoadedModel, kind: str, batch: int, tokens: int) -> list[Request]:
     """Alike, but for a beginning or a seed of their own."""
-    tokenizer = build_tokenizer(resolve_model("smollm2"))
+    tokenizer = build_tokenizer(resolve_model(MODEL))
     greedy = SamplingParams(tokens_max=tokens, temperature=0.0)
     if kind == "random":
         vocab = model.config.vocab_size
@@ -108,13 +109,12 @@ def lookup_us(tokens: int) -> float:
 
 
 @click.command()
-@click.option("--model", default="smollm2", show_default=True)
 @click.option("--guesses", default=8, show_default=True)
 @click.option("--tokens", default=160, show_default=True)
 @click.option("--batch", "batches", type=int, multiple=True, default=(1, 8), show_default=True)
-def main(model: str, guesses: int, tokens: int, batches: tuple[int, ...]) -> None:
+def main(guesses: int, tokens: int, batches: tuple[int, ...]) -> None:
     """Print one line for each kind of text, batch and number of guesses."""
-    loaded = load_for_bench(model, dtype="bfloat16")
+    loaded = load_for_bench(MODEL, dtype="bfloat16")
     click.echo(f"{loaded.name}, bfloat16, {loaded.kernels.name} kernels, one thread")
     for context in (700, 8000):
         click.echo(f"a guess at {context} tokens: {lookup_us(context):.1f} us")
