@@ -3,7 +3,8 @@
 A `Ledger` hears the logits of every step, each under all the tokens that they
 follow. What follows the same tokens must be the same, whatever the step looked
 like: who else was in it, in which chunks the prompt came, what was found in
-the cache, where the sequence ran before.
+the cache, where the sequence ran before, whether it was paused on its way, and
+whether the tokens were chosen or guessed.
 
 A `Site` is one engine on one runner; sequences move between sites of a kind
 while they decode, as between replicas. Everything is drawn from a seed.
@@ -20,6 +21,7 @@ import torch
 from torch import Tensor
 
 from protos.messages import ReplicaId, Request, RequestId, SampledToken
+from replicas.engine.acceptance import samples_along
 from replicas.engine.arrival import Arrival
 from replicas.engine.config import EngineConfig
 from replicas.engine.engine import Engine
@@ -76,6 +78,8 @@ class Schedule:
     blocks_total: int = 1024
     step_tokens_max: int = 4096
     sequences_max: int = 64
+    guesses_max: int = 0
+    host_blocks: int = 0
 
 
 class Site:
@@ -91,12 +95,16 @@ class Site:
                 schedule.blocks_total,
                 schedule.step_tokens_max,
                 schedule.sequences_max,
+                prompt_token_ns=1,  # and a move takes nothing: who can be paused is
+                host_blocks=schedule.host_blocks,
+                guesses_max=schedule.guesses_max,
             )
         )
         self.runner = TorchRunner(
             replace(model, transformer=self._overheard),
             blocks_total=schedule.blocks_total,
             block_size=schedule.block_size,
+            host_blocks=schedule.host_blocks,
         )
         self.names: dict[str, str] = {}  # of requests that came under another
         self.seen = Counter[str]()
@@ -107,9 +115,9 @@ class Site:
         if plan is None:
             return
         outcome = self.runner.run(plan)
-        sampled = [row for row in plan.rows if row.samples]
-        for row, logits in zip(sampled, self._overheard.last, strict=True):
-            for sample in row.samples:
+        along = [samples for row in plan.rows if row.samples for samples in samples_along(row)]
+        for samples, logits in zip(along, self._overheard.last, strict=True):
+            for sample in samples:
                 self._ledger.enter((*sample.prompt, *sample.output), logits)
         self._note(plan)
         for delta in self.engine.apply(outcome):
@@ -122,7 +130,7 @@ class Site:
     def _note(self, plan: StepPlan) -> None:
         """Which of the cases that the tests are about this plan has."""
         blocks = SHARING_TOKENS // self.block_size
-        decodes = [row for row in plan.rows if len(row.tokens) == 1]
+        decodes = [row for row in plan.rows if len(row.tokens) == 1 + row.guesses]
         alike = Counter(
             row.block_table[:blocks] for row in decodes if len(row.block_table) > blocks
         )
@@ -136,8 +144,12 @@ class Site:
         snapshot = self.engine.snapshot(
             replica_id=ReplicaId("r"), epoch=1, number=1, times=StepTimes()
         )
+        assert snapshot.host_blocks_used == 0, "nobody is here, and something is kept for him"
         self.seen["preemptions"] += snapshot.counters.preemptions
         self.seen["hits"] += snapshot.counters.hit_tokens
+        self.seen["restored"] += snapshot.counters.restored_tokens
+        self.seen["accepted"] += snapshot.counters.accepted_tokens
+        self.seen["refuted"] += snapshot.counters.guessed_tokens - snapshot.counters.accepted_tokens
 
 
 @dataclass(slots=True)

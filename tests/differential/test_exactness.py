@@ -52,6 +52,8 @@ def test_nor_do_schedules_at_random(bench: Bench, seed: int) -> None:
         blocks_total=rng.choice((700, 1000, 4000)) // size,
         step_tokens_max=rng.randint(20, 400),
         sequences_max=rng.randint(2, 20),
+        guesses_max=rng.choice((0, 3, 8)),
+        host_blocks=rng.choice((0, 100, 4000)) // size,
     )
     requests = rng.sample(bench.requests, len(bench.requests))
     bench.check(bench.sites(schedule, rng.choice((1, 2))), requests, seed)
