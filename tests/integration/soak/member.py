@@ -23,7 +23,10 @@ class Member:
         self.name = name
         self.engine = Engine(config)
         self.runner = TorchRunner(
-            model, blocks_total=config.blocks_total, block_size=config.card.block_size
+            model,
+            blocks_total=config.blocks_total,
+            block_size=config.card.block_size,
+            host_blocks=config.host_blocks,
         )
         self.steps = 0
 
@@ -49,9 +52,10 @@ class Member:
         return deltas
 
     def check_empty(self) -> None:
-        """Assert that nothing is left: no sequence, and no block that is in use."""
+        """Assert that nothing is left: no sequence, and no block that is in use or kept for it."""
         self.engine.check()
         assert self.engine.is_idle, f"{self.name} still has work"
         left = self.snapshot
         assert left.blocks_used == 0, f"{self.name} has lost {left.blocks_used} blocks"
+        assert left.host_blocks_used == 0, f"{self.name} keeps {left.host_blocks_used} blocks"
         assert left.blocks_free + left.blocks_cached == left.blocks_total

@@ -1,7 +1,8 @@
 """Two engines under everything at once, for as long as one likes.
 
 Requests come and go like tides: for a while more than the small pools can hold,
-so sequences are preempted, then so few that the pools run dry. Some are
+so sequences are preempted, and some of them paused, then so few that the pools
+run dry. Some repeat themselves, and what they say next is guessed. Some are
 cancelled, between steps and in the middle of one; some move to the other engine
 while they decode, or fail to. Half of the prompts are asked for again and again:
 what these answer when they are alone is known beforehand, and nothing that
@@ -41,6 +42,8 @@ def draw_request(rng: random.Random, name: str, beginnings: Sequence[tuple[int, 
             tokens_max=rng.randint(1, rng.choice((8, 40, 90))),
             temperature=0.0 if greedy else 0.9,
             repetition_penalty=1.0 if greedy else 1.2,
+            # Who is rewarded for what he has said says it again, and it is guessed.
+            frequency_penalty=rng.choice((0.0, 0.0, -2.0)),
             seed=rng.randrange(1 << 20),
             stop_token_ids=rng.choice(((), (), (101,))),
         ),

@@ -10,8 +10,8 @@ import gc
 import os
 import random
 import time
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass, replace
 
 import psutil
 import pytest
@@ -20,7 +20,8 @@ import torch
 from protos.messages import Delta, EngineCounters, RequestId
 from replicas.engine.config import EngineConfig
 from replicas.engine.engine import Engine
-from replicas.engine.plan import BlockId
+from replicas.engine.plan import BlockId, BlockLoad, HostSlot
+from replicas.model.host_memory import HostMemory
 from replicas.model.kernels.native import NativeKernels
 from replicas.model.loading import LoadedModel, load_model
 from replicas.model.runner import TorchRunner
@@ -73,9 +74,16 @@ def soak_of(model: LoadedModel, seed: int = 1) -> tuple[Soak, tuple[Member, Memb
         tuple(each.output for each in alone.serve([request])) if is_exact else None
         for request in requests
     ]
+    bounds = replace(
+        ample,
+        waiting_max=12,
+        prompt_token_ns=1,
+        host_block_ns=BLOCK_SIZE // 2,  # so a block that is less than half full is not saved
+        host_blocks=12,  # and not all are that would be worth it
+    )
     members = (
-        Member("a", model, EngineConfig(card, 40, step_tokens_max=64, waiting_max=12)),
-        Member("b", model, EngineConfig(card, 64, step_tokens_max=96, waiting_max=12)),
+        Member("a", model, replace(bounds, blocks_total=40, step_tokens_max=64, guesses_max=6)),
+        Member("b", model, replace(bounds, blocks_total=64, step_tokens_max=96, guesses_max=2)),
     )
     known = list(zip(requests, answers, strict=True))
     return Soak(members, known, beginnings, seed=seed), members
@@ -112,7 +120,12 @@ def test_nothing_leaks_and_everybody_is_answered(model: LoadedModel) -> None:
     def tell(elapsed_s: float, resident: int) -> None:
         counts = ", ".join(f"{count} {what}" for what, count in sorted(soak.counts.items()))
         preempted = sum(each.preemptions for each in counters())
-        print(f"{elapsed_s:6.0f} s {resident / (1 << 20):7.1f} MiB {counts}, {preempted} preempted")
+        paused = sum(each.pauses for each in counters())
+        guessed = sum(each.accepted_tokens for each in counters())
+        print(
+            f"{elapsed_s:6.0f} s {resident / (1 << 20):7.1f} MiB {counts}, {preempted} preempted, "
+            f"{paused} of them paused, {guessed} tokens guessed"
+        )
 
     memory = run_for(soak, SOAK_S, tell)
     tell(SOAK_S, memory.end)
@@ -124,6 +137,9 @@ def test_nothing_leaks_and_everybody_is_answered(model: LoadedModel) -> None:
     assert sum(each.preemptions for each in counters()) > 0
     assert sum(each.recomputed_tokens for each in counters()) > 0
     assert sum(each.hit_tokens for each in counters()) > 0
+    assert sum(each.restored_tokens for each in counters()) > 0
+    assert sum(each.accepted_tokens for each in counters()) > 0
+    assert sum(each.guessed_tokens - each.accepted_tokens for each in counters()) > 0
     assert counts["answered"] + counts["cancelled"] + counts["refused"] == counts["asked"]
 
 
@@ -177,6 +193,23 @@ def test_a_token_of_another_is_seen(
         write(self, blocks, [payloads[0]] * len(payloads))
 
     monkeypatch.setattr(TorchRunner, "write_blocks", careless)
+    soak, _ = soak_of(model)
+    with pytest.raises(AssertionError, match="said something else"):
+        run_for(soak, 20, quiet)
+
+
+def test_a_block_that_comes_back_as_another_is_seen(
+    model: LoadedModel, quiet: Callable[[float, int], None], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """To who was paused."""
+    if not isinstance(model.kernels, NativeKernels):
+        pytest.skip("without native kernels no answer is compared")
+    load = HostMemory.load
+
+    def careless(self: HostMemory, loads: Iterable[BlockLoad]) -> None:
+        load(self, [BlockLoad(HostSlot(0), each.block) for each in loads])
+
+    monkeypatch.setattr(HostMemory, "load", careless)
     soak, _ = soak_of(model)
     with pytest.raises(AssertionError, match="said something else"):
         run_for(soak, 20, quiet)
