@@ -12,8 +12,8 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-import gguf
 import numpy as np
+from gguf import GGUFReader
 from tokenizers import (
     AddedToken,
     Regex,
@@ -37,7 +37,9 @@ _WORDS = (
 )
 
 
-class _MappedFile(gguf.GGUFReader):
+# The replicas read their weights by the same class (gguf_file.py), word for word: neither side
+# may import the other, and what both may import knows no libraries of models.
+class MappedFile(GGUFReader):
     """A reader that is quick, and that ends where its file does.
 
     Slices of a memmap cost three times those of a plain array, and a vocabulary is many.
@@ -100,7 +102,7 @@ class _Fields:
         try:
             self._values = {
                 name: field.contents()
-                for name, field in _MappedFile(path).fields.items()
+                for name, field in MappedFile(path).fields.items()
                 if name.startswith("tokenizer.")
             }
         # The reader checks little: damage shows as whatever the next operation raises.

@@ -58,6 +58,8 @@ LAYER_NAMES = {
 FloatArray = npt.NDArray[np.float32]
 
 
+# The gateways read their tokenizers by the same class (tokenizer_gguf.py), word for word: neither
+# side may import the other, and what both may import knows no libraries of models.
 class MappedFile(GGUFReader):
     """A reader that is quick, and that ends where its file does.
 
