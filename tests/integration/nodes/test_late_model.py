@@ -37,7 +37,10 @@ def test_a_model_that_comes_late_is_found_by_the_next_start(cluster: NodeCluster
 
 def starts(cluster: NodeCluster) -> int:
     """How often Serve has tried to start a replica, and it found no model."""
-    assert cluster.application()["status"] != "DEPLOY_FAILED"
-    message = cluster.application()["deployments"]["replica"]["message"]
-    left = re.search(r"Retrying (\d+) more.*There is no model", message, re.DOTALL)
+    application = cluster.application()
+    assert application.get("status") != "DEPLOY_FAILED", application
+    replica = application.get("deployments", {}).get("replica", {})
+    left = re.search(
+        r"Retrying (\d+) more.*There is no model", replica.get("message", ""), re.DOTALL
+    )
     return STARTS_MAX - int(left[1]) if left else 0
