@@ -139,7 +139,7 @@ def test_a_pool_far_too_small_changes_no_token(bench: Bench, sampling: SamplingP
 def test_a_pause_in_host_memory_changes_no_token(bench: Bench, sampling: SamplingParams) -> None:
     """Enough slots for some of those that are preempted, so that the others compute again."""
     requests = crowd(sampling)
-    scarce = bench.served(a_tenth_of_demand(bench, requests), host_blocks=40)
+    scarce = bench.served(a_tenth_of_demand(bench, requests), host_blocks=12)
     found, expected = scarce.serve(requests), bench.served().serve(requests)
     counters = scarce.snapshot().counters
     assert 0 < counters.pauses <= counters.preemptions
