@@ -140,6 +140,7 @@ class Node:
         raylets = [process for process in self.family() if process.name() == "raylet"]
         if raylets:
             drain_pod(self, raylets[0], gcs_address, tools)
+            assert not self.actors(), "the hook has ended, and actors of Serve are still here"
         if self._process is not None and self.is_running:
             self._process.terminate()
             with suppress(subprocess.TimeoutExpired):
