@@ -96,6 +96,11 @@ class Row:
         """The guesses themselves."""
         return self.tokens[len(self.tokens) - self.guesses :]
 
+    @property
+    def asked(self) -> range:
+        """How far before its last token each of those is behind which something is chosen."""
+        return range(self.guesses, -1, -1) if self.samples else range(0)
+
 
 def context_of(start: int, stop: int) -> int:
     """What the tokens at positions `start` to `stop - 1` attend to: those before each, summed."""

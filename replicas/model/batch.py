@@ -80,12 +80,7 @@ def build_batch(
         tiles.append(_tile(members, begin, block_size, group, device, dtype))
         begin = tiles[-1].tokens.stop
     tokens = [token for span in spans for token in span.tokens]
-    sampled = [
-        last[n] - left
-        for n, row in enumerate(rows)
-        if row.samples
-        for left in range(row.guesses, -1, -1)
-    ]
+    sampled = [last[n] - left for n, row in enumerate(rows) for left in row.asked]
     return StepBatch(
         tokens=torch.tensor(tokens, device=device),
         positions=torch.from_numpy(np.concatenate([span.positions for span in spans])).to(device),

@@ -69,12 +69,7 @@ def lay_out_visits(
     positions = np.arange(stops[-1]) + np.repeat(starts - (stops - counts), counts)
     blocks = tables[owners, positions // block_size]
     stop_of = dict(zip(order, stops.tolist(), strict=True))
-    last = [
-        stop_of[n] - 1 - left
-        for n, row in enumerate(rows)
-        if row.samples
-        for left in range(row.guesses, -1, -1)
-    ]
+    last = [stop_of[n] - 1 - left for n, row in enumerate(rows) for left in row.asked]
     tiles = -(-(starts + counts) // tile)
     sizes = [len(group) for group in groups]
     visits = _visits(sizes, stops, tiles, tables, tile=tile, block_size=block_size)
