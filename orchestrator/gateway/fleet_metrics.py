@@ -61,7 +61,7 @@ COUNTERS: Mapping[str, Reading] = {
     "step_rows": ("Sequences in the batches of all steps", lambda r: r.totals.rows),
     "replica_admissions": ("Choices in their first step", lambda r: r.totals.admitted),
     "replica_queue_seconds": (
-        "For how long these had waited at the replica, together",
+        "For how long choices had waited at the replica for their first step, together",
         lambda r: r.totals.queue_ns / NS_PER_S,
     ),
     "num_preemptions": ("Sequences whose blocks were taken", lambda r: r.counters.preemptions),
